@@ -1,0 +1,1 @@
+"""Deployment data of the station: supervisord configuration and station profiles."""

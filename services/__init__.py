@@ -1,0 +1,1 @@
+"""The services of the station, one package a process; see README.md."""
