@@ -1,0 +1,149 @@
+"""Log lines: logfmt, one line one event, UTC milliseconds, strictly parseable.
+
+`2026-11-24T03:15:00.123Z level=info service=meter event="meter answers" port=ttyUSB0 model=SDM630`
+
+Owns: the line format (writing and reading it back). Does not: decide where lines go; supervisord collects standard error
+and rotates it.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+_BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:/@+,%^~;()[]{}<>|*#!?$&")
+_LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warning", "ERROR": "error", "CRITICAL": "error"}
+_VALUE_CHARS_MAX = 4000
+
+
+class Logger:
+    """Writes events of one service: `log.info("meter answers", port=port)`. Fields whose value is None are left out."""
+
+    def __init__(self, service: str) -> None:
+        self._logger = logging.getLogger(service)
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """For a developer: frames, decisions. Off in the field unless asked for."""
+        self._logger.debug(event, extra={"fields": fields})
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Changes of state and facts about money."""
+        self._logger.info(event, extra={"fields": fields})
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Something is wrong and the station copes."""
+        self._logger.warning(event, extra={"fields": fields})
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Something is wrong and a person should act."""
+        self._logger.error(event, extra={"fields": fields})
+
+
+def logger(service: str) -> Logger:
+    """The logger of `service`."""
+    return Logger(service)
+
+
+class LogfmtFormatter(logging.Formatter):
+    """Formats a record as one logfmt line; a traceback becomes one quoted field."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, Any] = {
+            "level": _LEVELS.get(record.levelname, record.levelname.lower()),
+            "service": self._service,
+            "event": record.getMessage(),
+        }
+        fields.update(getattr(record, "fields", {}))
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return f"{utc_text(record.created)} {line(fields)}"
+
+
+def set_up(service: str, *, level: str = "INFO") -> None:
+    """Send the root logger's lines to standard error in our format. Called once, at the start of a process."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogfmtFormatter(service))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    logging.captureWarnings(True)
+
+
+def utc_text(unix_s: float) -> str:
+    """`unix_s` as ISO 8601 in UTC with milliseconds and Z, as OCPP wants it too (OCPP 1.6 §3.13, OCPP-J 1.6 §4)."""
+    unix_ms = round(unix_s * 1000)
+    seconds, ms = divmod(unix_ms, 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ms:03d}Z"
+
+
+def line(fields: dict[str, Any]) -> str:
+    """`fields` as `key=value` pairs, quoted where needed; None values are left out."""
+    return " ".join(f"{key}={_value(value)}" for key, value in fields.items() if value is not None)
+
+
+def parse(text: str) -> dict[str, str]:
+    """The fields of one log line, its time under `ts`. Raises ValueError on a line that is not ours."""
+    stamp, _, rest = text.rstrip("\n").partition(" ")
+    if len(stamp) != 24 or not stamp.endswith("Z"):
+        raise ValueError(f"no UTC time at the start of the line: {text[:60]!r}")
+    return {"ts": stamp, **dict(_pairs(rest))}
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        value = f"{value:.3f}".rstrip("0").rstrip(".")
+    text = str(value)
+    if len(text) > _VALUE_CHARS_MAX:
+        text = text[:_VALUE_CHARS_MAX] + "…"
+    if text and all(char in _BARE for char in text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    escaped = escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+    return '"' + "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in escaped) + '"'
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    position = 0
+    while position < len(text):
+        equals = text.find("=", position)
+        if equals < 0:
+            raise ValueError(f"no '=' in {text[position:]!r}")
+        key = text[position:equals].strip()
+        if text[equals + 1 : equals + 2] == '"':
+            value, position = _quoted(text, equals + 2)
+        else:
+            end = text.find(" ", equals)
+            end = len(text) if end < 0 else end
+            value, position = text[equals + 1 : end], end + 1
+        yield key, value
+
+
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
+
+
+def _quoted(text: str, start: int) -> tuple[str, int]:
+    out: list[str] = []
+    position = start
+    while position < len(text):
+        char = text[position]
+        if char == '"':
+            return "".join(out), position + 2
+        if char == "\\":
+            position += 1
+            escape = text[position : position + 1]
+            if escape == "u":
+                out.append(chr(int(text[position + 1 : position + 5], 16)))
+                position += 4
+            else:
+                out.append(_ESCAPES.get(escape, escape))
+        else:
+            out.append(char)
+        position += 1
+    raise ValueError("a quoted value does not end")
