@@ -2,8 +2,8 @@
 
 `2026-11-24T03:15:00.123Z level=info service=meter event="meter answers" port=ttyUSB0 model=SDM630`
 
-Owns: the line format (writing and reading it back). Does not: decide where lines go; supervisord collects standard error
-and rotates it.
+Owns: the line format (writing and reading it back). Does not: decide where lines go; supervisord collects standard
+error and rotates it.
 """
 
 import logging
@@ -72,6 +72,11 @@ def set_up(service: str, *, level: str = "INFO") -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
+
+
+def log_traceback(service: str) -> None:
+    """The exception being handled, as one log line of its own, for a developer."""
+    logging.getLogger(service).error("traceback of the error above", exc_info=True)
 
 
 def utc_text(unix_s: float) -> str:

@@ -1,0 +1,46 @@
+"""SQLite as the station uses it: an acknowledged commit is on the disk (design §3).
+
+Owns: the pragmas, transactions, the id of a store. Does not: know any table but its own `store` table.
+"""
+
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+BUSY_TIMEOUT_MS = 5000
+
+
+def open_database(path: str) -> sqlite3.Connection:
+    """Open or create a database: WAL, synchronous=FULL, explicit transactions. Raises sqlite3.Error."""
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=FULL")
+    database.execute("PRAGMA wal_autocheckpoint=500")
+    database.execute("PRAGMA foreign_keys=ON")
+    return database
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """All or nothing: commits at the end, rolls back on an exception. Does not nest."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield database
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")
+
+
+def store_id(database: sqlite3.Connection) -> str:
+    """The id that this database keeps for its life; a new or lost database gets a new one."""
+    with transaction(database):
+        database.execute("CREATE TABLE IF NOT EXISTS store (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        row = database.execute("SELECT value FROM store WHERE name = 'id'").fetchone()
+        if row is not None:
+            return str(row[0])
+        new = secrets.token_hex(8)
+        database.execute("INSERT INTO store (name, value) VALUES ('id', ?)", (new,))
+        return new

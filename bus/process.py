@@ -1,0 +1,96 @@
+"""What each process of the station owes the others: die with its parent, run only once, answer SIGTERM (design §2).
+
+Owns: the parent-death signal, the lock file, the signal pipe. Does not: restart anything; that is supervisord's.
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import signal
+import time
+
+_PR_SET_PDEATHSIG = 1
+LOCK_WAIT_S = 3.0
+"""How long a new process waits for the one that it replaces."""
+
+
+class AlreadyRunning(Exception):
+    """Another process holds the lock; the text names its pid."""
+
+
+def die_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the parent dies; raises SystemExit if it is dead already."""
+    parent = os.getppid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent:
+        raise SystemExit("the parent process died while this one started")
+
+
+def take_lock(path: str, wait_s: float = LOCK_WAIT_S) -> int:
+    """Hold `path` exclusively for the life of this process; its descriptor. The file names pid and start time.
+
+    Raises AlreadyRunning when another process holds it for longer than `wait_s`.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline_s = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+            if time.monotonic() >= deadline_s:
+                holder = os.pread(descriptor, 100, 0).decode("ascii", "replace").split()
+                os.close(descriptor)
+                raise AlreadyRunning(f"process {holder[0] if holder else 'unknown'} holds {path}") from None
+            time.sleep(0.02)
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()} {start_ticks(os.getpid())}\n".encode(), 0)
+    return descriptor
+
+
+def lock_holder(path: str) -> int | None:
+    """Pid of the living process that holds the lock, proved by its start time; None if nobody does.
+
+    The start time matters: pids are used again, and only our own process may be ended.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+        fields = os.pread(descriptor, 100, 0).split()
+    finally:
+        os.close(descriptor)
+    if len(fields) != 2 or not (fields[0].isdigit() and fields[1].isdigit()):
+        return None
+    pid = int(fields[0])
+    return pid if start_ticks(pid) == int(fields[1]) else None
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot (field 22 of /proc/PID/stat); None if there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rsplit(b")", 1)[1].split()[19])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def stop_signal_fd() -> int:
+    """A descriptor that becomes readable when SIGTERM or SIGINT arrives."""
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    return reader
