@@ -1,0 +1,135 @@
+"""Shapes of `station.toml`: frozen structs, one a section, units last in names.
+
+Owns: names, types and defaults of all device and station settings. Does not: check values (`checks.py`) or read files
+(`station.py`). A new driver gets its name into the tuple of its class here.
+"""
+
+import msgspec
+
+from bus.version import VERSION
+
+EVSE_DRIVERS = ("openevse",)
+METER_BAUDS = {"sdm630": 9600, "sdm120": 2400}
+"""Meter models, and the speed at which each leaves its factory."""
+METER_PHASES = {"sdm630": 3, "sdm120": 1}
+READER_DRIVERS = ("rdm6300",)
+ID_TAG_FORMATS = ("hex", "hex_reversed", "dec10", "dec10_reversed")
+CABLES = ("fixed", "socket")
+PARITIES = ("N", "E", "O")
+ON_RESET = ("restart", "reboot", "exit")
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all parts of `station.toml`."""
+
+
+class Station(Section, frozen=True, kw_only=True):
+    """`[station]`: who this is. Lengths as in BootNotification.req (OCPP 1.6 §6.3)."""
+
+    identity: str
+    """The charge point identity: the last part of the connection URL, and the user name (OCPP-J 1.6 §3.1.1)."""
+    vendor: str
+    model: str
+    serial_number: str = ""
+    firmware_version: str = VERSION
+    iccid: str = ""
+    imsi: str = ""
+
+
+class CentralSystem(Section, frozen=True, kw_only=True):
+    """`[central_system]`: where it is and how it is reached."""
+
+    url: str
+    """The OCPP-J endpoint; the identity is appended unless it is there already."""
+    security_profile: int = 0
+    """0: open; 1: password over ws; 2: password over wss (security whitepaper §2)."""
+    authorization_key: str = ""
+    root_ca_files: tuple[str, ...] = ()
+    """PEM files, absolute after loading; none: the certificates of the system."""
+    reconnect_min_s: float = 1.0
+    reconnect_max_s: float = 8.0
+    """Cap of the back-off. 8 finds a returned Central System within 10 s; a large fleet wants more."""
+    ping_interval_s: int | None = None
+    """Initial value of WebSocketPingInterval; None: as `[ocpp]` or the table of keys says. 0: no pings."""
+    pong_timeout_s: float = 8.0
+    """A ping that is unanswered for so long ends the connection."""
+
+
+class Supply(Section, frozen=True, kw_only=True):
+    """`[supply]`: what the grid connection can bear, for the whole station."""
+
+    max_current_a: float
+    phases: int = 1
+    voltage_v: float = 230.0
+
+
+class Reader(Section, frozen=True, kw_only=True):
+    """`[reader]`; without this section the station has no reader."""
+
+    driver: str
+    port: str = ""
+    id_tag_format: str = "hex"
+    """How the bytes of a card become an idTag: hexadecimal or ten decimal digits, bytes as received or reversed."""
+
+
+class Evse(Section, frozen=True, kw_only=True):
+    """The charging controller of a connector."""
+
+    driver: str
+    port: str = ""
+
+
+class Meter(Section, frozen=True, kw_only=True):
+    """The energy meter of a connector. `baud` 0: the model's factory setting, filled in while loading."""
+
+    driver: str
+    port: str = ""
+    baud: int = 0
+    parity: str = "N"
+    unit: int = 1
+    """Modbus address."""
+
+
+class Connector(Section, frozen=True, kw_only=True):
+    """`[[connector]]`, numbered from 1 without gaps (OCPP 1.6 §7.8)."""
+
+    id: int
+    cable: str
+    evse: Evse
+    meter: Meter
+
+    @property
+    def fixed_cable(self) -> bool:
+        """Whether the cable hangs at the station, so that there is no lock."""
+        return self.cable == "fixed"
+
+
+class System(Section, frozen=True, kw_only=True):
+    """`[system]`: the board."""
+
+    on_reset: str = "restart"
+    """What a Reset ends in: all services start anew, the board reboots, or `station run` exits."""
+    orphan_grace_s: float = 15.0
+    """How long the controllers keep their output without the connectors service (design §2)."""
+
+
+class Policy(Section, frozen=True, kw_only=True):
+    """`[policy]`: what the operator decides where OCPP leaves a choice."""
+
+    charge_before_first_acceptance: bool = False
+    """Whether a station that no Central System ever accepted may charge (errata v4.0 3.11)."""
+    keys_not_offered: tuple[str, ...] = ()
+    """Optional OCPP keys that GetConfiguration answers as unknown; their defaults hold."""
+
+
+class StationConfig(Section, frozen=True, kw_only=True):
+    """All of `station.toml`, checked. `ocpp` has texts as OCPP prints them, by the names as printed."""
+
+    station: Station
+    central_system: CentralSystem
+    supply: Supply
+    connectors: tuple[Connector, ...] = msgspec.field(name="connector")
+    reader: Reader | None = None
+    ocpp: dict[str, str] = {}
+    system: System = System()
+    policy: Policy = Policy()

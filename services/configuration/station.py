@@ -1,0 +1,267 @@
+"""`station.toml`: the one file that configures a station, read and checked whole before anything starts.
+
+Owns: reading it, naming what is wrong in it, and its virtual form. Does not: hold the shapes (`model.py`), the rules
+(`checks.py`) or the OCPP keys (`keys.py`). The exceptions of this package are one: `ConfigurationError`.
+"""
+
+import os
+import re
+from typing import Any
+
+import msgspec
+
+from bus.vocabulary import Measurand
+from services.configuration import checks, keys, model
+from services.configuration.checks import ConfigurationError
+from services.configuration.formats import Problem
+from services.configuration.model import (
+    CentralSystem,
+    Connector,
+    Evse,
+    Meter,
+    Policy,
+    Reader,
+    Station,
+    StationConfig,
+    Supply,
+    System,
+)
+
+__all__ = [
+    "CentralSystem",
+    "ConfigurationError",
+    "Connector",
+    "Evse",
+    "Meter",
+    "Policy",
+    "Reader",
+    "Station",
+    "StationConfig",
+    "Supply",
+    "System",
+    "capabilities",
+    "initial_values",
+    "load",
+    "virtual",
+]
+
+_FILE_BYTES_MAX = 1_000_000
+_SECTIONS: dict[str, type[model.Section]] = {
+    "station": Station,
+    "central_system": CentralSystem,
+    "supply": Supply,
+    "reader": Reader,
+    "system": System,
+    "policy": Policy,
+}
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text in quotes",
+    "bool": "true or false",
+    "array": "a list in brackets",
+    "object": "a table",
+    "null": "nothing",
+}
+
+
+def load(path: str, *, with_virtual_devices: bool = False) -> StationConfig:
+    """Settings of a station, checked. Raises ConfigurationError: one line with file, key and remedy.
+
+    `with_virtual_devices` (`--virtual`): ports may be left out, and are those of the simulator.
+    """
+    try:
+        table = _read(path)
+        config = _converted(table, os.path.dirname(os.path.abspath(path)))
+        if with_virtual_devices:
+            config = virtual(config)
+        checks.check(config)
+        return msgspec.structs.replace(config, ocpp=_ocpp(table.get("ocpp", {}), config))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+
+
+def virtual(config: StationConfig) -> StationConfig:
+    """`config` on the simulator's devices: ports relative to the state directory, into which every service changes."""
+    connectors = tuple(
+        msgspec.structs.replace(
+            connector,
+            evse=msgspec.structs.replace(connector.evse, port=f"dev/evse-{number}"),
+            meter=msgspec.structs.replace(connector.meter, port=f"dev/meter-{number}"),
+        )
+        for number, connector in enumerate(config.connectors, 1)
+    )
+    reader = config.reader and msgspec.structs.replace(config.reader, port="dev/reader")
+    return msgspec.structs.replace(config, connectors=connectors, reader=reader)
+
+
+def capabilities(config: StationConfig) -> keys.Capabilities:
+    """What `config` means for the OCPP keys. Power factor and frequency are those of the meters, which all have them."""
+    phases = min((model.METER_PHASES.get(connector.meter.driver, 1) for connector in config.connectors), default=1)
+    measurands: tuple[Measurand, ...] = keys.MEASURANDS
+    return keys.Capabilities(
+        connectors=len(config.connectors),
+        fixed_cable=all(connector.fixed_cable for connector in config.connectors),
+        phases=phases,
+        measurands=measurands,
+        not_offered=config.policy.keys_not_offered,
+    )
+
+
+def initial_values(config: StationConfig) -> dict[str, str]:
+    """Values of all OCPP keys as long as the Central System has set none, the AuthorizationKey among them."""
+    values = {**keys.defaults(capabilities(config)), **config.ocpp}
+    values[keys.AUTHORIZATION_KEY] = config.central_system.authorization_key
+    if config.central_system.ping_interval_s is not None:
+        values[keys.WEB_SOCKET_PING_INTERVAL] = str(config.central_system.ping_interval_s)
+    return values
+
+
+def _read(path: str) -> dict[str, Any]:
+    import tomllib  # Read once at the start; the module is not needed afterwards.
+
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise ConfigurationError(f"can't be read ({error.strerror}); give the right file with --config") from None
+    if len(content) > _FILE_BYTES_MAX:
+        raise ConfigurationError("is larger than 1 MB; give a station.toml with --config")
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise ConfigurationError("is not UTF-8 text; save it as UTF-8") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigurationError(f"is not TOML: {_one_line(str(error))}; correct it there") from None
+
+
+def _converted(table: dict[str, Any], directory: str) -> StationConfig:
+    """`table` in our shapes. Unknown names first, since a slip in a name is also a missing one."""
+    checks.refuse_unknown("top of the file", table, (*_SECTIONS, "connector", "ocpp"))
+    for name, shape in _SECTIONS.items():
+        _refuse_unknown_in(f"[{name}]", table.get(name), shape)
+    connectors = table.get("connector", ())
+    for number, connector in enumerate(connectors if isinstance(connectors, list) else (), 1):
+        where = f"[[connector]] number {number}"
+        _refuse_unknown_in(where, connector, Connector)
+        if isinstance(connector, dict):
+            _refuse_unknown_in(f"{where} evse", connector.get("evse"), Evse)
+            _refuse_unknown_in(f"{where} meter", connector.get("meter"), Meter)
+    try:
+        config = msgspec.convert({**table, "ocpp": {}}, StationConfig)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(_in_words(str(error))) from None
+    return _completed(config, directory)
+
+
+def _completed(config: StationConfig, directory: str) -> StationConfig:
+    """`config` with what a person may leave out: factory speeds of meters, and where relative paths begin."""
+    connectors = tuple(
+        msgspec.structs.replace(
+            connector,
+            meter=msgspec.structs.replace(
+                connector.meter, baud=connector.meter.baud or model.METER_BAUDS.get(connector.meter.driver, 9600)
+            ),
+        )
+        for connector in config.connectors
+    )
+    files = tuple(os.path.join(directory, file) for file in config.central_system.root_ca_files)
+    central_system = msgspec.structs.replace(config.central_system, root_ca_files=files)
+    return msgspec.structs.replace(config, connectors=connectors, central_system=central_system)
+
+
+def _refuse_unknown_in(where: str, given: Any, shape: type[model.Section]) -> None:
+    if isinstance(given, dict):
+        checks.refuse_unknown(where, given, (field.encode_name for field in msgspec.structs.fields(shape)))
+
+
+def _ocpp(given: Any, config: StationConfig) -> dict[str, str]:
+    """`[ocpp]` as OCPP texts by printed names, each one checked; also checks `[policy] keys_not_offered`.
+
+    Read-only keys may be set here: it is the operator of the board who does it, not the Central System.
+    """
+    if not isinstance(given, dict):
+        raise ConfigurationError("[ocpp]: must be a table; write it as a section of its own")
+    _check_not_offered(config)
+    all_capabilities = msgspec.structs.replace(capabilities(config), not_offered=())
+    values = keys.defaults(all_capabilities)
+    texts: dict[str, str] = {}
+    # Lengths of lists come first, since they bound the lists.
+    for name, value in sorted(given.items(), key=lambda item: not item[0].casefold().endswith("maxlength")):
+        key = keys.find(name, all_capabilities)
+        if key is None:
+            checks.refuse_unknown("[ocpp]", (name,), (key.name for key in keys.KEYS))
+            continue
+        if key.name in texts:
+            raise ConfigurationError(f"[ocpp] {name}: is given twice; keep one")
+        text = keys.validate(key, _text(f"[ocpp] {name}", value), all_capabilities, {**values, **texts})
+        if isinstance(text, Problem):
+            raise ConfigurationError(f"[ocpp] {name}: {text.text}; give a {key.type.value} as {key.clause} has it")
+        texts[key.name] = text
+    _check_combinations(texts, config)
+    return texts
+
+
+def _check_not_offered(config: StationConfig) -> None:
+    where = "[policy] keys_not_offered"
+    checks.refuse_unknown(where, config.policy.keys_not_offered, (key.name for key in keys.KEYS))
+    for key in keys.KEYS:
+        if key.required and key.name in config.policy.keys_not_offered:
+            raise ConfigurationError(f"{where}: {key.name} is required by {key.clause}; remove it from the list")
+
+
+def _check_combinations(texts: dict[str, str], config: StationConfig) -> None:
+    if keys.AUTHORIZATION_KEY in texts:
+        raise ConfigurationError("[ocpp] AuthorizationKey: belongs to [central_system] authorization_key; move it there")
+    if keys.WEB_SOCKET_PING_INTERVAL in texts and config.central_system.ping_interval_s is not None:
+        raise ConfigurationError(
+            "[ocpp] WebSocketPingInterval: [central_system] ping_interval_s gives it too; remove one of the two"
+        )
+    count = texts.get("NumberOfConnectors")
+    if count not in (None, str(len(config.connectors))):
+        raise ConfigurationError(
+            f"[ocpp] NumberOfConnectors: is {count}, but there are {len(config.connectors)} [[connector]] sections; remove it"
+        )
+
+
+def _text(where: str, value: Any) -> str:
+    """A TOML value as OCPP's text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | str):
+        return str(value)
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ",".join(value)
+    raise ConfigurationError(f"{where}: must be text, a whole number, true or false, or a list of texts")
+
+
+def _in_words(message: str) -> str:
+    """A complaint of msgspec for a person: `Expected `int`, got `str` - at `$.supply.phases``."""
+    what, _, path = message.partition(" - at ")
+    where = _place(path.strip("`"))
+    missing = re.fullmatch(r"Object missing required field `(\w+)`", what)
+    if missing:
+        name = missing[1]
+        if not path:
+            return f"[{name}]: the section is missing; add it" if name != "connector" else "[[connector]]: missing; add one"
+        return f"{where} {name}: is missing; add it"
+    wrong = re.fullmatch(r"Expected `([\w |]+)`, got `(\w+)`", what)
+    if wrong:
+        expected = " or ".join(_WORDS.get(word, word) for word in wrong[1].split(" | ") if word != "null")
+        return f"{where}: must be {expected}, not {_WORDS.get(wrong[2], wrong[2])}; correct it"
+    return f"{where}: {_one_line(what)}; correct it"
+
+
+def _place(path: str) -> str:
+    """`$.connector[0].evse.port` as `[[connector]] number 1 evse.port`; `$.supply.phases` as `[supply] phases`."""
+    connector = re.fullmatch(r"\$\.connector\[(\d+)\]\.?(.*)", path)
+    if connector:
+        return f"[[connector]] number {int(connector[1]) + 1} {connector[2]}".rstrip()
+    if path == "$.connector":
+        return "[[connector]]"
+    section, _, rest = path.removeprefix("$.").partition(".")
+    return f"[{section}] {rest.partition('[')[0]}".rstrip()
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,169 @@
+"""`configuration.db`: what the Central System changed, and what the link must know again after its own restart.
+
+Owns: the tables and their one writer, the link. Other services read it once, at their start, through `read_configuration`, and
+follow the bus from there on (design §2). Does not: decide which value is right (`keys.py`) or act on one. Every write is one
+commit with synchronous=FULL: it is on the disk when the method returns. The schema only ever grows.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Mapping
+
+from bus import logs
+from bus.database import open_database, transaction
+from services.configuration import keys
+from services.configuration.formats import Problem
+from services.configuration.station import StationConfig, capabilities, initial_values
+
+log = logs.logger("configuration")
+
+FILE_NAME = "configuration.db"
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS configuration (key TEXT PRIMARY KEY, value TEXT NOT NULL, changed_utc TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS session"
+    " (boot_id TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (boot_id, name))",
+    "CREATE TABLE IF NOT EXISTS known_time (id INTEGER PRIMARY KEY CHECK (id = 1), utc_ms INTEGER NOT NULL)",
+)
+
+
+class ConfigurationStore:
+    """The link's hold on `configuration.db`. Methods raise sqlite3.Error where the disk fails."""
+
+    def __init__(self, path: str) -> None:
+        """Open or create the database. One that can't be read is put aside first; `problem` then says so in one line."""
+        self.problem = ""
+        try:
+            self._database = _opened(path)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            aside = f"{path}.unreadable"
+            self.problem = f"{path} is damaged ({error}); it was moved to {aside}, and station.toml applies again"
+            _move_aside(path, aside)
+            self._database = _opened(path)
+
+    def values(self) -> dict[str, str]:
+        """What the Central System changed: text by key, as printed. Not checked against this firmware."""
+        return _pairs(self._database, "SELECT key, value FROM configuration")
+
+    def set_value(self, key: str, text: str, changed_utc: str) -> None:
+        """Keep a changed value; committed when this returns, so that the answer may go out (design §3)."""
+        self._write(
+            "INSERT INTO configuration VALUES (?, ?, ?)"
+            " ON CONFLICT (key) DO UPDATE SET value = excluded.value, changed_utc = excluded.changed_utc",
+            (key, text, changed_utc),
+        )
+
+    def begin_session(self, boot_id: str) -> dict[str, str]:
+        """What was kept under this application boot; what belongs to other boots is forgotten."""
+        self._write("DELETE FROM session WHERE boot_id <> ?", (boot_id,))
+        return _pairs(self._database, "SELECT name, value FROM session")
+
+    def keep(self, boot_id: str, facts: Mapping[str, str]) -> None:
+        """Keep facts of the session under the boot's id, all in one commit."""
+        with transaction(self._database) as database:
+            database.executemany(
+                "INSERT INTO session VALUES (?, ?, ?) ON CONFLICT (boot_id, name) DO UPDATE SET value = excluded.value",
+                [(boot_id, name, value) for name, value in facts.items()],
+            )
+
+    def known_utc_ms(self) -> int | None:
+        """The last time that was known, Unix milliseconds: a floor for the next boot (design §5)."""
+        row = self._database.execute("SELECT utc_ms FROM known_time").fetchone()
+        return None if row is None else int(row[0])
+
+    def set_known_utc_ms(self, utc_ms: int) -> None:
+        """Keep the floor. It may go back: whether an earlier time is to be believed is the caller's to decide."""
+        self._write("INSERT INTO known_time VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET utc_ms = excluded.utc_ms", (utc_ms,))
+
+    def close(self) -> None:
+        """Release the file."""
+        self._database.close()
+
+    def _write(self, statement: str, parameters: tuple[str | int, ...]) -> None:
+        with transaction(self._database) as database:
+            database.execute(statement, parameters)
+
+
+def _log(line: str) -> None:
+    log.warning("stored configuration not used as it is", problem=line)
+
+
+def effective(stored: Mapping[str, str], config: StationConfig, report: Callable[[str], None] = _log) -> dict[str, str]:
+    """Values of all keys: default, then `station.toml`, then `stored`, each over the one before.
+
+    A stored value is left out, and told to `report` in one line, if this station can't have it any more: another meter was
+    fitted, the key became read-only, or an older firmware had more keys.
+    """
+    able, values = capabilities(config), initial_values(config)
+    for name, text in stored.items():
+        key = keys.find(name, able)
+        if key is None or keys.access(key, able) is keys.Access.READ:
+            report(f"the stored value of {name} is ignored: this station does not let it be changed")
+            continue
+        checked = keys.validate(key, text, able, values)
+        if isinstance(checked, Problem):
+            report(f"the stored value of {name} is ignored: {checked.text}")
+            continue
+        values[key.name] = checked
+    return values
+
+
+def read_configuration(path: str, config: StationConfig, report: Callable[[str], None] = _log) -> dict[str, str]:
+    """Values of all OCPP keys for a service that starts, without secrets. Never raises for what is on the disk.
+
+    A database that is missing or can't be read means defaults and `station.toml`; `report` gets one line for each problem.
+    """
+    try:
+        stored = _stored(path)
+    except FileNotFoundError:
+        report(f"there is no {path} yet: station.toml and defaults apply")
+        stored = {}
+    except sqlite3.Error as error:
+        report(f"{path} can't be read ({error}): station.toml and defaults apply; see the log of ocpp_link")
+        stored = {}
+    return keys.public(effective(keys.public(stored), config, report))
+
+
+def _stored(path: str) -> dict[str, str]:
+    if not os.path.exists(path):
+        raise FileNotFoundError(path)
+    database = sqlite3.connect(f"file:{_uri_path(path)}?mode=ro", uri=True, timeout=2.0)
+    try:
+        return _pairs(database, "SELECT key, value FROM configuration")
+    finally:
+        database.close()
+
+
+def _uri_path(path: str) -> str:
+    from urllib.parse import quote
+
+    return quote(path)
+
+
+def _opened(path: str) -> sqlite3.Connection:
+    database = open_database(path)
+    try:
+        # A damaged page may lie where no start-up query looks; the file is small enough to look everywhere.
+        row = database.execute("PRAGMA quick_check(1)").fetchone()
+        if row is None or row[0] != "ok":
+            raise sqlite3.DatabaseError(f"quick_check: {row[0] if row else 'no answer'}")
+        with transaction(database):
+            for statement in _SCHEMA:
+                database.execute(statement)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _move_aside(path: str, aside: str) -> None:
+    """Keep one copy of the damaged file for support; an older copy gives way, so that the disk never fills with them."""
+    os.replace(path, aside)
+    for suffix in ("-wal", "-shm"):
+        if os.path.exists(path + suffix):
+            os.replace(path + suffix, aside + suffix)
+
+
+def _pairs(database: sqlite3.Connection, query: str) -> dict[str, str]:
+    return {str(name): str(value) for name, value in database.execute(query)}
