@@ -52,8 +52,10 @@ class Outbox:
             )
             database.execute(
                 "CREATE TABLE IF NOT EXISTS journal_out"
-                " (stream TEXT NOT NULL, seq INTEGER NOT NULL, payload TEXT NOT NULL, PRIMARY KEY (stream, seq))"
+                " (stream TEXT NOT NULL, seq INTEGER NOT NULL, payload TEXT NOT NULL, name TEXT NOT NULL DEFAULT '',"
+                " PRIMARY KEY (stream, seq))"
             )
+            database.execute("CREATE INDEX IF NOT EXISTS journal_out_by_name ON journal_out (stream, name)")
             database.execute("INSERT OR IGNORE INTO journal_stream VALUES (?, 1, 0)", (stream,))
 
     @property
@@ -66,11 +68,13 @@ class Outbox:
         """Number of the newest entry ever appended in this incarnation; 0: none."""
         return self._row()[1]
 
-    def append(self, entry: Message) -> int:
-        """Add an entry inside the caller's transaction; its number."""
+    def append(self, entry: Message, name: str = "") -> int:
+        """Add an entry inside the caller's transaction; its number. `name` finds it again whatever its number becomes."""
         seq = self.last_seq + 1
         payload = msgspec.json.encode(entry).decode()
-        self._database.execute("INSERT INTO journal_out VALUES (?, ?, ?)", (self._stream, seq, payload))
+        self._database.execute(
+            "INSERT INTO journal_out (stream, seq, payload, name) VALUES (?, ?, ?, ?)", (self._stream, seq, payload, name)
+        )
         self._database.execute("UPDATE journal_stream SET last_seq = ? WHERE stream = ?", (seq, self._stream))
         return seq
 
@@ -90,9 +94,9 @@ class Outbox:
             previous = row_seq
         return entries
 
-    def forget(self, seq: int) -> None:
-        """Drop one entry inside the caller's transaction: its purpose is fulfilled."""
-        self._database.execute("DELETE FROM journal_out WHERE stream = ? AND seq = ?", (self._stream, seq))
+    def forget_named(self, name: str) -> None:
+        """Drop the entry of this name inside the caller's transaction: its purpose is fulfilled."""
+        self._database.execute("DELETE FROM journal_out WHERE stream = ? AND name = ?", (self._stream, name))
 
     def forget_through(self, seq: int) -> None:
         """Drop all entries up to `seq` inside the caller's transaction."""

@@ -1,0 +1,1 @@
+"""The connectors service: state machine, transactions, authorization, charging controllers."""

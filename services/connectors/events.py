@@ -1,0 +1,246 @@
+"""What happens to the connectors service, and what it then does: frozen structs, compared with == in tests.
+
+Owns: shapes. Does not: decide or act.
+"""
+
+import msgspec
+
+from bus.messages import (
+    ConnectorState,
+    DeliveryEntry,
+    IdTag,
+    IdTagInfo,
+    LinkState,
+    Message,
+    MeterSample,
+    RemoteStartTransaction,
+    RemoteStopTransaction,
+    Reset,
+    ResetReady,
+    TransactionEntry,
+)
+from services.connectors.state import SessionMark, Settings, Transaction, Waiting
+from services.hardware.contract import EvseDesired, EvseObservation
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Base of what happens."""
+
+
+class EvseObserved(Event, frozen=True):
+    """The charging controller says how things are."""
+
+    connector_id: int
+    observation: EvseObservation
+
+
+class EvseFailed(Event, frozen=True):
+    """The charging controller does not answer; plain words."""
+
+    connector_id: int
+    reason: str
+
+
+class MeterSampled(Event, frozen=True):
+    """A trustworthy reading."""
+
+    sample: MeterSample
+
+
+class MeterFailureChanged(Event, frozen=True):
+    """The meter can't be trusted, or can again (empty)."""
+
+    connector_id: int
+    failure: str
+
+
+class ReaderFailureChanged(Event, frozen=True):
+    """The RFID reader does not work, or does again (empty)."""
+
+    failure: str
+
+
+class CardPresented(Event, frozen=True):
+    """A card counts as presented."""
+
+    id_tag: IdTag
+
+
+class AuthorizeAnswered(Event, frozen=True):
+    """Answer to AskAuthorize; None: there was none, decide by the offline rules (OCPP 1.6 §3.5)."""
+
+    token: str
+    info: IdTagInfo | None
+
+
+class MeterRead(Event, frozen=True):
+    """Answer to ReadRegister; None: there is no trustworthy reading."""
+
+    token: str
+    sample: MeterSample | None
+
+
+class RemoteStartRequested(Event, frozen=True):
+    """OCPP 1.6 §5.11."""
+
+    call_id: str
+    request: RemoteStartTransaction
+
+
+class RemoteStopRequested(Event, frozen=True):
+    """OCPP 1.6 §5.12."""
+
+    call_id: str
+    request: RemoteStopTransaction
+
+
+class ResetRequested(Event, frozen=True):
+    """OCPP 1.6 §5.14."""
+
+    call_id: str
+    request: Reset
+
+
+class CallCancelled(Event, frozen=True):
+    """The caller was told nothing in time: take back what may still happen because of the call."""
+
+    call_id: str
+
+
+class DeliveryStored(Event, frozen=True):
+    """The queue says what became of a transaction message."""
+
+    entry: DeliveryEntry
+
+
+class LinkChanged(Event, frozen=True):
+    """The link's state; None: unknown, which means offline."""
+
+    link: LinkState | None
+
+
+class SettingsChanged(Event, frozen=True):
+    """Configuration keys have new values."""
+
+    settings: Settings
+
+
+class EmergencyStopChanged(Event, frozen=True):
+    """The emergency stop was pressed or released."""
+
+    pressed: bool
+
+
+class Tick(Event, frozen=True):
+    """Time passed."""
+
+
+class SaveTransaction(msgspec.Struct, frozen=True):
+    """Change on disk: an open transaction, new or changed."""
+
+    transaction: Transaction
+
+
+class CloseTransaction(msgspec.Struct, frozen=True):
+    """Change on disk: the transaction is no longer open; `mark` tells whether its plug is still in after a restart."""
+
+    local_tx_id: str
+    connector_id: int
+    mark: SessionMark | None
+
+
+class DropFinished(msgspec.Struct, frozen=True):
+    """Change on disk: the plug of the finished transaction is out."""
+
+    connector_id: int
+
+
+class SaveWaiting(msgspec.Struct, frozen=True):
+    """Change on disk: an authorization waits."""
+
+    waiting: Waiting
+
+
+class DropWaiting(msgspec.Struct, frozen=True):
+    """Change on disk: it waits no longer."""
+
+    waiting_id: str
+
+
+class AppendEntry(msgspec.Struct, frozen=True):
+    """Change on disk: a journal entry for the queue."""
+
+    entry: TransactionEntry
+
+
+class ForgetEntry(msgspec.Struct, frozen=True):
+    """Change on disk: the entry was delivered or given up."""
+
+    local_tx_id: str
+    number: int
+
+
+Change = SaveTransaction | CloseTransaction | DropFinished | SaveWaiting | DropWaiting | AppendEntry | ForgetEntry
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """Base of what is to be done, in order."""
+
+
+class Commit(Effect, frozen=True):
+    """All changes in one database transaction; what follows in the list happens after it is on the disk."""
+
+    changes: tuple[Change, ...]
+
+
+class SetEvse(Effect, frozen=True):
+    """The output that the charging controller shall give."""
+
+    connector_id: int
+    desired: EvseDesired
+
+
+class AskAuthorize(Effect, frozen=True):
+    """Ask the Central System; the answer comes as AuthorizeAnswered with this token."""
+
+    token: str
+    id_tag: IdTag
+
+
+class ReadRegister(Effect, frozen=True):
+    """Ask the meter service; the answer comes as MeterRead with this token."""
+
+    token: str
+    connector_id: int
+    not_before_s: float
+    timeout_s: float
+
+
+class Answer(Effect, frozen=True):
+    """Answer a call."""
+
+    call_id: str
+    answer: Message
+
+
+class PublishConnector(Effect, frozen=True):
+    """Say a connector's state."""
+
+    state: ConnectorState
+
+
+class PublishReset(Effect, frozen=True):
+    """Say how far a Reset is."""
+
+    state: ResetReady
+
+
+class Note(Effect, frozen=True):
+    """A line for the log, in plain words."""
+
+    text: str
+    connector_id: int | None = None
+    local_tx_id: str | None = None
+    id_tag: IdTag | None = None
+    detail: str | None = None
+    warning: bool = False

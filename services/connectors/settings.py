@@ -1,0 +1,34 @@
+"""Settings of the connectors service from OCPP configuration keys (pure).
+
+Owns: which keys this service obeys. Does not: validate values; the link has done that before it published them.
+"""
+
+from bus.vocabulary import Measurand
+from services.connectors.state import Settings
+
+
+def settings_from(values: dict[str, str], *, charge_before_first_acceptance: bool) -> Settings:
+    """The settings that these key values mean; a key that is not offered keeps its default."""
+    known = Settings()
+
+    def flag(key: str, default: bool) -> bool:
+        return values[key].lower() == "true" if key in values else default
+
+    def number(key: str, default: int) -> int:
+        return int(values[key]) if key in values else default
+
+    def measurands(key: str, default: tuple[Measurand, ...]) -> tuple[Measurand, ...]:
+        return tuple(Measurand(word.strip()) for word in values[key].split(",") if word.strip()) if key in values else default
+
+    return Settings(
+        connection_time_out_s=number("ConnectionTimeOut", known.connection_time_out_s),
+        allow_offline_tx_for_unknown_id=flag("AllowOfflineTxForUnknownId", known.allow_offline_tx_for_unknown_id),
+        authorize_remote_tx_requests=flag("AuthorizeRemoteTxRequests", known.authorize_remote_tx_requests),
+        stop_transaction_on_ev_side_disconnect=flag(
+            "StopTransactionOnEVSideDisconnect", known.stop_transaction_on_ev_side_disconnect
+        ),
+        stop_transaction_on_invalid_id=flag("StopTransactionOnInvalidId", known.stop_transaction_on_invalid_id),
+        meter_value_sample_interval_s=number("MeterValueSampleInterval", known.meter_value_sample_interval_s),
+        meter_values_sampled_data=measurands("MeterValuesSampledData", known.meter_values_sampled_data),
+        charge_before_first_acceptance=charge_before_first_acceptance,
+    )

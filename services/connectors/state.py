@@ -1,0 +1,210 @@
+"""What the connectors service knows: frozen facts, from which status and desired output are derived.
+
+Owns: shapes. Does not: decide (`core.py` and its rooms) or act (`service.py`). Times are boottime seconds or Moments.
+"""
+
+import msgspec
+
+from bus.messages import ConnectorState, IdTag, MeterSample, Moment
+from bus.vocabulary import Measurand, Reason, ResetType
+from services.hardware.contract import EvseDesired, EvseObservation
+
+Facts = msgspec.Struct
+
+
+class Settings(Facts, frozen=True):
+    """The OCPP configuration keys that this service obeys, and policies of `station.toml`. Intervals in seconds, 0: off."""
+
+    connection_time_out_s: int = 60
+    allow_offline_tx_for_unknown_id: bool = False
+    authorize_remote_tx_requests: bool = True
+    stop_transaction_on_ev_side_disconnect: bool = True
+    stop_transaction_on_invalid_id: bool = True
+    meter_value_sample_interval_s: int = 60
+    meter_values_sampled_data: tuple[Measurand, ...] = (Measurand.ENERGY_ACTIVE_IMPORT_REGISTER,)
+    charge_before_first_acceptance: bool = False
+    """Policy for a station that no Central System ever accepted (errata v4.0 3.11)."""
+
+
+class SessionMark(Facts, frozen=True):
+    """The controller's own counters of a plug-in; it sets them back at the next one, so that a mark tells plug-ins apart."""
+
+    energy_ws: int
+    elapsed_s: int
+
+
+class Reading(Facts, frozen=True):
+    """The transaction's register, Wh: meter_start_wh plus what was delivered since, over all meters fitted meanwhile."""
+
+    energy_wh: int
+    at: Moment
+
+
+class Segment(Facts, frozen=True):
+    """What one meter contributes: its serial and register when it took over, and the transaction's register then, Wh."""
+
+    serial: str
+    first_wh: int
+    base_wh: int
+
+
+class StopIntent(Facts, frozen=True):
+    """Why a transaction stops; on disk before the contactor opens. `at` None: when its last reading was taken (power cut)."""
+
+    reason: Reason
+    at: Moment | None = None
+    id_tag: IdTag | None = None
+
+
+class Transaction(Facts, frozen=True):
+    """A transaction that is open on disk. `next_number` is that of its next journal entry."""
+
+    local_tx_id: str
+    connector_id: int
+    id_tag: IdTag
+    started_at: Moment
+    meter_start_wh: int
+    segment: Segment
+    last: Reading
+    mark: SessionMark
+    parent_id_tag: IdTag | None = None
+    transaction_id: int | None = None
+    next_number: int = 1
+    deauthorized: bool = False
+    """The Central System refused the idTag and StopTransactionOnInvalidId is false: no energy (OCPP 1.6 §4.8)."""
+    stop: StopIntent | None = None
+
+
+class Waiting(Facts, frozen=True):
+    """An authorization, or a RemoteStartTransaction still to be authorized, that waits for a connector to be plugged in.
+
+    `connector_id` None: the first connector that is plugged in. On disk, so that a restart in between loses nothing.
+    """
+
+    waiting_id: str
+    id_tag: IdTag
+    deadline_s: float
+    boot_id: str
+    connector_id: int | None = None
+    confirmed: bool = True
+    parent_id_tag: IdTag | None = None
+    call_id: str | None = None
+
+
+class Idle(Facts, frozen=True):
+    """No transaction."""
+
+
+class Resuming(Facts, frozen=True):
+    """This process has just started; the hardware will say whether it is still the same plug-in.
+
+    `transaction` None: the last one is finished, and `finished` tells whether its plug is still in.
+    """
+
+    transaction: Transaction | None = None
+    finished: SessionMark | None = None
+
+
+class Starting(Facts, frozen=True):
+    """Authorized and plugged in; the reading for meterStart is asked for."""
+
+    waiting: Waiting
+    read_token: str
+
+
+class Running(Facts, frozen=True):
+    """A transaction runs."""
+
+    transaction: Transaction
+    sample_due_s: float | None
+    checkpoint_due_s: float
+
+
+class Stopping(Facts, frozen=True):
+    """The intent to stop is on disk; the contactor opens, then the reading for meterStop is asked for."""
+
+    transaction: Transaction
+    since_s: float
+    read_token: str = ""
+    info: str = ""
+
+
+class Finished(Facts, frozen=True):
+    """The transaction is closed and the plug is still in."""
+
+
+Phase = Idle | Resuming | Starting | Running | Stopping | Finished
+
+
+class Connector(Facts, frozen=True):
+    """One connector: what it is, what the devices say, what it is doing, and what was last said and commanded."""
+
+    connector_id: int
+    max_current_a: float
+    phase: Phase = Idle()
+    seen: EvseObservation | None = None
+    """Last observation of this process; None: the controller has not answered yet."""
+    plugged_since_s: float = 0.0
+    evse_failure: str = ""
+    """Plain words while the controller does not answer; empty also before it had time to."""
+    meter_failure: str = ""
+    sample: MeterSample | None = None
+    commanded: EvseDesired | None = None
+    settling_until_s: float = 0.0
+    """Until then a status that is only passed through is not shown (field report 42)."""
+    published: ConnectorState | None = None
+
+    @property
+    def transaction(self) -> Transaction | None:
+        """The open transaction, in whatever phase."""
+        match self.phase:
+            case Running(transaction=found) | Stopping(transaction=found) | Resuming(transaction=found):
+                return found
+        return None
+
+    @property
+    def plugged(self) -> bool:
+        """Whether a vehicle is known to be connected."""
+        return self.seen is not None and bool(self.seen.plugged)
+
+
+class Asked(Facts, frozen=True):
+    """An Authorize that waits for its answer; `waiting_id` set: for a RemoteStartTransaction."""
+
+    token: str
+    id_tag: IdTag
+    waiting_id: str | None = None
+
+
+class State(Facts, frozen=True):
+    """Everything. `connectors` in the order of their numbers, from 1."""
+
+    connectors: tuple[Connector, ...]
+    settings: Settings
+    supply_current_a: float
+    waiting: tuple[Waiting, ...] = ()
+    asked: tuple[Asked, ...] = ()
+    online: bool = False
+    ever_accepted: bool = False
+    registered: bool = False
+    reader_failure: str = ""
+    emergency_stop: bool = False
+    resetting: ResetType | None = None
+    reset_said: tuple[ResetType | None, bool] | None = None
+    charge_point: ConnectorState | None = None
+    """What was last published for connector 0."""
+
+
+class Now(Facts, frozen=True):
+    """The instant of a step. `fresh_id` is random and not used before; the core has no randomness of its own."""
+
+    boottime_s: float
+    boot_id: str
+    fresh_id: str
+    utc_offset_s: float | None = None
+
+    def moment(self, boottime_s: float | None = None) -> Moment:
+        """This instant, or another one of this boot, as a Moment; UTC only when it is known."""
+        at_s = self.boottime_s if boottime_s is None else boottime_s
+        utc_ms = None if self.utc_offset_s is None else round((at_s + self.utc_offset_s) * 1000)
+        return Moment(self.boot_id, round(at_s * 1000), utc_ms)

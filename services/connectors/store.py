@@ -1,0 +1,97 @@
+"""connectors.db: open transactions, waiting authorizations, the outbox of the journal; all changes of a step in one commit.
+
+Owns: the tables `transactions`, `waiting`, `finished`. Does not: decide anything. Bodies are JSON, so that a support
+engineer can read them with any SQLite tool. A row that can't be read is set aside in `unreadable`, reported, and never
+prevents the start.
+"""
+
+import sqlite3
+from typing import TypeVar
+
+import msgspec
+
+from bus.database import transaction
+from bus.journal import Outbox
+from services.connectors import events as e
+from services.connectors.core import Loaded
+from services.connectors.state import SessionMark, Transaction, Waiting
+
+T = TypeVar("T")
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS transactions (local_tx_id TEXT PRIMARY KEY, connector_id INTEGER NOT NULL, body TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS waiting (waiting_id TEXT PRIMARY KEY, body TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS finished (connector_id TEXT PRIMARY KEY, body TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS unreadable (source TEXT NOT NULL, id TEXT NOT NULL, body TEXT, reason TEXT NOT NULL)",
+)
+_KEYS = {"transactions": "local_tx_id", "waiting": "waiting_id", "finished": "connector_id"}
+
+
+class Store:
+    """The database of the connectors service. `outbox` is its journal's; changes go through `apply` inside a transaction."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        self.unreadable: list[str] = []
+        with transaction(database):
+            for statement in _TABLES:
+                database.execute(statement)
+
+    def load(self) -> Loaded:
+        """What was open when the last process ended; unreadable rows are set aside and listed in `unreadable`."""
+        transactions = tuple(self._rows("transactions", Transaction).values())
+        waiting = tuple(self._rows("waiting", Waiting).values())
+        finished = {int(key): mark for key, mark in self._rows("finished", SessionMark).items()}
+        return Loaded(transactions=transactions, waiting=waiting, finished=finished)
+
+    def apply(self, changes: tuple[e.Change, ...], outbox: Outbox) -> None:
+        """Write changes, inside the caller's transaction."""
+        for change in changes:
+            match change:
+                case e.SaveTransaction(transaction=saved):
+                    self._save(
+                        "transactions", "(local_tx_id, connector_id, body)", (saved.local_tx_id, saved.connector_id), saved
+                    )
+                    self._drop("finished", str(saved.connector_id))
+                case e.CloseTransaction(local_tx_id=local_tx_id, connector_id=connector_id, mark=mark):
+                    self._drop("transactions", local_tx_id)
+                    if mark is not None:
+                        self._save("finished", "(connector_id, body)", (str(connector_id),), mark)
+                case e.DropFinished(connector_id=connector_id):
+                    self._drop("finished", str(connector_id))
+                case e.SaveWaiting(waiting=waiting):
+                    self._save("waiting", "(waiting_id, body)", (waiting.waiting_id,), waiting)
+                case e.DropWaiting(waiting_id=waiting_id):
+                    self._drop("waiting", waiting_id)
+                case e.AppendEntry(entry=entry):
+                    outbox.append(entry, entry_name(entry.local_tx_id, entry.number))
+                case e.ForgetEntry(local_tx_id=local_tx_id, number=number):
+                    outbox.forget_named(entry_name(local_tx_id, number))
+
+    def _rows(self, table: str, type_: type[T]) -> dict[str, T]:
+        found: dict[str, T] = {}
+        for key, body in self._database.execute(f"SELECT {_KEYS[table]}, body FROM {table} ORDER BY rowid").fetchall():
+            try:
+                found[str(key)] = msgspec.json.decode(body, type=type_)
+            except (msgspec.MsgspecError, TypeError) as error:
+                self._set_aside(table, str(key), body, str(error))
+        return found
+
+    def _set_aside(self, table: str, key: str, body: object, reason: str) -> None:
+        with transaction(self._database):
+            self._database.execute("INSERT INTO unreadable VALUES (?, ?, ?, ?)", (table, key, body, reason))
+            self._drop(table, key)
+        self.unreadable.append(f"{table} {key}: {reason}")
+
+    def _save(self, table: str, columns: str, keys: tuple[object, ...], body: msgspec.Struct) -> None:
+        marks = ", ".join("?" * (len(keys) + 1))
+        statement = f"INSERT OR REPLACE INTO {table} {columns} VALUES ({marks})"
+        self._database.execute(statement, (*keys, msgspec.json.encode(body).decode()))
+
+    def _drop(self, table: str, key: str) -> None:
+        self._database.execute(f"DELETE FROM {table} WHERE {_KEYS[table]} = ?", (key,))
+
+
+def entry_name(local_tx_id: str, number: int) -> str:
+    """By which the outbox finds a transaction's entry again."""
+    return f"{local_tx_id}/{number}"

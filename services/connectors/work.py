@@ -1,0 +1,133 @@
+"""One step in the making: a mutable notebook that starts from the old state and ends as new state and ordered effects.
+
+Owns: the order of effects: energy is withdrawn for safety first, then one commit, then answers, output, questions, news
+(style §1; design §3 "commit the intent, then act"). Does not: decide anything about charging.
+"""
+
+from typing import Any
+
+import msgspec
+
+from bus.messages import ResetReady
+from services.connectors import events as e
+from services.connectors.output import desired_output
+from services.connectors.state import Connector, Now, State, Waiting
+from services.connectors.status import charge_point_state, connector_state
+from services.hardware.contract import EvseDesired
+
+SETTLING_S = 3.0
+"""After the output changed, a status that is only passed through is not shown for this long."""
+
+
+class Work:
+    """What the rules of one step write into."""
+
+    def __init__(self, state: State, now: Now) -> None:
+        self.state = state
+        self.now = now
+        self._safety: list[e.Effect] = []
+        self._changes: list[e.Change] = []
+        self._answers: list[e.Effect] = []
+        self._questions: list[e.Effect] = []
+        self._notes: list[e.Effect] = []
+        self._ids = 0
+
+    def connector(self, connector_id: int) -> Connector | None:
+        """The connector of this number, as it is now; None if there is none."""
+        if 1 <= connector_id <= len(self.state.connectors):
+            return self.state.connectors[connector_id - 1]
+        return None
+
+    def put(self, connector: Connector, **facts: Any) -> Connector:
+        """Replace a connector, with other facts; the new one."""
+        new = msgspec.structs.replace(connector, **facts)
+        others = list(self.state.connectors)
+        others[new.connector_id - 1] = new
+        self.set(connectors=tuple(others))
+        return new
+
+    def set(self, **facts: Any) -> None:
+        """Replace facts of the whole station."""
+        self.state = msgspec.structs.replace(self.state, **facts)
+
+    def fresh_id(self) -> str:
+        """An id that was never used."""
+        self._ids += 1
+        return self.now.fresh_id if self._ids == 1 else f"{self.now.fresh_id}-{self._ids}"
+
+    def change(self, *changes: e.Change) -> None:
+        """Add to what is committed."""
+        self._changes.extend(changes)
+
+    def drop_waiting(self, waiting: Waiting) -> None:
+        """An authorization waits no longer."""
+        self.set(waiting=tuple(w for w in self.state.waiting if w.waiting_id != waiting.waiting_id))
+        self.change(e.DropWaiting(waiting.waiting_id))
+
+    def add_waiting(self, waiting: Waiting) -> None:
+        """An authorization waits, or waits with other facts."""
+        others = tuple(w for w in self.state.waiting if w.waiting_id != waiting.waiting_id)
+        self.set(waiting=(*others, waiting))
+        self.change(e.SaveWaiting(waiting))
+
+    def answer(self, effect: e.Answer) -> None:
+        """Answer a call, after the commit."""
+        self._answers.append(effect)
+
+    def ask(self, effect: e.AskAuthorize | e.ReadRegister) -> None:
+        """Ask another service, after the output is set."""
+        self._questions.append(effect)
+
+    def note(self, text: str, **fields: Any) -> None:
+        """Write a line into the log."""
+        self._notes.append(e.Note(text, **fields))
+
+    def withdraw_at_once(self, connector: Connector) -> Connector:
+        """Take energy away before anything is written: safety waits for nothing."""
+        off = EvseDesired()
+        if connector.commanded != off:
+            self._safety.append(e.SetEvse(connector.connector_id, off))
+        return self.put(connector, commanded=off)
+
+    def finish(self) -> tuple[State, tuple[e.Effect, ...]]:
+        """The new state and everything to be done, in order."""
+        outputs = self._derive_outputs()
+        news = self._derive_news()
+        commit: list[e.Effect] = [e.Commit(tuple(self._changes))] if self._changes else []
+        effects = [*self._safety, *commit, *self._answers, *outputs, *self._questions, *news, *self._notes]
+        return self.state, tuple(effects)
+
+    def _derive_outputs(self) -> list[e.Effect]:
+        outputs: list[e.Effect] = []
+        for connector in self.state.connectors:
+            desired = desired_output(self.state, connector)
+            if desired is not None and desired != connector.commanded:
+                outputs.append(e.SetEvse(connector.connector_id, desired))
+                self.put(connector, commanded=desired, settling_until_s=self.now.boottime_s + SETTLING_S)
+        return outputs
+
+    def _derive_news(self) -> list[e.Effect]:
+        news: list[e.Effect] = []
+        for connector in self.state.connectors:
+            said = connector_state(self.state, connector, self.now)
+            if said is not None and said != connector.published:
+                news.append(e.PublishConnector(said))
+                self._note_status(connector, said.status, said.error_code)
+                self.put(connector, published=said)
+        whole = charge_point_state(self.state, self.now)
+        if whole != self.state.charge_point:
+            news.append(e.PublishConnector(whole))
+            self.set(charge_point=whole)
+        stopped = all(connector.transaction is None for connector in self.state.connectors)
+        reset = (self.state.resetting, self.state.resetting is not None and stopped)
+        if reset != self.state.reset_said:
+            news.append(e.PublishReset(ResetReady(*reset)))
+            self.set(reset_said=reset)
+        return news
+
+    def _note_status(self, connector: Connector, status: str, error_code: str) -> None:
+        before = connector.published
+        if before is None or (before.status, before.error_code) != (status, error_code):
+            change = f"{before.status if before else 'unknown'} -> {status}"
+            detail = change if error_code == "NoError" else f"{change}, {error_code}"
+            self.note("status changes", connector_id=connector.connector_id, detail=detail)

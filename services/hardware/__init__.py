@@ -1,0 +1,1 @@
+"""Common ground of all device drivers: contract, ports, link supervision, the byte-moving thread."""
