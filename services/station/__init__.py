@@ -1,0 +1,1 @@
+"""The `station` command: starts the station under supervisord, shows it, restarts parts of it."""

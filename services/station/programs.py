@@ -1,0 +1,32 @@
+"""The one list of the station's processes. supervisord's configuration, `station status` and `station restart` read it.
+
+Owns: which processes there are, and in which order they start. Does not: start anything. Names are those of `bus/topics.py`.
+"""
+
+import msgspec
+
+
+class Program(msgspec.Struct, frozen=True):
+    """One process under supervisord. `priority`: lower ones start first and stop last; nobody waits for anybody."""
+
+    name: str
+    module: str
+    priority: int
+    virtual_only: bool = False
+
+
+PROGRAMS: tuple[Program, ...] = (
+    Program("broker", "bus.broker", 10),
+    Program("simulator", "services.simulator", 20, virtual_only=True),
+    Program("ocpp_link", "services.ocpp_link", 30),
+    Program("connectors", "services.connectors", 40),
+    Program("meter", "services.meter", 50),
+    Program("rfid", "services.rfid", 60),
+    Program("transaction_queue", "services.transaction_queue", 70),
+)
+"""The hardware comes before its users, and the link before the rest, so that the BootNotification goes out early."""
+
+
+def programs(*, virtual: bool) -> tuple[Program, ...]:
+    """The processes of a station; the simulator only where the hardware is virtual."""
+    return tuple(program for program in PROGRAMS if virtual or not program.virtual_only)
