@@ -15,7 +15,7 @@ PHASES_TO_NEUTRAL = (Phase.L1_N, Phase.L2_N, Phase.L3_N)
 def sampled_values(
     sample: MeterSample,
     register_wh: int,
-    measurands: tuple[Measurand, ...],
+    measurands: tuple[tuple[Measurand, Phase | None], ...],
     *,
     context: ReadingContext,
     offered_a: float,
@@ -27,8 +27,9 @@ def sampled_values(
     """
     return tuple(
         SampledValue(value=text, context=context, measurand=measurand, unit=unit, phase=phase)
-        for measurand in measurands
+        for measurand, wanted_phase in measurands
         for text, unit, phase in _values(measurand, sample, register_wh, offered_a)
+        if wanted_phase is None or wanted_phase is phase
     )
 
 

@@ -3,7 +3,7 @@
 Owns: which keys this service obeys. Does not: validate values; the link has done that before it published them.
 """
 
-from bus.vocabulary import Measurand
+from services.configuration import keys
 from services.connectors.state import Settings
 
 
@@ -12,14 +12,12 @@ def settings_from(values: dict[str, str], *, charge_before_first_acceptance: boo
     known = Settings()
 
     def flag(key: str, default: bool) -> bool:
-        return values[key].lower() == "true" if key in values else default
+        return keys.boolean(values, key) if key in values else default
 
     def number(key: str, default: int) -> int:
-        return int(values[key]) if key in values else default
+        return keys.integer(values, key) if key in values else default
 
-    def measurands(key: str, default: tuple[Measurand, ...]) -> tuple[Measurand, ...]:
-        return tuple(Measurand(word.strip()) for word in values[key].split(",") if word.strip()) if key in values else default
-
+    sampled = "MeterValuesSampledData"
     return Settings(
         connection_time_out_s=number("ConnectionTimeOut", known.connection_time_out_s),
         allow_offline_tx_for_unknown_id=flag("AllowOfflineTxForUnknownId", known.allow_offline_tx_for_unknown_id),
@@ -29,6 +27,6 @@ def settings_from(values: dict[str, str], *, charge_before_first_acceptance: boo
         ),
         stop_transaction_on_invalid_id=flag("StopTransactionOnInvalidId", known.stop_transaction_on_invalid_id),
         meter_value_sample_interval_s=number("MeterValueSampleInterval", known.meter_value_sample_interval_s),
-        meter_values_sampled_data=measurands("MeterValuesSampledData", known.meter_values_sampled_data),
+        meter_values_sampled_data=keys.measurands(values, sampled) if sampled in values else known.meter_values_sampled_data,
         charge_before_first_acceptance=charge_before_first_acceptance,
     )

@@ -6,7 +6,7 @@ Owns: shapes. Does not: decide (`core.py` and its rooms) or act (`service.py`). 
 import msgspec
 
 from bus.messages import ConnectorState, IdTag, MeterSample, Moment
-from bus.vocabulary import Measurand, Reason, ResetType
+from bus.vocabulary import Measurand, Phase, Reason, ResetType
 from services.hardware.contract import EvseDesired, EvseObservation
 
 Facts = msgspec.Struct
@@ -21,7 +21,8 @@ class Settings(Facts, frozen=True):
     stop_transaction_on_ev_side_disconnect: bool = True
     stop_transaction_on_invalid_id: bool = True
     meter_value_sample_interval_s: int = 60
-    meter_values_sampled_data: tuple[Measurand, ...] = (Measurand.ENERGY_ACTIVE_IMPORT_REGISTER,)
+    meter_values_sampled_data: tuple[tuple[Measurand, Phase | None], ...] = ((Measurand.ENERGY_ACTIVE_IMPORT_REGISTER, None),)
+    """A phase narrows the measurand to it; None: all that the meter gives."""
     charge_before_first_acceptance: bool = False
     """Policy for a station that no Central System ever accepted (errata v4.0 3.11)."""
 
@@ -133,7 +134,7 @@ class Finished(Facts, frozen=True):
     """The transaction is closed and the plug is still in."""
 
 
-Phase = Idle | Resuming | Starting | Running | Stopping | Finished
+SessionPhase = Idle | Resuming | Starting | Running | Stopping | Finished
 
 
 class Connector(Facts, frozen=True):
@@ -141,7 +142,7 @@ class Connector(Facts, frozen=True):
 
     connector_id: int
     max_current_a: float
-    phase: Phase = Idle()
+    phase: SessionPhase = Idle()
     seen: EvseObservation | None = None
     """Last observation of this process; None: the controller has not answered yet."""
     plugged_since_s: float = 0.0
