@@ -22,6 +22,7 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS configuration (key TEXT PRIMARY KEY, value TEXT NOT NULL, changed_utc TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS session"
     " (boot_id TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (boot_id, name))",
+    "CREATE TABLE IF NOT EXISTS accepted (url TEXT PRIMARY KEY, since_utc TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS known_time (id INTEGER PRIMARY KEY CHECK (id = 1), utc_ms INTEGER NOT NULL)",
 )
 
@@ -66,6 +67,14 @@ class ConfigurationStore:
                 "INSERT INTO session VALUES (?, ?, ?) ON CONFLICT (boot_id, name) DO UPDATE SET value = excluded.value",
                 [(boot_id, name, value) for name, value in facts.items()],
             )
+
+    def ever_accepted(self, url: str) -> bool:
+        """Whether the Central System at this URL has ever accepted this station (errata v4.0 3.11)."""
+        return self._database.execute("SELECT 1 FROM accepted WHERE url = ?", (url,)).fetchone() is not None
+
+    def set_accepted(self, url: str, since_utc: str) -> None:
+        """Keep for ever that the Central System at this URL has accepted this station."""
+        self._write("INSERT OR IGNORE INTO accepted VALUES (?, ?)", (url, since_utc))
 
     def known_utc_ms(self) -> int | None:
         """The last time that was known, Unix milliseconds: a floor for the next boot (design §5)."""

@@ -1,0 +1,45 @@
+"""Which clock is believed (pure; design §5).
+
+Sources by rank: a synchronised system clock; the Central System's currentTime; the system clock of a board that has no
+better one is not believed. The last known time is a floor, never a time. Owns: the choice. Does not: set any clock.
+"""
+
+import msgspec
+
+from bus.messages import ClockState
+
+STEP_S_MIN = 0.5
+"""Smaller differences of the system clock are not worth a step."""
+CENTRAL_STEP_S_MIN = 2.0
+"""The Central System may send whole seconds and its answer takes time: smaller differences are noise (hardware.md §8.4)."""
+
+
+class Clock(msgspec.Struct, frozen=True):
+    """What is believed. `floor_utc_ms`: time was at least this when the board was last on."""
+
+    source: str = "none"
+    utc_offset_s: float | None = None
+    floor_utc_ms: int | None = None
+
+    def state(self) -> ClockState:
+        """For the bus."""
+        return ClockState(self.source, self.utc_offset_s, self.floor_utc_ms)
+
+
+def system_clock_seen(clock: Clock, utc_offset_s: float, *, synchronised: bool) -> Clock:
+    """The system clock says boottime + `utc_offset_s`; only a synchronised one is believed."""
+    if not synchronised:
+        return clock
+    if clock.source == "system" and clock.utc_offset_s is not None and abs(clock.utc_offset_s - utc_offset_s) < STEP_S_MIN:
+        return clock
+    return Clock("system", utc_offset_s, clock.floor_utc_ms)
+
+
+def central_system_seen(clock: Clock, utc_ms: int, boottime_s: float) -> Clock:
+    """The Central System gives its time, as it was at `boottime_s`. A synchronised system clock ranks above it."""
+    utc_offset_s = utc_ms / 1000 - boottime_s
+    if clock.source == "system":
+        return clock
+    if clock.utc_offset_s is not None and abs(clock.utc_offset_s - utc_offset_s) < CENTRAL_STEP_S_MIN:
+        return clock
+    return Clock("central_system", utc_offset_s, clock.floor_utc_ms)

@@ -1,0 +1,208 @@
+"""What happens to the link, and what it then does: frozen structs, compared with == in tests.
+
+Owns: shapes. Does not: decide or act. Messages of OCPP are the structs of `payloads.py`.
+"""
+
+from enum import Enum
+
+import msgspec
+
+from bus.messages import ConnectorState, Deliver, Message, ResetReady
+from services.ocpp_link.state import Settings
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Base of what happens."""
+
+
+class ConnectionOpened(Event, frozen=True):
+    """The WebSocket is open, with our subprotocol."""
+
+
+class ConnectionLost(Event, frozen=True):
+    """It could not be opened, or is gone, in whatever way; plain words."""
+
+    reason: str
+
+
+class FrameSeen(Event, frozen=True):
+    """Anything came from the Central System."""
+
+
+class PongSeen(Event, frozen=True):
+    """A ping was answered."""
+
+
+class Purpose(Enum):
+    """Why we sent a CALL."""
+
+    BOOT = "boot"
+    HEARTBEAT = "heartbeat"
+    VERIFY = "verify"
+    STATUS = "status"
+    AUTHORIZE = "authorize"
+    DELIVER = "deliver"
+
+
+class CallSent(Event, frozen=True):
+    """A CALL of ours went out on the socket."""
+
+
+class CallAnswered(Event, frozen=True):
+    """CALLRESULT, valid for its action. `late`: after we had given up waiting, on the same connection."""
+
+    purpose: Purpose
+    tag: str
+    conf: msgspec.Struct
+    late: bool = False
+
+
+class CallFailed(Event, frozen=True):
+    """CALLERROR, or an answer that is not valid for its action."""
+
+    purpose: Purpose
+    tag: str
+    code: str
+    reason: str
+
+
+class CallTimedOut(Event, frozen=True):
+    """No answer within MessageTimeout."""
+
+    purpose: Purpose
+    tag: str
+
+
+class CallNotSent(Event, frozen=True):
+    """The connection went while the CALL waited or was under way."""
+
+    purpose: Purpose
+    tag: str
+
+
+class ConnectorSaid(Event, frozen=True):
+    """A connector's state on the bus."""
+
+    state: ConnectorState
+
+
+class AuthorizeAsked(Event, frozen=True):
+    """Connectors want an idTag authorized."""
+
+    call_id: str
+    id_tag: str
+
+
+class DeliverAsked(Event, frozen=True):
+    """The queue wants a transaction message delivered."""
+
+    call_id: str
+    request: Deliver
+
+
+class SettingsChanged(Event, frozen=True):
+    """Configuration keys have new values; they take effect at once (field report 24)."""
+
+    settings: Settings
+
+
+class ResetAccepted(Event, frozen=True):
+    """Connectors took a Reset; its answer has gone out."""
+
+    reset: ResetReady
+
+
+class ResetSaid(Event, frozen=True):
+    """Connectors say how far a Reset is."""
+
+    ready: ResetReady
+
+
+class Tick(Event, frozen=True):
+    """Time passed."""
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """Base of what is to be done, in order."""
+
+
+class Connect(Effect, frozen=True):
+    """Open the WebSocket."""
+
+
+class CloseConnection(Effect, frozen=True):
+    """Close it; ConnectionLost follows."""
+
+    reason: str
+
+
+class SendPing(Effect, frozen=True):
+    """A WebSocket ping."""
+
+
+class SendCall(Effect, frozen=True):
+    """Queue a CALL; `tag` comes back with its answer. `unique_id` given: use that one."""
+
+    purpose: Purpose
+    tag: str
+    message: Message | None = None
+    """Bus message to translate: ConnectorState, Deliver, Authorize; None for BootNotification and Heartbeat."""
+    unique_id: str | None = None
+
+
+class AnswerCaller(Effect, frozen=True):
+    """Answer a call of the bus."""
+
+    call_id: str
+    answer: Message
+
+
+class RefuseCaller(Effect, frozen=True):
+    """Refuse a call of the bus, in plain words."""
+
+    call_id: str
+    reason: str
+
+
+class TellLateReport(Effect, frozen=True):
+    """The outcome of a message came after the queue was told otherwise."""
+
+    report: Message
+
+
+class KeepSession(Effect, frozen=True):
+    """Keep what a restart of the link must know: registration, interval, acknowledged statuses (design §2)."""
+
+
+class KeepAccepted(Effect, frozen=True):
+    """Keep for ever that this Central System has accepted this station (errata v4.0 3.11)."""
+
+
+class SetHeartbeatInterval(Effect, frozen=True):
+    """BootNotification.conf sets HeartbeatInterval (OCPP 1.6 §4.2)."""
+
+    interval_s: int
+
+
+class BelieveTime(Effect, frozen=True):
+    """The Central System's currentTime."""
+
+    utc_ms: int
+
+
+class PublishLink(Effect, frozen=True):
+    """Say the link's state on the bus."""
+
+
+class RestartStation(Effect, frozen=True):
+    """Carry out the end of a Reset: `[system] on_reset`."""
+
+    hard: bool
+
+
+class Note(Effect, frozen=True):
+    """A line for the log, in plain words."""
+
+    text: str
+    detail: str | None = None
+    warning: bool = False

@@ -1,0 +1,88 @@
+"""Which service answers a CALL of the Central System: one table (pure).
+
+Owns: routing, and the answers that need no owner. Does not: frame, time or send. A new action gets its line here: the bus
+message for its owner, and how the owner's answer becomes a response.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from bus import messages as m
+from bus.vocabulary import (
+    AvailabilityStatus,
+    ClearCacheStatus,
+    DataTransferStatus,
+    RegistrationStatus,
+    RemoteStartStopStatus,
+    UnlockStatus,
+)
+from services.ocpp_link import payloads as p
+
+OWNER_TIMEOUT_S = 5.0
+"""An owner that has not answered by then gets its call taken back, and the Central System CALLERROR InternalError."""
+
+
+class Route(msgspec.Struct, frozen=True):
+    """How a request reaches its owner and comes back. `reason` of an answer is for the log (field report 63)."""
+
+    to_owner: Callable[[Any], m.Message]
+    to_conf: Callable[[Any], p.Conf]
+    while_not_accepted: p.Conf | None = None
+    """Answer before the registration is Accepted (OCPP 1.6 §4.2); None: the owner answers then too."""
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """A response that needs no owner; `reason` in plain words where it refuses."""
+
+    conf: p.Conf
+    reason: str = ""
+
+
+OWNED: dict[type[p.Req], Route] = {
+    p.RemoteStartTransactionReq: Route(
+        lambda req: m.RemoteStartTransaction(id_tag=req.id_tag, connector_id=req.connector_id),
+        lambda answer: p.RemoteStartTransactionConf(status=answer.status),
+        p.RemoteStartTransactionConf(status=RemoteStartStopStatus.REJECTED),
+    ),
+    p.RemoteStopTransactionReq: Route(
+        lambda req: m.RemoteStopTransaction(transaction_id=req.transaction_id),
+        lambda answer: p.RemoteStopTransactionConf(status=answer.status),
+        p.RemoteStopTransactionConf(status=RemoteStartStopStatus.REJECTED),
+    ),
+    p.ResetReq: Route(
+        lambda req: m.Reset(type=req.type),
+        lambda answer: p.ResetConf(status=answer.status),
+    ),
+}
+"""Requests that another service answers."""
+
+
+def answer_here(req: p.Req) -> Answered | None:
+    """The response to a request that needs no owner; None: look into OWNED, or it concerns configuration."""
+    match req:
+        case p.ClearCacheReq():
+            return Answered(p.ClearCacheConf(status=ClearCacheStatus.REJECTED), "there is no cache (errata v4.0 3.23)")
+        case p.DataTransferReq():
+            return Answered(
+                p.DataTransferConf(status=DataTransferStatus.UNKNOWN_VENDOR_ID), "no vendor's messages are known here"
+            )
+        case p.UnlockConnectorReq():
+            return Answered(
+                p.UnlockConnectorConf(status=UnlockStatus.NOT_SUPPORTED), "no connector has a lock (errata v4.0 3.85)"
+            )
+        case p.ChangeAvailabilityReq():
+            return Answered(
+                p.ChangeAvailabilityConf(status=AvailabilityStatus.REJECTED), "this release can't take connectors out of use"
+            )
+    return None
+
+
+def refusal(route: Route, req: p.Req, registration: RegistrationStatus | None) -> Answered | None:
+    """The response that is right whatever the owner would say; None: ask it."""
+    if registration is not RegistrationStatus.ACCEPTED and route.while_not_accepted is not None:
+        return Answered(route.while_not_accepted, "not accepted by the Central System yet (OCPP 1.6 §4.2)")
+    if isinstance(req, p.RemoteStartTransactionReq) and not req.id_tag:
+        return Answered(p.RemoteStartTransactionConf(status=RemoteStartStopStatus.REJECTED), "the idTag is empty")
+    return None

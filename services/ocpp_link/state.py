@@ -1,0 +1,115 @@
+"""What the link knows of its session with the Central System: frozen facts (pure).
+
+Owns: shapes. Does not: decide (`core.py` and its rooms), frame messages (`rpc.py`), or act (`service.py`). Boottime seconds.
+"""
+
+import msgspec
+
+from bus.messages import ConnectorState, Deliver, DeliveryReport
+from bus.vocabulary import RegistrationStatus, ResetType
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """Base of all."""
+
+
+class Settings(Facts, frozen=True):
+    """What the session obeys: OCPP keys and `[central_system]` of station.toml. Seconds; 0 of an interval: off."""
+
+    heartbeat_interval_s: int = 300
+    message_timeout_s: int = 30
+    ping_interval_s: int = 20
+    pong_timeout_s: float = 8.0
+    reconnect_s_min: float = 1.0
+    reconnect_s_max: float = 8.0
+
+
+class Offline(Facts, frozen=True):
+    """No connection; the next try is due. `failures` in a row, for the back-off."""
+
+    next_try_s: float = 0.0
+    failures: int = 0
+    reason: str = "not connected yet"
+
+
+class Connecting(Facts, frozen=True):
+    """The socket is being opened."""
+
+    failures: int = 0
+
+
+class Open(Facts, frozen=True):
+    """Connected. `ping_due_s` None: no pings; `pong_due_s`: a ping waits for its pong."""
+
+    since_s: float
+    last_sent_s: float
+    last_received_s: float
+    failures: int = 0
+    ping_due_s: float | None = None
+    pong_due_s: float | None = None
+
+
+Connection = Offline | Connecting | Open
+
+
+class Said(Facts, frozen=True):
+    """What of a connector's state a StatusNotification tells (OCPP 1.6 §6.47)."""
+
+    status: str
+    error_code: str
+    info: str
+    vendor_error_code: str
+
+
+class Delivery(Facts, frozen=True):
+    """The transaction message that is with the Central System. `call_id`: of the queue that waits for the report.
+
+    `verifying`: its time is over, and a Heartbeat asks whether the Central System is there at all (design §4.5).
+    """
+
+    request: Deliver
+    call_id: str
+    verifying: bool = False
+
+
+class State(Facts, frozen=True):
+    """Everything. `connection_number` counts the connections of this application boot."""
+
+    settings: Settings
+    connection: Connection = Offline()
+    connection_number: int = 0
+    last_failure: str = ""
+    """Why the last connection failed; the log says it once, not at every try."""
+    registration: RegistrationStatus | None = None
+    boot_due_s: float = 0.0
+    """When BootNotification may be sent, while not accepted."""
+    boot_asked: bool = False
+    interval_s: int = 0
+    """From BootNotification.conf; 0: our own choice (OCPP 1.6 §4.2)."""
+    ever_accepted: bool = False
+    last_heartbeat_s: float = 0.0
+    heartbeat_asked: bool = False
+    current: tuple[ConnectorState, ...] = ()
+    """What connectors said last, each connector once."""
+    acknowledged: tuple[tuple[int, Said], ...] = ()
+    """What the Central System has acknowledged in this application boot, by connector."""
+    to_tell: tuple[ConnectorState, ...] = ()
+    """StatusNotifications still to be sent, in the order in which they became true."""
+    telling: ConnectorState | None = None
+    delivery: Delivery | None = None
+    reports: tuple[DeliveryReport, ...] = ()
+    """The last outcomes, for a queue that asks again after its restart."""
+    reset: ResetType | None = None
+    reset_deadline_s: float | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether messages may be sent unasked (OCPP 1.6 §4.2)."""
+        return isinstance(self.connection, Open) and self.registration is RegistrationStatus.ACCEPTED
+
+
+class Now(Facts, frozen=True):
+    """The instant of a step. `random` is from [0, 1); the core has no randomness of its own."""
+
+    boottime_s: float
+    random: float

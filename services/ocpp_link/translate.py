@@ -1,0 +1,109 @@
+"""Between the bus's messages and OCPP's payloads (pure).
+
+Owns: which field becomes which, and what is cut to OCPP's lengths. Does not: decide when something is sent.
+Everything is written out even where OCPP has a default: context, measurand, unit, location, reason.
+"""
+
+from typing import Any
+
+from bus import messages as m
+from bus.vocabulary import AuthorizationStatus, Reason, ValueFormat
+from services.configuration.model import Station
+from services.ocpp_link import payloads as p
+from services.ocpp_link.timestamps import parse_utc_ms, utc_ms_text
+
+INFO_LENGTH_MAX = 50
+VENDOR_ID_LENGTH_MAX = 255
+TRANSACTION_ID_UNKNOWN = -1
+"""Only where the StartTransaction was given up (errata v4.0 3.18)."""
+
+
+def boot_notification(station: Station) -> p.BootNotificationReq:
+    """Who this station is; lengths are bounded when station.toml is read."""
+    return p.BootNotificationReq(
+        charge_point_vendor=station.vendor,
+        charge_point_model=station.model,
+        charge_point_serial_number=station.serial_number or None,
+        firmware_version=station.firmware_version or None,
+        iccid=station.iccid or None,
+        imsi=station.imsi or None,
+    )
+
+
+def status_notification(state: m.ConnectorState, vendor: str, utc_offset_s: float | None) -> p.StatusNotificationReq:
+    """A connector's state; without a timestamp while the clock is unknown (field reports 27, 28)."""
+    utc_ms = state.at.utc_ms
+    if utc_ms is None and utc_offset_s is not None:
+        utc_ms = state.at.boottime_ms + round(utc_offset_s * 1000)
+    return p.StatusNotificationReq(
+        connector_id=state.connector_id,
+        error_code=state.error_code,
+        status=state.status,
+        info=state.info[:INFO_LENGTH_MAX] or None,
+        timestamp=None if utc_ms is None else utc_ms_text(utc_ms),
+        vendor_id=vendor[:VENDOR_ID_LENGTH_MAX] if state.vendor_error_code else None,
+        vendor_error_code=state.vendor_error_code[:INFO_LENGTH_MAX] or None,
+    )
+
+
+def transaction_request(request: m.Deliver) -> p.StartTransactionReq | p.MeterValuesReq | p.StopTransactionReq:
+    """A transaction message with its transactionId; the same request always gives the same bytes (field report 16)."""
+    message = request.message
+    transaction_id = TRANSACTION_ID_UNKNOWN if request.transaction_id is None else request.transaction_id
+    match message:
+        case m.StartTransaction():
+            return p.StartTransactionReq(
+                connector_id=message.connector_id,
+                id_tag=message.id_tag,
+                meter_start=message.meter_start_wh,
+                timestamp=_timestamp(message.at),
+                reservation_id=message.reservation_id,
+            )
+        case m.MeterValues():
+            return p.MeterValuesReq(
+                connector_id=message.connector_id,
+                transaction_id=transaction_id,
+                meter_value=_meter_values(message.meter_values),
+            )
+        case m.StopTransaction():
+            return p.StopTransactionReq(
+                transaction_id=transaction_id,
+                meter_stop=message.meter_stop_wh,
+                timestamp=_timestamp(message.at),
+                id_tag=message.id_tag,
+                reason=Reason(message.reason),
+                transaction_data=_meter_values(message.meter_values) or None,
+            )
+
+
+def id_tag_info(conf: Any) -> m.IdTagInfo | None:
+    """The idTagInfo of a response, if it has one. An expiry that is no date is none, and is taken for expired never."""
+    info = getattr(conf, "id_tag_info", None)
+    if info is None:
+        return None
+    expiry_utc_ms = None if info.expiry_date is None else parse_utc_ms(info.expiry_date)
+    return m.IdTagInfo(AuthorizationStatus(info.status), expiry_utc_ms, info.parent_id_tag)
+
+
+def _meter_values(values: tuple[m.MeterValue, ...]) -> tuple[p.MeterValue, ...]:
+    return tuple(
+        p.MeterValue(timestamp=_timestamp(value.at), sampled_value=tuple(_sampled(s) for s in value.sampled_values))
+        for value in values
+    )
+
+
+def _sampled(value: m.SampledValue) -> p.SampledValue:
+    return p.SampledValue(
+        value=value.value,
+        context=value.context,
+        format=ValueFormat.RAW,
+        measurand=value.measurand,
+        phase=value.phase,
+        location=value.location,
+        unit=value.unit,
+    )
+
+
+def _timestamp(at: m.Moment) -> str:
+    assert at.utc_ms is not None, "the queue gives each moment its time before it asks for delivery"
+    return utc_ms_text(at.utc_ms)
