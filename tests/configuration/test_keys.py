@@ -1,7 +1,7 @@
 """The table of OCPP keys, ChangeConfiguration and GetConfiguration (OCPP 1.6 §5.3, §5.8, §9)."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.vocabulary import ConfigurationStatus, Measurand, Phase
@@ -224,6 +224,7 @@ def test_hidden_keys_are_unknown_but_keep_their_defaults() -> None:
 NAMES = st.sampled_from([key.name for key in keys.KEYS]) | st.text(max_size=60)
 
 
+@settings(deadline=None)
 @given(NAMES, st.text(max_size=600), st.sampled_from([SOCKET, FIXED]))
 def test_any_change_is_answered_and_what_is_accepted_is_stable(name: str, text: str, able: Capabilities) -> None:
     outcome = change(name, text, able)
@@ -236,6 +237,7 @@ def test_any_change_is_answered_and_what_is_accepted_is_stable(name: str, text: 
         assert outcome.values == keys.defaults(able)
 
 
+@settings(deadline=None)
 @given(st.lists(NAMES, max_size=30))
 def test_each_requested_key_is_either_reported_or_unknown(names: list[str]) -> None:
     report = keys.report(VALUES, tuple(names), SOCKET)

@@ -320,6 +320,7 @@ def test_optional_fields_are_left_out_and_the_order_is_fixed() -> None:
     assert encode(message) == '{"transactionId":-1,"meterStop":5,"timestamp":"2026-11-24T03:15:00.000Z"}'
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(ACTIONS)) | st.text(), st.text() | st.from_regex(r'\{"(type|key|idTag)":.*\}'))
 def test_no_payload_raises(name: str, payload: str) -> None:
     outcome = decode_call(name, payload)

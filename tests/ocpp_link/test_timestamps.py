@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.ocpp_link.timestamps import parse_utc_ms, utc_ms_text
@@ -54,6 +54,7 @@ def test_what_is_no_date_is_none(text: str) -> None:
     assert parse_utc_ms(text) is None
 
 
+@settings(deadline=None)
 @given(
     st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30)),
     st.integers(-23 * 60, 23 * 60),
@@ -64,11 +65,13 @@ def test_it_agrees_with_the_standard_library(moment: datetime, offset_min: int) 
     assert parse_utc_ms(aware.isoformat()) == expected
 
 
+@settings(deadline=None)
 @given(st.integers(0, 253402300799999))
 def test_what_we_write_is_read_back(utc_ms: int) -> None:
     assert parse_utc_ms(utc_ms_text(utc_ms)) == utc_ms
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_text_raises(text: str) -> None:
     parse_utc_ms(text)

@@ -1,7 +1,7 @@
 """The connection URL (OCPP-J 1.6 §3.1.1; field report §2.23)."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.ocpp_link.url import UrlError, connection_endpoint, parse
@@ -52,6 +52,7 @@ def test_a_bad_url_is_refused_in_words(url: str, words: str) -> None:
         parse(url)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8"), min_size=1))
 def test_any_identity_comes_back_from_the_url(identity: str) -> None:
     from urllib.parse import unquote
@@ -61,6 +62,7 @@ def test_any_identity_comes_back_from_the_url(identity: str) -> None:
     assert connection_endpoint(endpoint.url, identity) == endpoint
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_text_raises_anything_else(url: str) -> None:
     try:
