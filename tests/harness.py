@@ -9,7 +9,6 @@ Owns: starting, asking, killing, and clearing up. Does not: hide anything; a pro
 
 import contextlib
 import ctypes
-import itertools
 import json
 import os
 import shutil
@@ -126,10 +125,9 @@ class Station:
     def start(self) -> None:
         """`station run --virtual`; waits until services and virtual devices are up."""
         assert self.process is None or self.process.poll() is not None, "the station runs already"
-        command = ["run", "--virtual", "--config", str(self.config_path), "--state-dir", str(self.state_dir)]
         with open(self.state_dir / "station-run.txt", "ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "services.station.cli", *command],
+                self.run_command(),
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -138,6 +136,11 @@ class Station:
             )
         if self._ready_timeout_s is not None:
             self.sim("ready", "--timeout", str(self._ready_timeout_s))
+
+    def run_command(self) -> list[str]:
+        """How the station is started."""
+        command = ["run", "--virtual", "--config", str(self.config_path), "--state-dir", str(self.state_dir)]
+        return [sys.executable, "-m", "services.station.cli", *command]
 
     def stop(self) -> list[str]:
         """End the station in good order; what of it had to be killed, which should be nothing."""
@@ -258,8 +261,9 @@ def _pids_with(variable: bytes) -> list[int]:
 
 def _service_of(pid: int) -> str:
     with contextlib.suppress(OSError):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-        for before, module in itertools.pairwise(words):
-            if before == "-m" and module.split(".")[0] in ("bus", "services", "supervisor"):
-                return module.split(".")[-1] if module != "services.station.cli" else f"station command {pid}"
+        for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            if variable.startswith(b"SUPERVISOR_PROCESS_NAME="):
+                return variable.partition(b"=")[2].decode()
+        if b"supervisor.supervisord" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+            return "supervisord"
     return f"process {pid}"

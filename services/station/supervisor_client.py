@@ -32,9 +32,6 @@ class ProcessState(msgspec.Struct, frozen=True):
 class SupervisorClient:
     """Questions and orders. Every method raises SupervisorUnreachable."""
 
-    def __init__(self) -> None:
-        self._server = xmlrpc.client.ServerProxy("http://localhost", transport=_UnixTransport())
-
     def processes(self) -> dict[str, ProcessState]:
         """All processes of the station by name."""
         return {state.name: state for state in map(_state, self._call("getAllProcessInfo"))}
@@ -43,13 +40,13 @@ class SupervisorClient:
         """One process."""
         return _state(self._call("getProcessInfo", name))
 
-    def pid(self) -> int:
-        """supervisord's own process."""
-        return int(self._call("getPID"))
-
     def start(self, name: str) -> None:
         """Start a process that is not running; does not wait for it."""
         self._call("startProcess", name, False)
+
+    def reload(self) -> None:
+        """Have supervisord read its configuration again; it ends all processes and starts them anew."""
+        self._call("restart")
 
     def send_signal(self, name: str, number: str) -> None:
         """Send a signal (`TERM`, `KILL`) to a process."""
@@ -57,7 +54,8 @@ class SupervisorClient:
 
     def _call(self, method: str, *arguments: Any) -> Any:
         try:
-            return getattr(self._server.supervisor, method)(*arguments)
+            with xmlrpc.client.ServerProxy("http://localhost", transport=_UnixTransport()) as server:
+                return getattr(server.supervisor, method)(*arguments)
         except xmlrpc.client.Fault as error:
             if error.faultCode == _ALREADY_STARTED:
                 return None

@@ -1,0 +1,163 @@
+"""What `station status` found out, and what it says: two shapes, no behaviour.
+
+Owns: the JSON of `station status --json` (`Report`; a field keeps its name and meaning, new ones are added). Does not: judge;
+that is `report.py`.
+"""
+
+import msgspec
+
+from bus.messages import (
+    ClockState,
+    ConnectorState,
+    LinkState,
+    MeterSample,
+    MeterState,
+    QueueState,
+    ReaderState,
+    ServiceHealth,
+)
+
+
+class ServiceFacts(msgspec.Struct, frozen=True):
+    """One process: what supervisord says (`state` empty: supervisord was not reached) and what it says itself on the bus."""
+
+    name: str
+    state: str = ""
+    pid: int = 0
+    uptime_s: float | None = None
+    error: str = ""
+    health: ServiceHealth | None = None
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that could be learned about a station at one instant."""
+
+    state_dir: str
+    now_boottime_s: float
+    system_utc_s: float
+    boot_id: str
+    config: str = ""
+    virtual: bool = False
+    uptime_s: float | None = None
+    supervisor_pid: int = 0
+    supervisor_error: str = ""
+    """Why supervisord was not reached; empty if it was."""
+    bus_attached: bool = False
+    services: tuple[ServiceFacts, ...] = ()
+    link: LinkState | None = None
+    clock: ClockState | None = None
+    connectors: dict[str, ConnectorState] = {}
+    samples: dict[str, MeterSample] = {}
+    meters: dict[str, MeterState] = {}
+    reader: ReaderState | None = None
+    queue: QueueState | None = None
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Why the station is not well, and for how many seconds already, where that is known."""
+
+    text: str
+    for_s: float | None = None
+
+
+class DeviceReport(msgspec.Struct, frozen=True):
+    """A device of a service."""
+
+    name: str
+    connected: bool
+    detail: str
+
+
+class ServiceReport(msgspec.Struct, frozen=True):
+    """`state` is supervisord's word. `health`: well, problem, starting, silent (runs, but is not heard), down, unknown."""
+
+    state: str
+    pid: int
+    uptime_s: float | None
+    health: str
+    problems: tuple[Reason, ...] = ()
+    devices: tuple[DeviceReport, ...] = ()
+
+
+class LinkReport(msgspec.Struct, frozen=True):
+    """The session with the Central System."""
+
+    connected: bool
+    registration: str | None
+    online: bool
+    last_received_s: float | None
+    """Seconds since the Central System was last heard."""
+    detail: str
+
+
+class ClockReport(msgspec.Struct, frozen=True):
+    """The clock that is believed."""
+
+    source: str
+    utc: str | None
+
+
+class TransactionReport(msgspec.Struct, frozen=True):
+    """A running transaction; `id_tag` is shortened. `energy_wh` by the register, where it is known."""
+
+    local_tx_id: str
+    transaction_id: int | None
+    id_tag: str
+    for_s: float | None
+    meter_start_wh: int
+    energy_wh: int | None
+    stopping: bool
+
+
+class ReadingReport(msgspec.Struct, frozen=True):
+    """The meter's newest reading, `age_s` seconds old."""
+
+    age_s: float
+    register_wh: int
+    power_w: float | None
+    currents_a: tuple[float, ...]
+    voltages_v: tuple[float, ...]
+
+
+class ConnectorReport(msgspec.Struct, frozen=True):
+    """A connector; 0 is the charge point."""
+
+    status: str
+    error_code: str
+    info: str
+    for_s: float | None
+    plugged: bool | None
+    relay_closed: bool | None
+    offered_a: float
+    transaction: TransactionReport | None
+    reading: ReadingReport | None
+
+
+class QueueReport(msgspec.Struct, frozen=True):
+    """Transaction messages that the Central System has not answered yet, and those given up."""
+
+    depth: int
+    dead_letters: int
+    oldest_age_s: float | None
+    detail: str
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of `station status`. Parts that are not known are null."""
+
+    well: bool
+    reasons: tuple[Reason, ...]
+    state_dir: str
+    config: str
+    virtual: bool
+    uptime_s: float | None
+    supervisord: bool
+    supervisord_pid: int
+    bus: bool
+    services: dict[str, ServiceReport]
+    link: LinkReport | None
+    clock: ClockReport | None
+    connectors: dict[str, ConnectorReport]
+    queue: QueueReport | None
+    reader: str | None
+    """What is wrong with the reader; empty when it is well."""

@@ -1,0 +1,214 @@
+"""What counts as not well, and the words for it (issue 2: `station status`)."""
+
+import msgspec
+import pytest
+
+from bus.messages import (
+    ClockState,
+    ConnectorState,
+    DeviceHealth,
+    LinkState,
+    MeterSample,
+    MeterState,
+    Moment,
+    Problem,
+    QueueState,
+    ReaderState,
+    ServiceHealth,
+    TransactionView,
+)
+from bus.vocabulary import ChargePointErrorCode, ChargePointStatus, RegistrationStatus
+from services.station import layout
+from services.station.facts import Facts, ServiceFacts
+from services.station.programs import programs
+from services.station.report import report, shortened_id_tag
+
+BOOT = "this-boot"
+NOW_S = 1000.0
+UTC_S = 1_800_000_000.0
+
+
+def moment(ago_s: float, *, boot_id: str = BOOT, utc: bool = True) -> Moment:
+    return Moment(boot_id, round((NOW_S - ago_s) * 1000), round((UTC_S - ago_s) * 1000) if utc else None)
+
+
+def health(pid: int, *problems: str, devices: tuple[DeviceHealth, ...] = ()) -> ServiceHealth:
+    found = tuple(Problem(text, NOW_S - 300) for text in problems)
+    return ServiceHealth(pid, "1", NOW_S - 3600, problems=found, devices=devices)
+
+
+def service(name: str, **changes: object) -> ServiceFacts:
+    well = ServiceFacts(name, "RUNNING", 100, 3600.0, "", health(100))
+    return msgspec.structs.replace(well, **changes)
+
+
+def facts(**changes: object) -> Facts:
+    """A station that is well, but for the changes."""
+    well = Facts(
+        state_dir="/state",
+        now_boottime_s=NOW_S,
+        system_utc_s=0.0,
+        boot_id=BOOT,
+        uptime_s=3600.0,
+        supervisor_pid=99,
+        bus_attached=True,
+        services=tuple(service(program.name) for program in programs(virtual=False)),
+        link=LinkState(True, RegistrationStatus.ACCEPTED, 1, True, NOW_S - 5),
+        clock=ClockState("central_system", UTC_S - NOW_S),
+        connectors={"1": ConnectorState(1, ChargePointStatus.AVAILABLE, moment(60))},
+        samples={"1": MeterSample(1, NOW_S - 0.5, "S1", 5000, power_w=0.0)},
+        meters={"1": MeterState(1)},
+        reader=ReaderState(),
+        queue=QueueState(0, 0),
+    )
+    return msgspec.structs.replace(well, **changes)
+
+
+def with_service(name: str, **changes: object) -> Facts:
+    services = facts().services
+    return facts(services=tuple(service(name, **changes) if row.name == name else row for row in services))
+
+
+def reasons(found: Facts) -> list[str]:
+    return [reason.text for reason in report(found).reasons]
+
+
+def test_a_station_without_a_reason_to_complain_is_well() -> None:
+    answer = report(facts())
+    assert answer.well
+    assert layout.lines(answer)[0] == "well, up 1 h"
+
+
+def test_the_first_line_says_what_is_wrong_and_since_when() -> None:
+    line = layout.lines(report(with_service("meter", health=health(100, "no answer from ttyUSB0"))))[0]
+    assert line == "NOT WELL: meter: no answer from ttyUSB0 (for 5 min)"
+
+
+@pytest.mark.parametrize("state", ["BACKOFF", "FATAL", "STOPPED", "EXITED"])
+def test_a_service_that_does_not_run_is_down(state: str) -> None:
+    found = with_service("rfid", state=state, pid=0, error="Exited too quickly")
+    assert reasons(found) == [f"rfid is down ({state}: Exited too quickly)"]
+    assert report(found).services["rfid"].health == "down"
+
+
+def test_what_the_process_before_said_is_nothing_about_the_one_that_runs_now() -> None:
+    """Its health stays in the broker for a while after a kill."""
+    assert reasons(with_service("rfid", pid=200, uptime_s=2.0)) == ["rfid is starting"]
+    assert reasons(with_service("rfid", pid=200, uptime_s=60.0)) == ["rfid runs but is not heard on the bus"]
+
+
+def test_a_silent_service_is_noticed() -> None:
+    assert reasons(with_service("rfid", health=None)) == ["rfid runs but is not heard on the bus"]
+
+
+def test_a_device_that_does_not_answer_is_a_reason() -> None:
+    lost = DeviceHealth("meter-1", connected=False, detail="no such port")
+    assert reasons(with_service("meter", health=health(100, devices=(lost,)))) == [
+        "meter: meter-1 does not answer: no such port"
+    ]
+
+
+def test_without_the_bus_only_the_processes_are_judged() -> None:
+    silent = tuple(service(program.name, health=None) for program in programs(virtual=False))
+    found = facts(bus_attached=False, services=silent, link=None, clock=None, connectors={}, samples={}, queue=None)
+    assert reasons(found) == ["the bus does not answer, so only the processes are known"]
+    assert {row.health for row in report(found).services.values()} == {"unknown"}
+
+
+def test_without_supervisord_the_services_speak_for_themselves() -> None:
+    heard = tuple(service(program.name, state="") for program in programs(virtual=False))
+    found = facts(supervisor_error="supervisord does not answer: refused", services=heard)
+    assert reasons(found) == ["supervisord does not answer: refused"]
+    assert {row.health for row in report(found).services.values()} == {"well"}
+
+
+@pytest.mark.parametrize(
+    ("link", "reason"),
+    [
+        (LinkState(False, detail="next try in 4 s"), "not connected to the Central System: next try in 4 s"),
+        (LinkState(True, RegistrationStatus.PENDING), "not accepted by the Central System (Pending)"),
+        (LinkState(True), "not accepted by the Central System (no answer to BootNotification yet)"),
+        (None, "nothing is known of the link to the Central System"),
+    ],
+)
+def test_a_link_that_is_not_online_is_a_reason(link: LinkState | None, reason: str) -> None:
+    assert reasons(facts(link=link)) == [reason]
+
+
+def test_what_a_dead_service_would_say_is_not_missed_twice() -> None:
+    found = with_service("ocpp_link", state="BACKOFF", pid=0)
+    assert reasons(msgspec.structs.replace(found, link=None, clock=None)) == ["ocpp_link is down (BACKOFF)"]
+
+
+def test_a_fault_is_a_reason_and_an_unavailable_connector_is_none() -> None:
+    """Unavailable is somebody's wish (OCPP 1.6 §5.2)."""
+    faulted = ConnectorState(1, ChargePointStatus.FAULTED, moment(120), ChargePointErrorCode.GROUND_FAILURE, "residual current")
+    answer = report(facts(connectors={"1": faulted}))
+    assert [(reason.text, reason.for_s) for reason in answer.reasons] == [
+        ("connector 1: Faulted, GroundFailure, residual current", 120.0)
+    ]
+    assert report(facts(connectors={"1": ConnectorState(1, ChargePointStatus.UNAVAILABLE, moment(1))})).well
+
+
+def test_meter_reader_clock_and_dead_letters_are_reasons() -> None:
+    found = facts(
+        meters={"1": MeterState(1, "the register went back")},
+        reader=ReaderState("no answer"),
+        clock=ClockState("none"),
+        queue=QueueState(2, 3, moment(90)),
+    )
+    assert reasons(found) == [
+        "the time is not known",
+        "meter of connector 1: the register went back",
+        "reader: no answer",
+        "3 transaction messages were given up and are kept",
+    ]
+
+
+def test_a_transaction_shows_its_energy_and_no_whole_id_tag() -> None:
+    running = TransactionView("local-1", "04A1B2C3D4", moment(600), 4000, transaction_id=42)
+    state = ConnectorState(1, ChargePointStatus.CHARGING, moment(590), plugged=True, relay_closed=True, transaction=running)
+    answer = report(facts(connectors={"1": state}))
+    shown = answer.connectors["1"].transaction
+    assert shown is not None
+    assert (shown.transaction_id, shown.energy_wh, shown.for_s) == (42, 1000, 600.0)
+    text = "\n".join(layout.lines(answer)) + msgspec.json.encode(answer).decode()
+    assert "04A1B2C3D4" not in text
+    assert "transaction 42, card 04A1…, 1.000 kWh, for 10 min" in text
+
+
+def test_a_short_id_tag_is_not_shown_whole() -> None:
+    assert [shortened_id_tag(tag) for tag in ("A", "ABC", "ABCD", "ABCDEFGHIJ")] == ["…", "A…", "AB…", "ABCD…"]
+
+
+def test_another_meter_gives_no_negative_energy() -> None:
+    running = TransactionView("local-1", "04A1B2C3D4", moment(600), 9000)
+    state = ConnectorState(1, ChargePointStatus.CHARGING, moment(590), transaction=running)
+    shown = report(facts(connectors={"1": state})).connectors["1"].transaction
+    assert shown is not None
+    assert shown.energy_wh is None
+
+
+def test_ages_go_by_the_boards_clock_in_this_boot_and_by_utc_across_boots() -> None:
+    """design §5."""
+    assert _oldest_age_s(moment(90, utc=False)) == 90.0
+    assert _oldest_age_s(moment(90, boot_id="earlier")) == 90.0
+    assert _oldest_age_s(moment(90, boot_id="earlier", utc=False)) is None
+
+
+def test_connectors_come_in_the_order_of_their_numbers() -> None:
+    states = {key: ConnectorState(int(key), ChargePointStatus.AVAILABLE, moment(1)) for key in ("10", "2", "0", "1")}
+    assert list(report(facts(connectors=states)).connectors) == ["0", "1", "2", "10"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.9, "59 s"), (61, "1 min 1 s"), (3600, "1 h"), (90061, "1 d 1 h"), (-0.0, "0 s")]
+)
+def test_durations_are_short(seconds: float, text: str) -> None:
+    assert layout.duration(seconds) == text
+
+
+def _oldest_age_s(at: Moment) -> float | None:
+    queue = report(facts(queue=QueueState(1, 0, at))).queue
+    assert queue is not None
+    return queue.oldest_age_s
