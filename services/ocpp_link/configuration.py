@@ -1,0 +1,73 @@
+"""The OCPP keys in the link's hands: GetConfiguration, ChangeConfiguration, and what the session obeys.
+
+Owns: the current values in memory, always those on the disk. Does not: know the table (`services/configuration/keys.py`)
+or when something is sent.
+"""
+
+from bus.vocabulary import ConfigurationStatus
+from services.configuration import keys
+from services.configuration.formats import Problem
+from services.configuration.model import StationConfig
+from services.configuration.station import capabilities
+from services.configuration.store import ConfigurationStore, effective
+from services.ocpp_link import payloads as p
+from services.ocpp_link.call_error import CallError, ErrorCode
+from services.ocpp_link.routes import Answered
+from services.ocpp_link.state import Settings
+
+HEARTBEAT_INTERVAL = "HeartbeatInterval"
+
+
+class Configuration:
+    """Values of all keys, and their store."""
+
+    def __init__(self, store: ConfigurationStore, config: StationConfig) -> None:
+        self._store = store
+        self._config = config
+        self._able = capabilities(config)
+        self._values = effective(store.values(), config)
+
+    def public(self) -> dict[str, str]:
+        """Values that may be told on the bus: no secrets."""
+        return keys.public(self._values)
+
+    def authorization_key(self) -> str:
+        """The password of security profiles 1 and 2 (security whitepaper §2)."""
+        return self._values.get(keys.AUTHORIZATION_KEY) or self._config.central_system.authorization_key
+
+    def get(self, req: p.GetConfigurationReq) -> Answered | CallError:
+        """OCPP 1.6 §5.8. More keys than GetConfigurationMaxKeys: CALLERROR."""
+        report = keys.report(self._values, req.key or (), self._able)
+        if isinstance(report, Problem):
+            return CallError(ErrorCode.OCCURENCE_CONSTRAINT_VIOLATION, report.text)
+        entries = tuple(p.KeyValue(key=entry.key, readonly=entry.readonly, value=entry.value) for entry in report.entries)
+        return Answered(p.GetConfigurationConf(configuration_key=entries or None, unknown_key=report.unknown or None))
+
+    def change(self, req: p.ChangeConfigurationReq, changed_utc: str) -> Answered:
+        """OCPP 1.6 §5.3: on the disk when this returns."""
+        change = keys.change(self._values, req.key, req.value, self._able)
+        if change.accepted:
+            self._store.set_value(change.key, change.values[change.key], changed_utc)
+            self._values = change.values
+        accepted = change.status is ConfigurationStatus.ACCEPTED
+        return Answered(p.ChangeConfigurationConf(status=change.status), "" if accepted else change.reason)
+
+    def set_heartbeat_interval(self, interval_s: int, changed_utc: str) -> bool:
+        """BootNotification.conf sets HeartbeatInterval (OCPP 1.6 §4.2); False if it has that value already."""
+        if self._values.get(HEARTBEAT_INTERVAL) == str(interval_s):
+            return False
+        self._store.set_value(HEARTBEAT_INTERVAL, str(interval_s), changed_utc)
+        self._values = {**self._values, HEARTBEAT_INTERVAL: str(interval_s)}
+        return True
+
+    def session_settings(self) -> Settings:
+        """What the session obeys."""
+        central = self._config.central_system
+        return Settings(
+            heartbeat_interval_s=keys.integer(self._values, HEARTBEAT_INTERVAL),
+            message_timeout_s=max(1, keys.integer(self._values, "MessageTimeout")),
+            ping_interval_s=keys.integer(self._values, keys.WEB_SOCKET_PING_INTERVAL),
+            pong_timeout_s=central.pong_timeout_s,
+            reconnect_s_min=central.reconnect_min_s,
+            reconnect_s_max=central.reconnect_max_s,
+        )

@@ -1,0 +1,346 @@
+"""The link: joins session core, RPC core, configuration and bus, and does the effects in their order.
+
+Owns: how frames become events and effects become frames. Does not: decide (`core.py`, `rpc.py`, `routes.py`), open sockets
+or files; all that is handed in, so that tests and simulation run this very class.
+"""
+
+import uuid
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from bus import messages as m
+from bus.calls import IncomingCall, Reply
+from bus.logs import Logger, utc_text
+from bus.node import Node
+from bus.vocabulary import ResetStatus
+from services.configuration.model import StationConfig
+from services.configuration.store import ConfigurationStore
+from services.ocpp_link import clock as clocks
+from services.ocpp_link import core, kept, payloads, routes, rpc, translate, work
+from services.ocpp_link import events as e
+from services.ocpp_link.actions import ACTIONS, Malformed, decode_call, decode_conf
+from services.ocpp_link.call_error import CallError, ErrorCode
+from services.ocpp_link.configuration import Configuration
+from services.ocpp_link.events import Purpose
+from services.ocpp_link.state import Now, Open, State
+
+SEEN_REFRESH_S = 5.0
+"""How often the age of the last received frame is told on the bus."""
+
+
+class Socket(Protocol):
+    """The WebSocket, as far as the service commands it; what happens there comes back through `on_…`."""
+
+    def connect(self) -> None:
+        """Open it; on_connected or on_lost follows."""
+
+    def send(self, text: str) -> bool:
+        """Queue a text frame; False if it can't be taken."""
+
+    def ping(self) -> None:
+        """Send a ping; on_pong follows."""
+
+    def close(self, reason: str) -> None:
+        """Close it; on_lost follows."""
+
+
+class Board(msgspec.Struct):
+    """Everything of the process that the service does not own: injected."""
+
+    node: Node
+    store: ConfigurationStore
+    socket: Socket
+    log: Logger
+    boot_id: str
+    """Of the application boot."""
+    random: Callable[[], float]
+    system_utc_s: Callable[[], float]
+    restart_station: Callable[[bool], None]
+
+
+class LinkService:
+    """Feeds frames, bus and time to the cores, and does what they answer."""
+
+    def __init__(self, board: Board, config: StationConfig) -> None:
+        self._board = board
+        self._node = board.node
+        self._log = board.log
+        self._config = config
+        self._configuration = Configuration(board.store, config)
+        self._rpc = rpc.Rpc()
+        self._calls: dict[str, tuple[Purpose, str, str]] = {}
+        self._callers: dict[str, IncomingCall] = {}
+        self._events: deque[e.Event] = deque()
+        self._feeding = False
+        self._seen_told_s = 0.0
+        self._clock = clocks.Clock(floor_utc_ms=board.store.known_utc_ms())
+        self._state = State(
+            settings=self._configuration.session_settings(),
+            ever_accepted=board.store.ever_accepted(config.central_system.url),
+        )
+        self._state = kept.restored(self._state, board.store.begin_session(board.boot_id))
+        self._listen()
+        self._node.publish(m.ConfigurationState(self._configuration.public()))
+        self._node.publish(self._clock.state())
+        self._publish_link()
+
+    def on_connected(self) -> None:
+        """The WebSocket is open."""
+        self._rpc_step(rpc.Opened())
+        self._feed(e.ConnectionOpened())
+
+    def on_lost(self, reason: str) -> None:
+        """The WebSocket could not be opened, or is gone."""
+        if self._rpc.open:
+            self._rpc_step(rpc.Closed(reason))
+            self._calls.clear()
+        self._feed(e.ConnectionLost(reason))
+
+    def on_frame(self, text: str) -> None:
+        """A text frame came."""
+        self._feed(e.FrameSeen())
+        self._log.debug("<", frame=text)
+        self._rpc_step(rpc.FrameReceived(text))
+
+    def on_binary(self, size_bytes: int) -> None:
+        """A binary frame came."""
+        self._feed(e.FrameSeen())
+        self._rpc_step(rpc.BinaryReceived(size_bytes))
+
+    def on_pong(self) -> None:
+        """A pong came."""
+        self._feed(e.PongSeen())
+
+    def system_clock(self, utc_offset_s: float, *, synchronised: bool) -> None:
+        """What the system clock says now."""
+        self._believe(clocks.system_clock_seen(self._clock, utc_offset_s, synchronised=synchronised))
+
+    def tick(self) -> None:
+        """Do what time demands."""
+        now_s = self._node.now()
+        rpc_due_s, due_s = rpc.next_deadline_mono_s(self._rpc), core.next_deadline_s(self._state)
+        if rpc_due_s is not None and rpc_due_s <= now_s:
+            self._rpc_step(rpc.Tick())
+        if due_s is not None and due_s <= now_s:
+            self._feed(e.Tick())
+        if isinstance(self._state.connection, Open) and now_s - self._seen_told_s >= SEEN_REFRESH_S:
+            self._publish_link()
+
+    def next_deadline_s(self) -> float | None:
+        """When `tick` has something to do."""
+        refresh_s = self._seen_told_s + SEEN_REFRESH_S if isinstance(self._state.connection, Open) else None
+        deadlines = (rpc.next_deadline_mono_s(self._rpc), core.next_deadline_s(self._state), refresh_s)
+        return min((d for d in deadlines if d is not None), default=None)
+
+    def _listen(self) -> None:
+        node = self._node
+        node.watch(m.ConnectorState, lambda _, state: self._feed(e.ConnectorSaid(state)))
+        node.watch(m.ResetReady, lambda _, ready: self._feed(e.ResetSaid(ready)))
+        node.serve(m.Authorize, lambda request, call: self._called(call, e.AuthorizeAsked(call.call_id, request.id_tag)))
+        node.serve(m.Deliver, lambda request, call: self._called(call, e.DeliverAsked(call.call_id, request)))
+
+    def _called(self, call: IncomingCall, event: e.Event) -> None:
+        self._callers[call.call_id] = call
+        self._feed(event)
+
+    def _feed(self, event: e.Event) -> None:
+        """One event and all its effects; events that an effect causes wait for their turn."""
+        self._events.append(event)
+        if self._feeding:
+            return
+        self._feeding = True
+        try:
+            while self._events:
+                now = Now(self._node.now(), self._board.random())
+                self._state, effects = core.step(self._state, self._events.popleft(), now)
+                for effect in effects:
+                    self._do(effect)
+        finally:
+            self._feeding = False
+
+    def _do(self, effect: e.Effect) -> None:
+        match effect:
+            case e.Connect():
+                self._board.socket.connect()
+            case e.CloseConnection(reason=reason):
+                self._board.socket.close(reason)
+            case e.SendPing():
+                self._board.socket.ping()
+            case e.SendCall():
+                self._send_call(effect)
+            case e.AnswerCaller(call_id=call_id, answer=answer):
+                if call := self._callers.pop(call_id, None):
+                    call.answer(answer)
+            case e.RefuseCaller(call_id=call_id, reason=reason):
+                if call := self._callers.pop(call_id, None):
+                    call.refuse(reason)
+            case e.TellLateReport(report=report):
+                self._node.emit(report)
+            case e.KeepSession():
+                self._board.store.keep(self._board.boot_id, kept.facts(self._state))
+            case e.KeepAccepted():
+                since_utc = utc_text(self._board.system_utc_s())
+                self._board.store.set_accepted(self._config.central_system.url, since_utc)
+            case e.SetHeartbeatInterval(interval_s=interval_s):
+                if self._configuration.set_heartbeat_interval(interval_s, self._utc_text()):
+                    self._node.publish(m.ConfigurationState(self._configuration.public()))
+            case e.BelieveTime(utc_ms=utc_ms):
+                self._believe(clocks.central_system_seen(self._clock, utc_ms, self._node.now()))
+            case e.PublishLink():
+                self._publish_link()
+            case e.RestartStation(hard=hard):
+                self._board.restart_station(hard)
+            case e.Note(text=text, detail=detail, warning=warning):
+                (self._log.warning if warning else self._log.info)(text, detail=detail)
+            case _:
+                raise AssertionError(f"no way to do {type(effect).__name__}")
+
+    def _send_call(self, effect: e.SendCall) -> None:
+        req = self._request(effect)
+        name = type(req).__name__.removesuffix("Req")
+        unique_id = effect.unique_id or str(uuid.uuid4())
+        self._calls[unique_id] = (effect.purpose, effect.tag, name)
+        payload = msgspec.json.encode(req).decode()
+        call = rpc.Call(unique_id, name, payload, float(self._state.settings.message_timeout_s))
+        self._rpc_step(rpc.Request(call))
+
+    def _request(self, effect: e.SendCall) -> payloads.Req:
+        match effect.message:
+            case m.ConnectorState() as state:
+                return translate.status_notification(state, self._config.station.vendor, self._clock.utc_offset_s)
+            case m.Authorize(id_tag=id_tag):
+                return payloads.AuthorizeReq(id_tag=id_tag)
+            case m.Deliver() as request:
+                return translate.transaction_request(request)
+        if effect.purpose is Purpose.BOOT:
+            return translate.boot_notification(self._config.station)
+        return payloads.HeartbeatReq()
+
+    def _rpc_step(self, event: rpc.Event) -> None:
+        self._rpc, effects = rpc.step(self._rpc, event, self._node.now())
+        for effect in effects:
+            self._do_rpc(effect)
+
+    def _do_rpc(self, effect: rpc.Effect) -> None:
+        match effect:
+            case rpc.SendFrame(text=text, unique_id=unique_id):
+                self._log.debug(">", frame=text)
+                if not self._board.socket.send(text):
+                    self._board.socket.close("frames can't be sent as fast as they come")
+                elif unique_id:
+                    self._feed(e.CallSent())
+            case rpc.CallReceived(unique_id=unique_id, action=action, payload=payload):
+                self._call_received(unique_id, action, payload)
+            case rpc.LateAnswer(answer=rpc.Answered() as answer):
+                self._answered(answer, late=True)
+            case rpc.LateAnswer(answer=answer):
+                self._calls.pop(answer.unique_id, None)
+            case rpc.Answered():
+                self._answered(effect, late=False)
+            case rpc.Errored(unique_id=unique_id, code=code, description=description):
+                purpose, tag, _ = self._calls.pop(unique_id)
+                self._feed(e.CallFailed(purpose, tag, code or "malformed answer", description))
+            case rpc.TimedOut(unique_id=unique_id):
+                purpose, tag, _ = self._calls[unique_id]
+                self._feed(e.CallTimedOut(purpose, tag))
+            case rpc.Unanswered(unique_id=unique_id) | rpc.NotSent(unique_id=unique_id):
+                purpose, tag, _ = self._calls.pop(unique_id)
+                self._feed(e.CallNotSent(purpose, tag))
+            case rpc.Note(text=text, detail=detail):
+                self._log.warning(text, detail=detail or None)
+
+    def _answered(self, answer: rpc.Answered, *, late: bool) -> None:
+        purpose, tag, name = self._calls.pop(answer.unique_id)
+        conf_type = ACTIONS[name].conf
+        assert conf_type is not None, f"{name} has no response"
+        conf = decode_conf(answer.payload, conf_type)
+        if isinstance(conf, Malformed):
+            self._feed(e.CallFailed(purpose, tag, "malformed answer", conf.reason))
+        elif not late or purpose is Purpose.DELIVER:
+            self._feed(e.CallAnswered(purpose, tag, conf, late))
+
+    def _call_received(self, unique_id: str, action: str, payload: str) -> None:
+        req = decode_call(action, payload)
+        if isinstance(req, CallError):
+            self._refuse(unique_id, action, req)
+            return
+        if isinstance(req, payloads.GetConfigurationReq):
+            got = self._configuration.get(req)
+            if isinstance(got, CallError):
+                self._refuse(unique_id, action, got)
+            else:
+                self._answer(unique_id, action, got)
+        elif isinstance(req, payloads.ChangeConfigurationReq):
+            self._change_configuration(unique_id, action, req)
+        elif answered := routes.answer_here(req):
+            self._answer(unique_id, action, answered)
+        else:
+            self._ask_owner(unique_id, action, req)
+
+    def _change_configuration(self, unique_id: str, action: str, req: payloads.ChangeConfigurationReq) -> None:
+        """Durable before the answer goes out, in effect right after it (field report 50)."""
+        answered = self._configuration.change(req, self._utc_text())
+        self._answer(unique_id, action, answered)
+        self._node.publish(m.ConfigurationState(self._configuration.public()))
+        self._feed(e.SettingsChanged(self._configuration.session_settings()))
+
+    def _ask_owner(self, unique_id: str, action: str, req: payloads.Req) -> None:
+        route = routes.OWNED[type(req)]
+        if refused := routes.refusal(route, req, self._state.registration):
+            self._answer(unique_id, action, refused)
+            return
+
+        def replied(reply: Reply) -> None:
+            if reply.error is not None:
+                error = CallError(ErrorCode.INTERNAL_ERROR, f"the station can't do this now: {reply.error}")
+                self._refuse(unique_id, action, error)
+                return
+            self._answer(unique_id, action, routes.Answered(route.to_conf(reply.value), reply.value.reason))
+            if isinstance(req, payloads.ResetReq) and reply.value.status is ResetStatus.ACCEPTED:
+                self._feed(e.ResetAccepted(m.ResetReady(req.type, ready=False)))
+                ready = self._node.latest(m.ResetReady)
+                if ready is not None:
+                    self._feed(e.ResetSaid(ready))
+
+        self._node.call(route.to_owner(req), timeout_s=routes.OWNER_TIMEOUT_S, on_reply=replied)
+
+    def _answer(self, unique_id: str, action: str, answered: routes.Answered) -> None:
+        if answered.reason:
+            status = getattr(answered.conf, "status", "")
+            self._log.info("request of the Central System refused", action=action, status=status, reason=answered.reason)
+        self._rpc_step(rpc.Reply(unique_id, msgspec.json.encode(answered.conf).decode()))
+
+    def _refuse(self, unique_id: str, action: str, error: CallError) -> None:
+        self._log.warning("CALL answered with CALLERROR", action=action[:50], code=error.code, reason=error.description)
+        self._rpc_step(rpc.Refuse(unique_id, error))
+
+    def _believe(self, clock: clocks.Clock) -> None:
+        if clock == self._clock:
+            return
+        before, self._clock = self._clock, clock
+        step_s = None
+        if before.utc_offset_s is not None and clock.utc_offset_s is not None:
+            step_s = clock.utc_offset_s - before.utc_offset_s
+        self._log.info("clock is known" if step_s is None else "clock steps", source=clock.source, step_s=step_s)
+        self._node.publish(clock.state())
+        self.keep_known_time()
+
+    def keep_known_time(self) -> None:
+        """Keep the known time as a floor for the next boot; called when it changes and once an hour (design §5, §8)."""
+        if self._clock.utc_offset_s is not None:
+            self._board.store.set_known_utc_ms(round((self._node.now() + self._clock.utc_offset_s) * 1000))
+
+    def _utc_text(self) -> str:
+        """The believed time; the system clock's, while nothing better is known."""
+        offset_s = self._clock.utc_offset_s
+        return utc_text(self._board.system_utc_s() if offset_s is None else self._node.now() + offset_s)
+
+    def _publish_link(self) -> None:
+        connection = self._state.connection
+        seen_s = connection.last_received_s if isinstance(connection, Open) else None
+        self._seen_told_s = self._node.now()
+        view: Any = msgspec.structs.replace(work.view(self._state), last_received_boottime_s=seen_s)
+        self._node.publish(view)
