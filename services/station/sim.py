@@ -10,7 +10,6 @@ import sys
 import time
 
 from services.station import paths
-from services.station.programs import programs
 
 _COMMAND_TIMEOUT_S = 5.0
 _READY_TIMEOUT_S = 30.0
@@ -79,6 +78,7 @@ def _wait_until_ready(state_dir: str, timeout_s: float) -> None:
     # Only here: the bus costs more time to import than the other commands may take.
     from bus.messages import ServiceHealth
     from bus.observer import Observer
+    from services.station.programs import programs
 
     wanted = {program.name for program in programs(virtual=True)}
     with Observer("sim", [ServiceHealth]) as observer:
