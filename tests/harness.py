@@ -93,8 +93,11 @@ class Station:
         self, config_text: str | None = None, *, state_dir: Path | None = None, ready_timeout_s: float | None = 30.0
     ) -> None:
         """`ready_timeout_s` None: do not wait for `station sim ready` at the start."""
-        self._temporary = None if state_dir else Path(tempfile.mkdtemp(prefix="station-"))
-        self.state_dir = state_dir or self._temporary / "state" if self._temporary else Path(str(state_dir))
+        self._temporary: Path | None = None
+        if state_dir is None:
+            self._temporary = Path(tempfile.mkdtemp(prefix="station-"))
+            state_dir = self._temporary / "state"
+        self.state_dir = state_dir
         self.state_dir.mkdir(parents=True, exist_ok=True)
         self.config_path = self.state_dir / "station.toml"
         self.config_path.write_text(config_text if config_text is not None else config(), encoding="utf-8")
