@@ -74,7 +74,7 @@ def _reasons(facts: Facts, services: dict[str, ServiceReport]) -> Iterator[Reaso
 def _service_reasons(facts: ServiceFacts, service: ServiceReport) -> Iterator[Reason]:
     match service.health:
         case "down":
-            yield Reason(f"{facts.name} is down ({service.state}{': ' + facts.error if facts.error else ''})")
+            yield Reason(f"{facts.name} is down ({_why_down(facts)})")
         case "silent":
             yield Reason(f"{facts.name} runs but is not heard on the bus", service.uptime_s)
         case "starting":
@@ -86,6 +86,14 @@ def _service_reasons(facts: ServiceFacts, service: ServiceReport) -> Iterator[Re
                 for device in service.devices:
                     if not device.connected:
                         yield Reason(f"{facts.name}: {device.name} does not answer: {device.detail}")
+
+
+def _why_down(facts: ServiceFacts) -> str:
+    if facts.state == "BACKOFF":
+        return f"it ends right after each start, `station logs {facts.name}` says why"
+    if not facts.state:
+        return "it is not heard on the bus"
+    return facts.state + (f": {facts.error}" if facts.error else "")
 
 
 def _link_reasons(facts: Facts, troubled: set[str]) -> Iterator[Reason]:

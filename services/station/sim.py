@@ -19,6 +19,7 @@ _EPILOG = """commands:
   plug-in N, plug-out N          the cable of connector N; plug-out works under load too
   swipe TAG                      hold a card to the reader
   ev-pause N, ev-resume N        the car stops drawing, and draws again
+  ev-full N                      its battery is full
   ev-max N AMPS                  the most that the car draws
   set-meter N WH                 another meter was fitted: its register
   fault N KIND, clear-fault N KIND

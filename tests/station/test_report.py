@@ -84,11 +84,16 @@ def test_the_first_line_says_what_is_wrong_and_since_when() -> None:
     assert line == "NOT WELL: meter: no answer from ttyUSB0 (for 5 min)"
 
 
-@pytest.mark.parametrize("state", ["BACKOFF", "FATAL", "STOPPED", "EXITED"])
+@pytest.mark.parametrize("state", ["FATAL", "STOPPED", "EXITED"])
 def test_a_service_that_does_not_run_is_down(state: str) -> None:
     found = with_service("rfid", state=state, pid=0, error="Exited too quickly")
     assert reasons(found) == [f"rfid is down ({state}: Exited too quickly)"]
     assert report(found).services["rfid"].health == "down"
+
+
+def test_a_service_that_crashes_at_its_start_says_where_to_look() -> None:
+    found = with_service("rfid", state="BACKOFF", pid=0, error="Exited too quickly (process log may have details)")
+    assert reasons(found) == ["rfid is down (it ends right after each start, `station logs rfid` says why)"]
 
 
 def test_what_the_process_before_said_is_nothing_about_the_one_that_runs_now() -> None:
@@ -136,8 +141,8 @@ def test_a_link_that_is_not_online_is_a_reason(link: LinkState | None, reason: s
 
 
 def test_what_a_dead_service_would_say_is_not_missed_twice() -> None:
-    found = with_service("ocpp_link", state="BACKOFF", pid=0)
-    assert reasons(msgspec.structs.replace(found, link=None, clock=None)) == ["ocpp_link is down (BACKOFF)"]
+    found = with_service("ocpp_link", state="FATAL", pid=0)
+    assert reasons(msgspec.structs.replace(found, link=None, clock=None)) == ["ocpp_link is down (FATAL)"]
 
 
 def test_a_fault_is_a_reason_and_an_unavailable_connector_is_none() -> None:
