@@ -13,7 +13,7 @@ import msgspec
 from bus.vocabulary import ChargePointErrorCode
 
 Desired = TypeVar("Desired", contravariant=True)
-Observed = TypeVar("Observed", covariant=True)
+Observed = TypeVar("Observed")
 ControlPilot = Literal["A", "B", "C", "D", "E", "F"]
 
 
@@ -70,6 +70,9 @@ class Driver(Protocol, Generic[Desired, Observed]):
 
     def close(self) -> None:
         """Close the port and leave the output as it is."""
+
+    def counters(self) -> Counters:
+        """Since the driver was made; from any thread."""
 
 
 class EvseDesired(msgspec.Struct, frozen=True):

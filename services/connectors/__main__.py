@@ -1,0 +1,103 @@
+"""The connectors process: `python -m services.connectors`.
+
+Owns: `connectors.db`, the charging controllers' threads, the emergency stop input. Does not: decide (`core.py`).
+Topics: publishes connector.status., connector.reset., journal.transaction., position.delivery.; answers
+call.connectors.…; reads link., clock., configuration., meter.…, rfid.…, journal.delivery.
+Its end leaves each controller's output as it is: the watchdog's guard decides about orphans (design §2).
+"""
+
+import os
+
+from bus.clock import boottime_s, hardware_boot_id
+from bus.database import open_database
+from bus.runtime import Runtime, run
+from services.configuration.model import StationConfig
+from services.configuration.station import load
+from services.configuration.store import read_configuration
+from services.connectors import events as e
+from services.connectors.drivers import evse_driver
+from services.connectors.service import Board, ConnectorsService
+from services.connectors.state import Connector
+from services.hardware.contract import EvseDesired
+from services.hardware.fleet import Fleet
+
+ESTOP_PERIOD_S = 0.2
+
+
+class EmergencyStopFile:
+    """The virtual emergency stop: a file that holds 0 or 1; no file: not pressed."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def pressed(self) -> bool:
+        """Whether it is pressed now."""
+        try:
+            with open(self._path, encoding="ascii") as file:
+                return file.read(1) == "1"
+        except OSError:
+            return False
+
+
+class ConnectorsProcess:
+    """The service with its controllers: what the runtime feeds."""
+
+    def __init__(self, runtime: Runtime, config: StationConfig) -> None:
+        self._fleet: Fleet[EvseDesired] = Fleet(runtime, "evse")
+        for connector in config.connectors:
+            port = os.path.join(runtime.process.state_dir, connector.evse.port)
+            self._fleet.add(connector.id, evse_driver(connector.evse, port))
+        self._emergency_stop = EmergencyStopFile("../hardware/estop") if runtime.process.virtual else None
+        self._pressed = False
+        self._check_due_s = 0.0
+        board = Board(
+            boot_id=hardware_boot_id(),
+            node=runtime.node,
+            database=open_database("../connectors.db"),
+            log=runtime.log,
+            output=self._fleet,
+        )
+        self._service = ConnectorsService(
+            board,
+            tuple(Connector(connector.id, config.supply.max_current_a) for connector in config.connectors),
+            supply_current_a=config.supply.max_current_a,
+            charge_before_first_acceptance=config.policy.charge_before_first_acceptance,
+            configuration=read_configuration("../configuration.db", config),
+        )
+        service = self._service
+        self._fleet.start(
+            observed=lambda number, seen: service.feed(e.EvseObserved(number, seen)),
+            down=lambda number, reason: service.feed(e.EvseFailed(number, reason)),
+        )
+
+    def tick(self) -> None:
+        """Time passed."""
+        now_s = boottime_s()
+        if self._emergency_stop is not None and now_s >= self._check_due_s:
+            self._check_due_s = now_s + ESTOP_PERIOD_S
+            pressed = self._emergency_stop.pressed()
+            if pressed != self._pressed:
+                self._pressed = pressed
+                self._service.feed(e.EmergencyStopChanged(pressed))
+        self._fleet.tick(now_s)
+        self._service.tick()
+
+    def next_deadline_s(self) -> float | None:
+        """When `tick` has something to do."""
+        deadlines = [self._fleet.next_deadline_s(), self._service.next_deadline_s()]
+        if self._emergency_stop is not None:
+            deadlines.append(self._check_due_s)
+        return min(d for d in deadlines if d is not None)
+
+    def close(self) -> None:
+        """Stop the threads; the controllers keep their output."""
+        self._fleet.close()
+
+
+def build(runtime: Runtime) -> ConnectorsProcess:
+    """The process as the runtime wants it."""
+    return ConnectorsProcess(runtime, load(runtime.process.config_path, with_virtual_devices=runtime.process.virtual))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run("connectors", build))

@@ -1,0 +1,108 @@
+"""All devices of one service: their threads, their reports by connector, their health for people.
+
+Owns: the runners of a process. Does not: know what the devices are for.
+"""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from bus.mailbox import Mailbox
+from bus.messages import DeviceHealth
+from bus.runtime import Runtime
+from services.hardware.contract import Driver
+from services.hardware.runner import DeviceDown, DeviceRunner, DeviceUp, Observed, Report
+
+Desired = TypeVar("Desired")
+
+STOP_WAIT_S = 0.8
+HEALTH_PERIOD_S = 3.0
+
+
+class Fleet(Generic[Desired]):
+    """Devices by number (the connector's; 0 for what belongs to the whole station), named `KIND-NUMBER`."""
+
+    def __init__(self, runtime: Runtime, kind: str) -> None:
+        self._runtime = runtime
+        self._kind = kind
+        self._reports: Mailbox[Report] = Mailbox()
+        self._runners: dict[int, DeviceRunner[Desired, Any]] = {}
+        self._numbers: dict[str, int] = {}
+        self._down: dict[int, str] = {}
+        self._health_due_s = 0.0
+
+    def add(self, number: int, driver: Driver[Desired, Any]) -> None:
+        """One more device; not started yet."""
+        name = f"{self._kind}-{number}" if number else self._kind
+        self._runners[number] = DeviceRunner(name, driver, self._reports)
+        self._numbers[name] = number
+
+    def start(
+        self,
+        *,
+        observed: Callable[[int, Any], None],
+        down: Callable[[int, str], None],
+        up: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Begin to try all devices; what they report comes on the deciding thread."""
+
+        def take(report: Report) -> None:
+            number = self._numbers[report.name]
+            match report:
+                case Observed(value=value):
+                    observed(number, value)
+                case DeviceUp(info=info):
+                    self._down.pop(number, None)
+                    words = " ".join(part for part in (info.vendor, info.model, info.firmware, info.serial) if part)
+                    self._runtime.log.info("device answers", device=report.name, identity=words or None)
+                    self._tell_health()
+                    up(number)
+                case DeviceDown(reason=reason):
+                    self._down[number] = reason
+                    self._runtime.log.warning("device lost, it is tried again", device=report.name, reason=reason)
+                    self._tell_health()
+                    down(number, reason)
+
+        self._runtime.read(self._reports, take)
+        for runner in self._runners.values():
+            runner.start()
+
+    def set_desired(self, number: int, desired: Desired) -> None:
+        """What the device shall do from now on."""
+        self._runners[number].set_desired(desired)
+
+    def tick(self, now_s: float) -> None:
+        """Tell the counters now and then."""
+        if now_s >= self._health_due_s:
+            self._health_due_s = now_s + HEALTH_PERIOD_S
+            self._tell_health()
+
+    def next_deadline_s(self) -> float:
+        """When `tick` has something to do."""
+        return self._health_due_s
+
+    def close(self) -> None:
+        """End all threads; the devices keep their output."""
+        for runner in self._runners.values():
+            runner.stop(STOP_WAIT_S)
+
+    def _tell_health(self) -> None:
+        for number, runner in self._runners.items():
+            failure = self._down.get(number)
+            self._runtime.set_device(_health(runner, failure))
+            self._runtime.set_problem(runner.name, None if failure is None else f"{runner.name}: {failure}")
+
+
+def _health(runner: DeviceRunner[Any, Any], failure: str | None) -> DeviceHealth:
+    """A device for people: whether it answers, who it is, its counters."""
+    counters, info = runner.counters(), runner.info()
+    words = " ".join(part for part in (info.vendor, info.model, info.firmware, info.serial) if part)
+    return DeviceHealth(
+        name=runner.name,
+        connected=failure is None and bool(words),
+        detail=failure or words or "has not answered yet",
+        transmissions=counters.transmissions,
+        replies=counters.replies,
+        timeouts=counters.timeouts,
+        errors=counters.errors,
+        reconnects=counters.reconnects,
+    )

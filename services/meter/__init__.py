@@ -1,0 +1,1 @@
+"""The meter service: trustworthy readings of the connectors' energy meters."""

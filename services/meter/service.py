@@ -1,0 +1,121 @@
+"""The meter service: one core a meter, readings on the bus, and calls for a fresh one.
+
+Owns: who waits for which reading. Does not: judge readings (`core.py`), open ports or threads; they are handed in.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from bus.calls import IncomingCall
+from bus.logs import Logger
+from bus.messages import MeterSample, MeterState, ReadMeter
+from bus.node import Node
+from services.hardware.contract import MeterDesired, RawReading
+from services.meter import core
+
+WAITING_MAX = 100
+
+
+class Meters(Protocol):
+    """The meters' threads, as far as the service commands them."""
+
+    def set_desired(self, connector_id: int, desired: MeterDesired) -> None:
+        """Read now, if what was read is older than that."""
+
+
+class _Wanted(msgspec.Struct):
+    call: IncomingCall
+    not_before_s: float
+
+
+class MeterService:
+    """Feeds readings to the cores and answers who asks."""
+
+    def __init__(self, node: Node, meters: Meters, log: Logger, power_w_max: dict[int, float]) -> None:
+        self._node = node
+        self._meters = meters
+        self._log = log
+        self._states = {connector_id: core.initial(watts, node.now()) for connector_id, watts in power_w_max.items()}
+        self._wanted: dict[int, list[_Wanted]] = {connector_id: [] for connector_id in power_w_max}
+        node.serve(ReadMeter, self._read_asked)
+        for connector_id in power_w_max:
+            node.publish(MeterState(connector_id), str(connector_id))
+
+    def feed(self, connector_id: int, event: core.Event) -> None:
+        """One event of one meter, and all its effects."""
+        self._states[connector_id], effects = core.step(self._states[connector_id], event, self._node.now())
+        for effect in effects:
+            match effect:
+                case core.Trusted(reading=reading, replaced=replaced):
+                    if replaced:
+                        self._log.warning("meter replaced, its readings are believed again", **self._of(connector_id, reading))
+                    self._publish(connector_id, reading)
+                case core.Distrusted(reason=reason):
+                    self._log.warning("meter reading not believed, it is read again", connector=connector_id, reason=reason)
+                case core.ReadAgain():
+                    self._meters.set_desired(connector_id, MeterDesired(self._node.now()))
+                case core.FailureChanged(failure=failure):
+                    if failure:
+                        self._log.error("meter can't be trusted", connector=connector_id, reason=failure)
+                    else:
+                        self._log.info("meter can be trusted again", connector=connector_id)
+                    self._node.publish(MeterState(connector_id, failure), str(connector_id))
+
+    def tick(self) -> None:
+        """Do what time demands."""
+        now_s = self._node.now()
+        for connector_id, state in self._states.items():
+            due_s = core.next_deadline_s(state)
+            if due_s is not None and due_s <= now_s:
+                self.feed(connector_id, core.Tick())
+            self._wanted[connector_id] = [w for w in self._wanted[connector_id] if not w.call.expired(now_s)]
+
+    def next_deadline_s(self) -> float | None:
+        """When `tick` has something to do."""
+        return min((d for d in map(core.next_deadline_s, self._states.values()) if d is not None), default=None)
+
+    def failure(self, connector_id: int) -> str:
+        """Why the meter can't be trusted; empty if it can."""
+        return self._states[connector_id].failure
+
+    def _read_asked(self, request: ReadMeter, call: IncomingCall) -> None:
+        state = self._states.get(request.connector_id)
+        if state is None:
+            call.refuse(f"connector {request.connector_id} has no meter")
+        elif state.trusted is not None and state.trusted.read_boottime_s >= request.not_before_boottime_s:
+            call.answer(_sample(request.connector_id, state.trusted))
+        elif len(self._wanted[request.connector_id]) >= WAITING_MAX:
+            call.refuse("too many wait for a reading already")
+        else:
+            self._wanted[request.connector_id].append(_Wanted(call, request.not_before_boottime_s))
+            self._meters.set_desired(request.connector_id, MeterDesired(request.not_before_boottime_s))
+
+    def _publish(self, connector_id: int, reading: RawReading) -> None:
+        sample = _sample(connector_id, reading)
+        self._node.publish(sample, str(connector_id))
+        waiting, self._wanted[connector_id] = self._wanted[connector_id], []
+        for wanted in waiting:
+            if reading.read_boottime_s >= wanted.not_before_s:
+                wanted.call.answer(sample)
+            else:
+                self._wanted[connector_id].append(wanted)
+
+    def _of(self, connector_id: int, reading: RawReading) -> dict[str, object]:
+        return {"connector": connector_id, "serial": reading.serial, "register_wh": reading.energy_import_wh}
+
+
+def _sample(connector_id: int, reading: RawReading) -> MeterSample:
+    return MeterSample(
+        connector_id=connector_id,
+        read_boottime_s=reading.read_boottime_s,
+        serial=reading.serial,
+        energy_import_wh=reading.energy_import_wh,
+        energy_export_wh=reading.energy_export_wh,
+        power_w=reading.power_w,
+        voltages_v=reading.voltages_v,
+        currents_a=reading.currents_a,
+        powers_w=reading.powers_w,
+        frequency_hz=reading.frequency_hz,
+        power_factor=reading.power_factor,
+    )

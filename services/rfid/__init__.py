@@ -1,0 +1,1 @@
+"""The rfid service: when a card counts as presented."""
