@@ -114,6 +114,10 @@ class LinkService:
         """A pong came."""
         self._feed(e.PongSeen())
 
+    def authorization_key(self) -> str:
+        """The password of security profiles 1 and 2, as it is now."""
+        return self._configuration.authorization_key()
+
     def system_clock(self, utc_offset_s: float, *, synchronised: bool) -> None:
         """What the system clock says now."""
         self._believe(clocks.system_clock_seen(self._clock, utc_offset_s, synchronised=synchronised))

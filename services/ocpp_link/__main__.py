@@ -1,0 +1,178 @@
+"""The link's process: `python -m services.ocpp_link`.
+
+Owns: the WebSocket's thread, `configuration.db`, the looks at the system clock. Does not: decide (`core.py`, `rpc.py`).
+Topics: publishes link., clock., configuration., link.late_report.; answers call.link.…; calls call.connectors.…; reads
+connector.status., connector.reset.
+"""
+
+import os
+import random
+import signal
+import subprocess
+
+from bus.clock import RUN_ID_ENVIRONMENT, application_boot_id, boottime_s, system_utc_s
+from bus.logs import Logger
+from bus.mailbox import Mailbox
+from bus.runtime import Runtime, run
+from services.configuration.formats import password
+from services.configuration.model import StationConfig
+from services.configuration.station import load
+from services.configuration.store import ConfigurationStore
+from services.ocpp_link import websocket_thread as ws
+from services.ocpp_link.adjtime import system_clock_synchronised
+from services.ocpp_link.service import Board, LinkService
+from services.ocpp_link.url import connection_endpoint
+from services.ocpp_link.websocket_connect import Target
+
+CLOCK_PERIOD_S = 10.0
+"""How often the system clock is looked at."""
+KNOWN_TIME_PERIOD_S = 3600.0
+"""How often the known time is kept as a floor (design §8: the only write of an idle station)."""
+CONNECT_TIMEOUT_S = 20.0
+
+
+class LinkSocket:
+    """The thread as the service's socket; security profiles 0 to 2 (security whitepaper §2)."""
+
+    def __init__(self, thread: ws.WebSocketThread, config: StationConfig) -> None:
+        self._thread = thread
+        self._config = config
+        self.service: LinkService | None = None
+        self.connection = 0
+        self._pings = 0
+
+    def connect(self) -> None:
+        """Open a connection with the credentials of now."""
+        assert self.service is not None, "the socket is used before the service is there"
+        central, identity = self._config.central_system, self._config.station.identity
+        key = self.service.authorization_key() if central.security_profile > 0 else ""
+        target = Target(
+            endpoint=connection_endpoint(central.url, identity),
+            user=identity,
+            password=password(key) if key else None,
+            ca_files=central.root_ca_files,
+            timeout_s=CONNECT_TIMEOUT_S,
+        )
+        self.connection = self._thread.connect(target)
+
+    def send(self, text: str) -> bool:
+        """Queue a text frame."""
+        return self._thread.send(text)
+
+    def ping(self) -> None:
+        """Send a ping."""
+        self._pings += 1
+        self._thread.ping(str(self._pings).encode())
+
+    def answered_ping(self, payload: bytes) -> bool:
+        """Whether a pong answers the newest ping; one that came unasked proves nothing."""
+        return payload == str(self._pings).encode()
+
+    def close(self, reason: str) -> None:
+        """End the connection."""
+        self._thread.close(reason)
+
+
+class LinkProcess:
+    """The service with its socket: what the runtime feeds."""
+
+    def __init__(self, runtime: Runtime, config: StationConfig) -> None:
+        self._runtime = runtime
+        self._config = config
+        store = ConfigurationStore("../configuration.db")
+        if store.problem:
+            runtime.set_problem("configuration.db", store.problem)
+            runtime.log.error("stored configuration is lost", reason=store.problem)
+        reports: Mailbox[ws.SocketReport] = Mailbox()
+        self._thread = ws.WebSocketThread(reports)
+        self._socket = LinkSocket(self._thread, config)
+        self._clock_due_s = 0.0
+        self._known_time_due_s = boottime_s() + KNOWN_TIME_PERIOD_S
+        board = Board(
+            node=runtime.node,
+            store=store,
+            socket=self._socket,
+            log=runtime.log,
+            boot_id=application_boot_id(),
+            random=random.random,
+            system_utc_s=system_utc_s,
+            restart_station=self._restart_station,
+        )
+        self._service = LinkService(board, config)
+        self._socket.service = self._service
+        self._look_at_clock()
+        runtime.read(reports, self._reported)
+
+    def tick(self) -> None:
+        """Time passed."""
+        now_s = boottime_s()
+        if now_s >= self._clock_due_s:
+            self._look_at_clock()
+        if now_s >= self._known_time_due_s:
+            self._known_time_due_s = now_s + KNOWN_TIME_PERIOD_S
+            self._service.keep_known_time()
+        self._service.tick()
+
+    def next_deadline_s(self) -> float | None:
+        """When `tick` has something to do."""
+        deadlines = (self._clock_due_s, self._known_time_due_s, self._service.next_deadline_s())
+        return min(d for d in deadlines if d is not None)
+
+    def close(self) -> None:
+        """End the connection in good order."""
+        self._thread.stop()
+
+    def _look_at_clock(self) -> None:
+        now_s = boottime_s()
+        self._clock_due_s = now_s + CLOCK_PERIOD_S
+        self._service.system_clock(system_utc_s() - now_s, synchronised=system_clock_synchronised())
+
+    def _reported(self, report: ws.SocketReport) -> None:
+        if isinstance(report, ws.ThreadFailed):
+            raise RuntimeError(f"the WebSocket thread has ended: {report.reason}")
+        if report.connection != self._socket.connection:
+            return
+        match report:
+            case ws.Connected():
+                self._service.on_connected()
+            case ws.ConnectFailed(reason=reason) | ws.Lost(reason=reason):
+                self._service.on_lost(reason)
+            case ws.FrameReceived(text=text):
+                self._service.on_frame(text)
+            case ws.BinaryReceived(size_bytes=size_bytes):
+                self._service.on_binary(size_bytes)
+            case ws.PongReceived(payload=payload) if self._socket.answered_ping(payload):
+                self._service.on_pong()
+
+    def _restart_station(self, hard: bool) -> None:
+        restart_station(self._config.system.on_reset, self._runtime.log, hard=hard)
+
+
+def restart_station(on_reset: str, log: Logger, *, hard: bool) -> None:
+    """The end of a Reset, as `[system] on_reset` says. The parent process is supervisord."""
+    log.warning("Reset is carried out", on_reset=on_reset, type="Hard" if hard else "Soft")
+    if RUN_ID_ENVIRONMENT not in os.environ:
+        log.error("not started by `station run`: this service alone restarts")
+        os.kill(os.getpid(), signal.SIGTERM)
+        return
+    match on_reset:
+        case "restart":
+            # supervisord ends all services and starts them again.
+            os.kill(os.getppid(), signal.SIGHUP)
+        case "exit":
+            os.kill(os.getppid(), signal.SIGTERM)
+        case "reboot":
+            try:
+                subprocess.Popen(["/sbin/reboot"], start_new_session=True)
+            except OSError as error:
+                log.error("the board can't be rebooted, all services restart instead", reason=error)
+                os.kill(os.getppid(), signal.SIGHUP)
+
+
+def build(runtime: Runtime) -> LinkProcess:
+    """The process as the runtime wants it."""
+    return LinkProcess(runtime, load(runtime.process.config_path, with_virtual_devices=runtime.process.virtual))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run("ocpp_link", build))
