@@ -6,6 +6,7 @@ header lines and bodies of any length. Redirects are not followed: they would ca
 """
 
 import errno
+import http
 import http.cookies
 import os
 import select
@@ -26,6 +27,8 @@ from services.ocpp_link.websocket_frames import CLOSE_PROTOCOL_ERROR, close_fram
 HANDSHAKE_BYTES_MAX = 64 * 1024
 """Headers and body of the HTTP answer; more is refused."""
 _RECEIVE_BYTES = 16 * 1024
+_LIBRARY_SLIPS = (http.cookies.CookieError, ValueError, LookupError, TypeError, AttributeError)
+"""What releases of websocket-client raise for an answer that is not HTTP, besides exceptions of their own."""
 
 Wait = Callable[[int, int, float], None]
 """wait(file descriptor, poll events, deadline boottime_s): returns when ready, raises TimeoutError or Aborted."""
@@ -177,11 +180,19 @@ def _upgraded(sock: socket.socket, target: Target, wait: Wait, deadline_s: float
         raise ConnectError(f"{endpoint.authority}: {words.of_status(error.status_code)}") from None
     except websocket.WebSocketTimeoutException:
         raise TimeoutError from None
-    except (websocket.WebSocketException, http.cookies.CookieError, ValueError) as error:
+    except (websocket.WebSocketException, *_LIBRARY_SLIPS) as error:
         status = client.handshake_response.status if client.handshake_response else None
-        reason = words.of_status(status) if status else f"it broke off the WebSocket handshake ({_one_line(error)})"
+        reason = (
+            words.of_status(status)
+            if status not in (None, http.HTTPStatus.SWITCHING_PROTOCOLS)
+            else f"it broke off the WebSocket handshake ({_one_line(error)})"
+        )
         raise ConnectError(f"{endpoint.authority}: {reason}") from None
-    headers = client.handshake_response.headers if client.handshake_response else {}
+    response = client.handshake_response
+    if response is None or response.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
+        # Releases before 1.8 give a redirect that they don't follow as a success.
+        raise ConnectError(f"{endpoint.authority}: {words.of_status(response.status if response else None)}")
+    headers = response.headers
     subprotocol = headers.get("sec-websocket-protocol")
     if subprotocol is None or subprotocol.lower() != target.subprotocol:
         transmit(sock, close_frame(CLOSE_PROTOCOL_ERROR, f"subprotocol {target.subprotocol} needed"))
