@@ -27,9 +27,9 @@ from bus.vocabulary import (
 )
 
 ConnectorId = Annotated[int, msgspec.Meta(ge=0)]
-"""0 is the whole charge point (OCPP 1.6 §7.8)."""
+"""0 is the whole charge point (OCPP 1.6 §4.9)."""
 IdTag = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_TAG_LENGTH_MAX)]
-"""CiString20: kept as presented, compared without case (OCPP 1.6 §7.29)."""
+"""CiString20: kept as presented, compared without case (OCPP 1.6 §7.28)."""
 
 
 class Message(msgspec.Struct, frozen=True):

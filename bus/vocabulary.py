@@ -6,9 +6,9 @@ Owns: the words. Does not: define messages (`bus/messages.py`, `services/ocpp_li
 from enum import StrEnum
 
 CHARGE_POINT = 0
-"""Connector 0 is the whole charge point (OCPP 1.6 §7.8)."""
+"""Connector 0 is the whole charge point (OCPP 1.6 §4.9)."""
 ID_TAG_LENGTH_MAX = 20
-"""Characters in an idTag, a CiString20 (OCPP 1.6 §7.29)."""
+"""Characters in an idTag, a CiString20 (OCPP 1.6 §7.28)."""
 
 
 class AuthorizationStatus(StrEnum):
@@ -134,7 +134,7 @@ class Measurand(StrEnum):
 
 
 class Phase(StrEnum):
-    """OCPP 1.6 §7.32."""
+    """OCPP 1.6 §7.34."""
 
     L1 = "L1"
     L2 = "L2"
@@ -149,7 +149,7 @@ class Phase(StrEnum):
 
 
 class ReadingContext(StrEnum):
-    """OCPP 1.6 §7.33."""
+    """OCPP 1.6 §7.35."""
 
     INTERRUPTION_BEGIN = "Interruption.Begin"
     INTERRUPTION_END = "Interruption.End"
@@ -193,14 +193,14 @@ class RemoteStartStopStatus(StrEnum):
 
 
 class ResetStatus(StrEnum):
-    """OCPP 1.6 §7.42."""
+    """OCPP 1.6 §7.41."""
 
     ACCEPTED = "Accepted"
     REJECTED = "Rejected"
 
 
 class ResetType(StrEnum):
-    """OCPP 1.6 §7.43."""
+    """OCPP 1.6 §7.42."""
 
     HARD = "Hard"
     SOFT = "Soft"
@@ -228,7 +228,7 @@ class UnitOfMeasure(StrEnum):
 
 
 class UnlockStatus(StrEnum):
-    """OCPP 1.6 §7.47."""
+    """OCPP 1.6 §7.46."""
 
     UNLOCKED = "Unlocked"
     UNLOCK_FAILED = "UnlockFailed"
@@ -236,12 +236,12 @@ class UnlockStatus(StrEnum):
 
 
 class ValueFormat(StrEnum):
-    """OCPP 1.6 §7.46."""
+    """OCPP 1.6 §7.49."""
 
     RAW = "Raw"
     SIGNED_DATA = "SignedData"
 
 
 def same_id_tag(one: str, other: str) -> bool:
-    """Whether two idTags are the same; an idTag is a CiString (OCPP 1.6 §7.29)."""
+    """Whether two idTags are the same; an idTag is a CiString (OCPP 1.6 §7.28)."""
     return one.casefold() == other.casefold()

@@ -1,4 +1,4 @@
-"""OCPP sampled values from a meter reading (pure; OCPP 1.6 §4.7, §7.31 to §7.43; hardware.md §4.5).
+"""OCPP sampled values from a meter reading (pure; OCPP 1.6 §4.7, §7.31, §7.34, §7.43; hardware.md §4.5).
 
 Owns: which measurands a reading gives, with phase, unit and location written out. Does not: decide when to sample.
 """
