@@ -1,0 +1,44 @@
+"""The transaction queue as a process: `python -m services.transaction_queue --config FILE --state-dir DIR`.
+
+Topics: publishes `queue.` and the journal `journal.delivery.`; stores the journal `journal.transaction.`; calls
+`call.link.deliver.`; watches `link.`, `clock.`, `configuration.`, `connector.status.`; takes the event `link.late_report.`.
+
+Owns: opening `transactions.db` and reading the configuration once. Does not: decide.
+"""
+
+from uuid import uuid4
+
+from bus.clock import application_boot_id, hardware_boot_id
+from bus.database import open_database
+from bus.runtime import Runtime, run
+from services.transaction_queue.service import Surroundings, TransactionQueue
+
+SERVICE = "transaction_queue"
+DATABASE = "../transactions.db"
+
+
+def build(runtime: Runtime) -> TransactionQueue:
+    """Wire the queue to this process. Raises sqlite3.Error if the database can't be opened."""
+    surroundings = Surroundings(
+        boot_id=hardware_boot_id(),
+        run_id=application_boot_id(),
+        unique_id=lambda: str(uuid4()),
+        log=runtime.log,
+        set_problem=runtime.set_problem,
+    )
+    return TransactionQueue(runtime.node, open_database(DATABASE), surroundings, configuration=_configuration(runtime))
+
+
+def _configuration(runtime: Runtime) -> dict[str, str]:
+    """OCPP keys as they are on disk at the start (design §2): the link need not be there."""
+    from services.configuration import station
+    from services.configuration.store import FILE_NAME, read_configuration
+
+    config = station.load(runtime.process.config_path, with_virtual_devices=runtime.process.virtual)
+    return read_configuration(
+        f"../{FILE_NAME}", config, lambda line: runtime.log.info("configuration read at the start", detail=line)
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(SERVICE, build))

@@ -1,0 +1,162 @@
+"""Rows of `messages` as typed values, and what a person reads in them (pure).
+
+Owns: the shape of a row, its JSON columns, the view of it that the core decides by. Does not: run SQL (`store.py`).
+"""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+
+from bus.logs import utc_text
+from bus.messages import Moment, StartTransaction, TransactionMessage
+from services.transaction_queue.state import Head, Start
+from services.transaction_queue.times import Boot, needs_clock
+
+UNIQUE_IDS_MAX = 1000
+"""Ids kept of one message; beyond it the oldest are forgotten. Only a Central System that refuses for weeks gets there."""
+FAILURES_MAX = 50
+"""Failures kept of one message in words; beyond it the oldest are forgotten, the count goes on."""
+
+_Natural = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """One failed attempt, for people."""
+
+    utc: str | None
+    unique_id: str
+    reason: str
+
+
+class _Columns(msgspec.Struct, frozen=True):
+    """The columns that `SELECT_HEAD` gives, as SQLite has them."""
+
+    id: int
+    local_tx_id: str
+    number: _Natural
+    payload: bytes
+    unique_ids: bytes
+    failures: bytes
+    outstanding: int
+    answered_on: str
+    attempts: _Natural
+    failed_boot_id: str
+    failed_boottime_ms: int
+    stored_boot_id: str
+    stored_boottime_ms: int
+    stored_utc: str | None
+    transaction_id: str | None
+    given_up: int | None
+    anchor_boot_id: str | None
+    anchor_boottime_ms: int | None
+    anchor_utc_ms: int | None
+
+
+class Row(msgspec.Struct, frozen=True):
+    """The oldest message, decoded."""
+
+    row_id: int
+    local_tx_id: str
+    number: int
+    message: TransactionMessage
+    unique_ids: tuple[str, ...]
+    failures: tuple[Failure, ...]
+    outstanding: bool
+    answered_on: str
+    attempts: int
+    failed_boot_id: str
+    failed_boottime_ms: int
+    stored_at: Moment
+    start: Start
+    transaction_id: int | None
+    anchor: Moment | None
+
+
+# Text that may be damaged is read as bytes, so that a bad byte is a matter of this module and not of the SQLite driver.
+SELECT_HEAD = (
+    "SELECT m.id, m.local_tx_id, m.number, CAST(m.payload AS BLOB), CAST(m.unique_ids AS BLOB), CAST(m.failures AS BLOB),"
+    " m.outstanding, m.answered_on, m.attempts, m.failed_boot_id, m.failed_boottime_ms, m.stored_boot_id,"
+    " m.stored_boottime_ms, m.stored_utc, t.transaction_id, t.given_up, t.anchor_boot_id, t.anchor_boottime_ms,"
+    " t.anchor_utc_ms"
+    " FROM messages AS m LEFT JOIN transactions AS t ON t.local_tx_id = m.local_tx_id ORDER BY m.id LIMIT 1"
+)
+
+
+def decode_row(values: tuple[Any, ...]) -> Row:
+    """A row of `SELECT_HEAD`. Raises ValueError in plain words if it is not what was once written."""
+    try:
+        columns = msgspec.convert(dict(zip(_Columns.__struct_fields__, values, strict=True)), _Columns)
+        transaction_id = None if columns.transaction_id is None else int(columns.transaction_id)
+        return Row(
+            row_id=columns.id,
+            local_tx_id=columns.local_tx_id,
+            number=columns.number,
+            message=msgspec.json.decode(columns.payload, type=TransactionMessage),
+            unique_ids=msgspec.json.decode(columns.unique_ids, type=tuple[str, ...]),
+            failures=msgspec.json.decode(columns.failures, type=tuple[Failure, ...]),
+            outstanding=bool(columns.outstanding),
+            answered_on=columns.answered_on,
+            attempts=columns.attempts,
+            failed_boot_id=columns.failed_boot_id,
+            failed_boottime_ms=columns.failed_boottime_ms,
+            stored_at=Moment(columns.stored_boot_id, columns.stored_boottime_ms, _utc_ms(columns.stored_utc)),
+            start=_start(columns),
+            transaction_id=transaction_id,
+            anchor=_anchor(columns),
+        )
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ValueError(str(error)) from None
+
+
+def head_of(row: Row, boots: tuple[Boot, ...]) -> Head:
+    """What the core decides by."""
+    return Head(
+        row_id=row.row_id,
+        local_tx_id=row.local_tx_id,
+        number=row.number,
+        is_start=isinstance(row.message, StartTransaction),
+        start=row.start,
+        transaction_id=row.transaction_id,
+        unique_ids=row.unique_ids,
+        outstanding=row.outstanding,
+        answered_on=row.answered_on,
+        attempts=row.attempts,
+        failed_boot_id=row.failed_boot_id,
+        failed_boottime_s=row.failed_boottime_ms / 1000,
+        needs_clock=needs_clock(row.message, boots),
+    )
+
+
+def action_of(message: TransactionMessage) -> str:
+    """OCPP's name of the message."""
+    return type(message).__name__
+
+
+def text_of(at: Moment) -> str | None:
+    """A moment for people; None while its UTC is not known."""
+    return None if at.utc_ms is None else utc_text(at.utc_ms / 1000)
+
+
+def json_text(value: Any) -> str:
+    """A value as it stands in a JSON column."""
+    return msgspec.json.encode(value).decode()
+
+
+def _start(columns: _Columns) -> Start:
+    if columns.transaction_id is not None:
+        return Start.ANSWERED
+    return Start.GIVEN_UP if columns.given_up else Start.MISSING
+
+
+def _anchor(columns: _Columns) -> Moment | None:
+    if columns.anchor_boot_id is None or columns.anchor_boottime_ms is None:
+        return None
+    return Moment(columns.anchor_boot_id, columns.anchor_boottime_ms, columns.anchor_utc_ms)
+
+
+def _utc_ms(text: str | None) -> int | None:
+    """`text_of` read back; ValueError if it is not ours."""
+    if text is None:
+        return None
+    return round(datetime.fromisoformat(text).timestamp() * 1000)

@@ -1,0 +1,119 @@
+"""Tables and views of `transactions.db`, made with sqlite-utils so that its command line shows what a person can read.
+
+The schema only ever grows: a missing table or column is added, nothing is dropped, and what is added later may be left out by
+an older release. Owns: the schema. Does not: read or write rows (`store.py`).
+
+sqlite_utils costs 65 ms and 4 MB at import, and it is needed only where something is missing: so it is imported here, late.
+"""
+
+import sqlite3
+
+VERSION = 1
+"""To be raised with every change below; an older or unmarked database is brought up to it at the start."""
+
+Columns = dict[str, type]
+
+_MESSAGE: Columns = {
+    "local_tx_id": str,
+    "number": int,
+    "action": str,
+    "attempts": int,
+    "last_failure": str,
+    "stored_utc": str,
+    "payload": str,
+    "unique_id": str,
+    "unique_ids": str,
+    "outstanding": int,
+    "answered_on": str,
+    "failures": str,
+    "failed_boot_id": str,
+    "failed_boottime_ms": int,
+    "stored_boot_id": str,
+    "stored_boottime_ms": int,
+    "alarm": str,
+}
+"""What a message is, wherever it is kept. `payload` is the message as JSON; `failures` what each attempt came to."""
+MESSAGE_COLUMNS = tuple(_MESSAGE)
+KEPT_COLUMNS = (*MESSAGE_COLUMNS, "reason", "moved_utc")
+
+_KEPT: Columns = {"id": int, **_MESSAGE, "reason": str, "moved_utc": str}
+_TABLES: dict[str, tuple[str, Columns]] = {
+    "messages": ("id", {"id": int, **_MESSAGE}),
+    "dead_letters": ("id", _KEPT),
+    "delivered_without_id": ("id", _KEPT),
+    "quarantine": ("id", _KEPT),
+    "transactions": (
+        "local_tx_id",
+        {
+            "local_tx_id": str,
+            # Text, since any integer that a Central System gives is valid, however long.
+            "transaction_id": str,
+            "connector_id": int,
+            "id_tag": str,
+            "started": str,
+            "stopped": str,
+            "meter_start_wh": int,
+            "meter_stop_wh": int,
+            "stop_reason": str,
+            "given_up": int,
+            "last_number": int,
+            "finished_number": int,
+            "start_boot_id": str,
+            "start_boottime_ms": int,
+            "start_utc_ms": int,
+            "anchor_boot_id": str,
+            "anchor_boottime_ms": int,
+            "anchor_utc_ms": int,
+        },
+    ),
+    "boots": (
+        "boot_id",
+        {"boot_id": str, "position": int, "utc_offset_ms": int, "estimated": int, "last_boottime_ms": int},
+    ),
+}
+_INDEXES: tuple[tuple[str, tuple[str, ...], bool], ...] = (
+    ("messages", ("local_tx_id", "number"), True),
+    ("dead_letters", ("local_tx_id", "number"), False),
+    ("delivered_without_id", ("local_tx_id", "number"), False),
+    ("transactions", ("finished_number",), False),
+)
+_VIEWS = {
+    "queue": (
+        "SELECT m.id, m.action, t.connector_id, t.id_tag, t.transaction_id, t.started, m.attempts, m.last_failure,"
+        " m.stored_utc, m.unique_id, m.alarm, m.local_tx_id, m.number"
+        " FROM messages AS m LEFT JOIN transactions AS t ON t.local_tx_id = m.local_tx_id ORDER BY m.id"
+    ),
+    "given_up": (
+        "SELECT d.id, d.action, t.connector_id, t.id_tag, t.started, t.stopped, d.reason, d.moved_utc, d.attempts,"
+        " d.local_tx_id, d.number"
+        " FROM dead_letters AS d LEFT JOIN transactions AS t ON t.local_tx_id = d.local_tx_id ORDER BY d.id"
+    ),
+}
+
+
+def ensure(database: sqlite3.Connection) -> None:
+    """Bring the database up to this schema. Raises sqlite3.Error."""
+    present = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")}
+    version = database.execute("PRAGMA user_version").fetchone()[0]
+    if version >= VERSION and present.issuperset(_TABLES) and present.issuperset(_VIEWS):
+        return
+    _grow(database)
+    database.execute(f"PRAGMA user_version = {max(version, VERSION)}")
+
+
+def _grow(database: sqlite3.Connection) -> None:
+    import sqlite_utils
+
+    # Plugins are for people's own machines; firmware runs only its own code.
+    db = sqlite_utils.Database(database, recursive_triggers=False, execute_plugins=False)
+    for name, (key, columns) in _TABLES.items():
+        table = db.table(name)
+        if not table.exists():
+            table.create(columns, pk=key)
+            continue
+        for column in columns.keys() - table.columns_dict.keys():
+            table.add_column(column, columns[column])
+    for name, index_columns, unique in _INDEXES:
+        db.table(name).create_index(index_columns, unique=unique, if_not_exists=True)
+    for name, query in _VIEWS.items():
+        db.create_view(name, query, replace=True)

@@ -1,0 +1,389 @@
+"""The transaction queue on the bus: joins core, store and journals, and does the effects in their order.
+
+Owns: how an event comes in and an effect goes out; which commits are one transaction. Does not: decide (`core.py`), open
+sockets, threads or files; all that is handed in, so that the simulation runs this very class.
+
+One message costs one commit: the outcome of one and the id of the next go into the same transaction, and what the journal's
+consumer has acknowledged is forgotten there too.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from bus.calls import Reply
+from bus.database import transaction
+from bus.logs import Logger
+from bus.messages import (
+    ClockState,
+    ConfigurationState,
+    ConnectorState,
+    Deliver,
+    Delivered,
+    DeliveryEntry,
+    DeliveryReport,
+    GivenUp,
+    LinkState,
+    Moment,
+    QueueState,
+    TransactionEntry,
+)
+from bus.node import Node
+from bus.streams import JournalIn, JournalOut
+from bus.topics import topic_named
+from services.transaction_queue import core
+from services.transaction_queue import events as e
+from services.transaction_queue.rows import Row, action_of, head_of, text_of
+from services.transaction_queue.state import Head, Link, Now, Start, State, settings_from
+from services.transaction_queue.store import Store
+
+HEADS_PER_COMMIT_MAX = 100
+"""Messages that may end in one commit; only given-up ones come in such numbers."""
+PUBLISH_S_MIN = 0.25
+"""Shortest time between two QueueStates: a draining backlog changes them hundreds of times a second."""
+FORGET_S = 5.0
+"""Acknowledged journal entries are forgotten with the next message, or after this long in a commit of their own."""
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What the process is to the service: injected, so that a test or simulation can be it."""
+
+    boot_id: str
+    """The hardware boot, which boottimes count from."""
+    run_id: str
+    """The application boot, within which numbers of connections are unique."""
+    unique_id: Callable[[], str]
+    """A new uuid4 in text."""
+    log: Logger
+    set_problem: Callable[[str, str | None], None]
+
+
+class TransactionQueue:
+    """Feeds events to the core and does what it answers. An `Application` of `bus.runtime`."""
+
+    def __init__(
+        self, node: Node, database: sqlite3.Connection, surroundings: Surroundings, *, configuration: dict[str, str]
+    ) -> None:
+        """`configuration`: the OCPP keys as they are until the link says so. Raises sqlite3.Error."""
+        self._node = node
+        self._database = database
+        self._own = surroundings
+        self._log = surroundings.log
+        self._store = Store(database, surroundings.boot_id)
+        self._state = core.initial(surroundings.boot_id, surroundings.run_id, settings_from(configuration))
+        self._utc_offset_ms: int | None = None
+        self._row: Row | None = None
+        self._call: tuple[str, str] | None = None
+        self._publish_due_s: float | None = None
+        self._published: QueueState | None = None
+        self._published_s = 0.0
+        self._acknowledged: tuple[int, int] | None = None
+        self._forget_due_s: float | None = None
+        self._alarm = ""
+        self._repeated_tx = ""
+        self._lines: list[Callable[[], None]] = []
+        self._journal = JournalOut(node, database, topic_named("journal.delivery."), self._log)
+        self._journal.on_acknowledged = self._acknowledge
+        self._read_head()
+        self._listen()
+        JournalIn(
+            node, database, topic_named("journal.transaction."), store=self._store_entry, stored=lambda _: self._entry_stored()
+        )
+        self._say_problems()
+        self._publish()
+
+    def tick(self) -> None:
+        """Do what time demands."""
+        now_s = self._node.now()
+        deadline_s = core.next_deadline_s(self._state)
+        if deadline_s is not None and deadline_s <= now_s:
+            self._feed(e.Tick())
+        if self._state.head is None and self._store.depth:
+            self._read_head()
+        if self._forget_due_s is not None and self._forget_due_s <= now_s:
+            with transaction(self._database):
+                self._forget_acknowledged()
+        if self._publish_due_s is not None and self._publish_due_s <= now_s:
+            self._publish()
+        self._journal.tick()
+
+    def next_deadline_s(self) -> float | None:
+        """When `tick` has something to do."""
+        unread_s = self._node.now() if self._state.head is None and self._store.depth else None
+        deadlines = (
+            core.next_deadline_s(self._state),
+            self._journal.next_deadline_s(),
+            self._publish_due_s,
+            self._forget_due_s,
+            unread_s,
+        )
+        return min((d for d in deadlines if d is not None), default=None)
+
+    def close(self) -> None:
+        """The process ends: what the link may still do for it is asked for again by the next one, under the same id."""
+        self._database.close()
+
+    def _listen(self) -> None:
+        node = self._node
+        node.watch(LinkState, lambda _, link: self._link_said(link), lambda _: self._link_gone())
+        node.watch(ClockState, lambda _, clock: self._clock_said(clock))
+        node.watch(ConfigurationState, lambda _, values: self._configured(values))
+        node.watch(ConnectorState, lambda _, connector: self._connector_said(connector))
+        node.on_event(DeliveryReport, lambda _, report: self._feed(e.Reported(report)))
+
+    def _link_said(self, link: LinkState) -> None:
+        heard = Link(link.connected, link.online, link.connection)
+        if heard != self._state.link:
+            self._feed(e.LinkChanged(heard))
+
+    def _link_gone(self) -> None:
+        self._feed(e.LinkChanged(Link(connection=self._state.link.connection)))
+
+    def _configured(self, configuration: ConfigurationState) -> None:
+        settings = settings_from(configuration.values)
+        if settings != self._state.settings:
+            self._log.info("retry rule changed", attempts=settings.attempts, interval_s=settings.retry_interval_s)
+            self._feed(e.SettingsChanged(settings))
+
+    def _clock_said(self, clock: ClockState) -> None:
+        """A floor is no time. The offset outlives this process on disk, so that this boot's moments can always be told."""
+        if clock.utc_offset_s is None or clock.source in ("floor", "none"):
+            return
+        self._utc_offset_ms = round(clock.utc_offset_s * 1000)
+        if self._store.offset_is_news(self._utc_offset_ms):
+            with transaction(self._database):
+                self._store.set_offset(self._utc_offset_ms)
+            self._log.info("clock of this boot noted", source=clock.source, boot_utc=text_of(self._moment(0.0)))
+            self._read_head()
+
+    def _connector_said(self, connector: ConnectorState) -> None:
+        """`connectors` may know the transactionId where this store has lost the StartTransaction."""
+        running, row = connector.transaction, self._row
+        if running is None or running.transaction_id is None or row is None:
+            return
+        if row.start is Start.MISSING and row.number > 0 and row.local_tx_id == running.local_tx_id:
+            with transaction(self._database):
+                self._store.adopt(row.local_tx_id, running.transaction_id)
+            self._log.warning(
+                "transactionId taken from connectors, the StartTransaction is not in this store",
+                local_tx_id=row.local_tx_id,
+                transaction_id=running.transaction_id,
+            )
+            self._read_head()
+
+    def _store_entry(self, entry: TransactionEntry) -> None:
+        """Inside the transaction that notes the entry's number."""
+        added = self._store.add(entry, self._moment(self._node.now()))
+        about = {"action": action_of(entry.message), "local_tx_id": entry.local_tx_id, "number": entry.number}
+        if added.repeated:
+            if self._repeated_tx != entry.local_tx_id:
+                self._log.info("journal repeats messages of a transaction that are stored already, ignored", **about)
+            self._repeated_tx = entry.local_tx_id
+            return
+        self._log.debug("message stored", **about)
+        for alarm in added.alarms:
+            text = f"{about['action']} of transaction {entry.local_tx_id}: {alarm}; it is delivered all the same"
+            if text != self._alarm:
+                # One line for each rule that a transaction breaks, not one for each of its messages.
+                self._log.error("a transaction message breaks a rule, it is delivered all the same", reason=alarm, **about)
+            self._alarm = text
+
+    def _entry_stored(self) -> None:
+        if self._state.head is None:
+            self._read_head()
+        self._changed()
+
+    def _read_head(self) -> None:
+        with transaction(self._database):
+            self._row = self._store.head(text_of(self._moment(self._node.now())))
+        self._feed(e.HeadRead(self._head()))
+
+    def _head(self) -> Head | None:
+        return None if self._row is None else head_of(self._row, self._store.boots)
+
+    def _feed(self, event: e.Event) -> None:
+        """One event and all its effects: all commits in one transaction, then the rest."""
+        now = Now(self._node.now(), self._own.unique_id())
+        state, effects = core.step(self._state, event, now)
+        if any(isinstance(effect, e.Commit) for effect in effects):
+            with transaction(self._database):
+                state, effects = self._commit(state, effects, now)
+                self._forget_acknowledged()
+            self._journal.send()
+        self._state = state
+        lines, self._lines = self._lines, []
+        for line in lines:
+            line()
+        for effect in effects:
+            self._act(effect)
+        self._changed()
+
+    def _commit(self, state: State, effects: core.Effects, now: Now) -> tuple[State, core.Effects]:
+        """Write, and go on with the next head as long as one ends; what is left to do after the commit."""
+        rest: list[e.Effect] = []
+        for _ in range(HEADS_PER_COMMIT_MAX):
+            rest.extend(self._write_all(effects, now))
+            if state.head is not None:
+                break
+            self._row = self._store.head(text_of(self._moment(now.boottime_s)))
+            if self._row is None:
+                break
+            # Each message of a batch has to be able to draw an id of its own.
+            now = Now(now.boottime_s, self._own.unique_id())
+            state, effects = core.step(state, e.HeadRead(self._head()), now)
+        else:
+            rest.extend(self._write_all(effects, now))
+        if state.head is None:
+            # At the bound there may be more: `tick` reads on.
+            self._row = None
+        return state, tuple(rest)
+
+    def _write_all(self, effects: core.Effects, now: Now) -> list[e.Effect]:
+        """Write the commits among the effects; the others, for later."""
+        rest: list[e.Effect] = []
+        for effect in effects:
+            if isinstance(effect, e.Commit):
+                self._write(effect, now)
+            else:
+                rest.append(effect)
+        return rest
+
+    def _write(self, effect: e.Commit, now: Now) -> None:
+        row, store = self._row, self._store
+        assert row is not None, "a commit is about a head that is there"
+        assert row.row_id == effect.row_id, "a commit is about the head"
+        at = self._moment(now.boottime_s)
+        match effect:
+            case e.CommitSending(unique_id=unique_id):
+                self._row = store.mark_sending(row, unique_id)
+            case e.CommitDelivered(delivered=delivered):
+                store.mark_delivered(row, delivered.transaction_id, text_of(at))
+                self._journal_outcome(row, delivered)
+                self._log_delivered(row, delivered)
+            case e.CommitFailed():
+                self._row = self._spend_attempt(row, effect, at)
+            case e.CommitNotSent(answered_on=answered_on):
+                store.mark_not_sent(row, answered_on)
+            case e.CommitGivenUp(reason=reason, failed=failed):
+                row = row if failed is None else self._spend_attempt(row, failed, at)
+                store.give_up(row, reason, text_of(at))
+                self._journal_outcome(row, GivenUp(reason))
+                self._log_later(
+                    self._log.error,
+                    "message given up, kept in table dead_letters of transactions.db",
+                    reason=reason,
+                    **_about(row),
+                )
+
+    def _spend_attempt(self, row: Row, failed: e.CommitFailed, at: Moment) -> Row:
+        self._log_later(
+            self._log.warning,
+            "Central System failed to process a message",
+            reason=failed.reason,
+            attempts=failed.attempts,
+            attempts_max=self._state.settings.attempts,
+            unique_id=failed.unique_id,
+            **_about(row),
+        )
+        return self._store.mark_failed(row, failed, at)
+
+    def _journal_outcome(self, row: Row, outcome: Delivered | GivenUp) -> None:
+        self._journal.outbox.append(DeliveryEntry(row.local_tx_id, row.number, outcome))
+
+    def _log_delivered(self, row: Row, delivered: Delivered) -> None:
+        transaction_id = delivered.transaction_id if row.number == 0 else row.transaction_id
+        write = self._log.debug if action_of(row.message) == "MeterValues" else self._log.info
+        self._log_later(write, "message delivered", transaction_id=transaction_id, unique_id=row.unique_ids[-1], **_about(row))
+
+    def _log_later(self, write: Callable[..., None], text: str, **fields: Any) -> None:
+        """A line about what is being committed: it is true only after the commit."""
+        self._lines.append(lambda: write(text, **fields))
+
+    def _act(self, effect: e.Effect) -> None:
+        match effect:
+            case e.AskLink():
+                self._ask_link(effect)
+            case e.CancelAsk(unique_id=unique_id):
+                if self._call is not None and self._call[0] == unique_id:
+                    self._node.cancel(self._call[1])
+                    self._call = None
+            case e.Note(text=text, unique_id=unique_id, reason=reason, warning=warning):
+                write = self._log.warning if warning else self._log.info
+                write(text, unique_id=unique_id, reason=reason or None)
+
+    def _ask_link(self, effect: e.AskLink) -> None:
+        row = self._row
+        assert row is not None, "the link is asked for a head that is there"
+        request = Deliver(effect.unique_id, row.message, effect.transaction_id)
+
+        def answered(reply: Reply) -> None:
+            self._call = None
+            if reply.error is not None:
+                self._feed(e.AskEnded(effect.unique_id, reply.error))
+            else:
+                self._feed(e.Reported(reply.value))
+
+        self._call = (effect.unique_id, self._node.call(request, timeout_s=effect.timeout_s, on_reply=answered))
+
+    def _acknowledge(self, seq: int) -> None:
+        """Called with every position, mostly the same one: only what is new will be written."""
+        known = (self._journal.outbox.incarnation, seq)
+        if known == self._acknowledged:
+            return
+        self._acknowledged = known
+        self._forget_due_s = self._node.now() + FORGET_S
+
+    def _forget_acknowledged(self) -> None:
+        """Inside a transaction. Numbers of an earlier incarnation mean nothing any more."""
+        if self._forget_due_s is None or self._acknowledged is None:
+            return
+        incarnation, seq = self._acknowledged
+        self._forget_due_s = None
+        if incarnation == self._journal.outbox.incarnation:
+            self._journal.outbox.forget_through(seq)
+
+    def _changed(self) -> None:
+        """Say the queue's state, at once if the last time is long enough ago."""
+        self._say_problems()
+        if self._publish_due_s is None:
+            self._publish_due_s = max(self._node.now(), self._published_s + PUBLISH_S_MIN)
+        if self._publish_due_s <= self._node.now():
+            self._publish()
+
+    def _publish(self) -> None:
+        self._publish_due_s = None
+        state = QueueState(
+            depth=self._store.depth,
+            dead_letters=self._store.dead_letters,
+            oldest_at=None if self._row is None else self._row.stored_at,
+            detail=core.why_waiting(self._state, self._node.now()),
+        )
+        if state != self._published:
+            self._published, self._published_s = state, self._node.now()
+            self._node.publish(state)
+
+    def _say_problems(self) -> None:
+        """Conditions for people; `set_problem` says only what changed."""
+        dead, set_aside = self._store.dead_letters, self._store.quarantined
+        waits = "the oldest transaction message waits for over 10 minutes although the link is online; see the log"
+        texts = {
+            "dead_letters": f"{dead} transaction messages were given up; table dead_letters of transactions.db keeps them",
+            "stalled": waits,
+            "quarantine": f"{set_aside} rows can't be read; table quarantine of transactions.db keeps them",
+        }
+        true = {"dead_letters": dead > 0, "stalled": self._state.stalled, "quarantine": set_aside > 0}
+        for name, text in texts.items():
+            self._own.set_problem(name, text if true[name] else None)
+        self._own.set_problem("alarm", self._alarm or None)
+
+    def _moment(self, boottime_s: float) -> Moment:
+        """A boottime of this boot, with its UTC if that is known."""
+        boottime_ms = round(boottime_s * 1000)
+        utc_ms = None if self._utc_offset_ms is None else boottime_ms + self._utc_offset_ms
+        return Moment(self._own.boot_id, boottime_ms, utc_ms)
+
+
+def _about(row: Row) -> dict[str, str | int]:
+    return {"action": action_of(row.message), "local_tx_id": row.local_tx_id, "number": row.number}
