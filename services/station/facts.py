@@ -27,6 +27,8 @@ class ServiceFacts(msgspec.Struct, frozen=True):
     uptime_s: float | None = None
     error: str = ""
     health: ServiceHealth | None = None
+    on_bus: bool = True
+    """Whether it is to be heard there at all."""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):

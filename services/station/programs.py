@@ -7,17 +7,21 @@ import msgspec
 
 
 class Program(msgspec.Struct, frozen=True):
-    """One process under supervisord. `priority`: lower ones start first and stop last; nobody waits for anybody."""
+    """One process under supervisord. `priority`: lower ones start first and stop last; nobody waits for anybody.
+
+    `on_bus`: it says on the bus how it is.
+    """
 
     name: str
     module: str
     priority: int
     virtual_only: bool = False
+    on_bus: bool = True
 
 
 PROGRAMS: tuple[Program, ...] = (
     Program("broker", "bus.broker", 10),
-    Program("simulator", "services.simulator", 20, virtual_only=True),
+    Program("simulator", "services.simulator", 20, virtual_only=True, on_bus=False),
     Program("ocpp_link", "services.ocpp_link", 30),
     Program("connectors", "services.connectors", 40),
     Program("meter", "services.meter", 50),
@@ -25,6 +29,10 @@ PROGRAMS: tuple[Program, ...] = (
     Program("transaction_queue", "services.transaction_queue", 70),
 )
 """The hardware comes before its users, and the link before the rest, so that the BootNotification goes out early."""
+
+
+SILENT: frozenset[str] = frozenset(program.name for program in PROGRAMS if not program.on_bus)
+"""Programs of which nothing is to be heard on the bus: the hardware does not talk there."""
 
 
 def programs(*, virtual: bool) -> tuple[Program, ...]:

@@ -151,6 +151,8 @@ def _service(facts: Facts, service: ServiceFacts) -> ServiceReport:
 def _health_word(facts: Facts, service: ServiceFacts) -> str:
     if service.state and service.state not in ("RUNNING", "STARTING"):
         return "down"
+    if not service.on_bus:
+        return "well" if service.state else "unknown"
     health = service.health
     if health is None or (service.state and health.pid != service.pid):
         # What a process said that has ended since is nothing about the one that runs now.

@@ -12,6 +12,7 @@ from bus.messages import ServiceHealth
 from bus.observer import Observer
 from bus.process import start_ticks
 from services.station import paths
+from services.station.programs import SILENT
 from services.station.supervisor_client import ProcessState, SupervisorClient, SupervisorUnreachable
 
 _WORKS_WITHIN_S = 10.0
@@ -56,6 +57,8 @@ def _restart(service: str) -> str:
         killed = _end(supervisor, old)
 
         def works() -> bool:
+            if service in SILENT:
+                return supervisor.process(service).pid not in (0, old.pid)
             health = observer.values(ServiceHealth).get(service)
             return health is not None and health.pid != old.pid and start_ticks(health.pid) is not None
 

@@ -64,7 +64,7 @@ def _pass_on(state_dir: str, arguments: argparse.Namespace) -> int:
     timeout_s = arguments.timeout or _COMMAND_TIMEOUT_S
     answer = request(state_dir, arguments.command, arguments.args, timeout_s)
     if not answer.get("ok"):
-        print(f"station sim: {answer.get('error', 'the simulator gives no reason')}", file=sys.stderr)
+        print(f"station sim: {answer.get('reason', 'the simulator gives no reason')}", file=sys.stderr)
         return 1
     rest = {key: value for key, value in answer.items() if key != "ok"}
     if rest:
@@ -81,7 +81,7 @@ def _wait_until_ready(state_dir: str, timeout_s: float) -> None:
     from bus.observer import Observer
     from services.station.programs import programs
 
-    wanted = {program.name for program in programs(virtual=True)}
+    wanted = {program.name for program in programs(virtual=True) if program.on_bus}
     with Observer("sim", [ServiceHealth]) as observer:
 
         def missing() -> set[str]:
@@ -99,7 +99,7 @@ def _wait_for_devices(state_dir: str, deadline_s: float) -> None:
             answer = request(state_dir, "ready", [], _COMMAND_TIMEOUT_S)
             if answer.get("ok"):
                 return
-            reason = str(answer.get("error", "the simulator is not ready"))
+            reason = str(answer.get("reason", "the simulator is not ready"))
         except SimulatorUnreachable as error:
             reason = str(error)
         if time.monotonic() >= deadline_s:

@@ -27,7 +27,7 @@ from bus.observer import Observer
 from bus.process import lock_holder, start_ticks
 from services.station import layout, paths
 from services.station.facts import Facts, ServiceFacts
-from services.station.programs import PROGRAMS
+from services.station.programs import PROGRAMS, SILENT
 from services.station.report import report
 from services.station.supervisor_client import ProcessState, SupervisorClient, SupervisorUnreachable
 
@@ -110,7 +110,8 @@ def _ask_supervisord() -> tuple[dict[str, ProcessState], str]:
 
 def _all_heard(observer: Observer, processes: dict[str, ProcessState]) -> bool:
     heard = {name: health.pid for name, health in observer.values(ServiceHealth).items()}
-    return all(heard.get(name) == process.pid for name, process in processes.items() if process.state == "RUNNING")
+    speaking = [process for name, process in processes.items() if process.state == "RUNNING" and name not in SILENT]
+    return all(heard.get(process.name) == process.pid for process in speaking)
 
 
 def _services(processes: dict[str, ProcessState], healths: dict[str, ServiceHealth], now_s: float) -> tuple[ServiceFacts, ...]:
@@ -123,7 +124,7 @@ def _services(processes: dict[str, ProcessState], healths: dict[str, ServiceHeal
         process, health = processes.get(name), healths.get(name)
         if process is not None:
             uptime_s = _uptime_s(process.pid, now_s)
-            found.append(ServiceFacts(name, process.state, process.pid, uptime_s, process.error, health))
+            found.append(ServiceFacts(name, process.state, process.pid, uptime_s, process.error, health, name not in SILENT))
         else:
             pid = health.pid if health else 0
             found.append(ServiceFacts(name, "", pid, _uptime_s(pid, now_s), "", health))

@@ -106,6 +106,13 @@ def test_a_silent_service_is_noticed() -> None:
     assert reasons(with_service("rfid", health=None)) == ["rfid runs but is not heard on the bus"]
 
 
+def test_the_simulator_is_not_missed_on_the_bus() -> None:
+    """Hardware does not talk there."""
+    found = facts(services=(*facts().services, service("simulator", health=None, on_bus=False)))
+    assert report(found).well
+    assert report(found).services["simulator"].health == "well"
+
+
 def test_a_device_that_does_not_answer_is_a_reason() -> None:
     lost = DeviceHealth("meter-1", connected=False, detail="no such port")
     assert reasons(with_service("meter", health=health(100, devices=(lost,)))) == [

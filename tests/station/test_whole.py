@@ -1,0 +1,81 @@
+"""The real services on virtual hardware, under the real supervisord (issue 2, `station` command and acceptance 2)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.station.programs import programs
+from tests.harness import CommandFailed, Station, wait_until
+
+pytestmark = pytest.mark.process
+
+SERVICES = [program.name for program in programs(virtual=True) if program.on_bus]
+
+
+@pytest.fixture(scope="module")
+def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
+    """One for all tests here, in a directory whose path has more than 200 characters."""
+    directory: Path = tmp_path_factory.mktemp("whole") / ("x" * 200)
+    with Station(state_dir=directory) as found:
+        yield found
+
+
+def works(station: Station, service: str, *, other_than: int) -> bool:
+    row: dict[str, Any] = station.status()["services"][service]
+    return row["pid"] not in (0, other_than) and row["state"] in ("STARTING", "RUNNING") and row["health"] == "well"
+
+
+def test_all_services_and_devices_are_up_without_a_central_system(station: Station) -> None:
+    def healths() -> set[str]:
+        return {row["health"] for row in station.status()["services"].values()}
+
+    wait_until(lambda: healths() == {"well"}, 20, "all services are well")
+    answer = station.status()
+    assert set(answer["services"]) == {*SERVICES, "simulator"}
+    assert answer["reasons"][0]["text"].startswith("not connected to the Central System")
+    assert answer["connectors"]["1"]["status"] == "Available"
+    assert all(device["connected"] for row in answer["services"].values() for device in row["devices"])
+
+
+def test_hands_on_the_virtual_hardware_are_felt(station: Station) -> None:
+    station.sim("plug-in", "1")
+    wait_until(lambda: station.status()["connectors"]["1"]["plugged"], 10, "the car is seen")
+    assert station.sim("state")["connectors"]["1"]["car"]["plugged"]
+    station.sim("plug-out", "1")
+    wait_until(lambda: station.status()["connectors"]["1"]["status"] == "Available", 10, "the car has gone")
+
+
+def test_what_the_hardware_cannot_do_is_one_line_and_code_1(station: Station) -> None:
+    done = station.command("sim", "plug-in", "9")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    with pytest.raises(CommandFailed, match="there is no connector"):
+        station.sim("plug-in", "9")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_that_is_restarted_works_again(station: Station, service: str) -> None:
+    before = station.pid(service)
+    assert "works again" in station.restart(service)
+    assert works(station, service, other_than=before)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_that_is_killed_works_again(station: Station, service: str) -> None:
+    before = station.kill(service)
+    wait_until(lambda: works(station, service, other_than=before), 15, f"{service} works again")
+
+
+def test_the_log_tells_of_the_kills_in_the_order_of_time(station: Station) -> None:
+    lines = station.command("logs", "-n", "1000").stdout.splitlines()
+    stamps = [line[:24] for line in lines if line.startswith("2")]
+    assert stamps == sorted(stamps)
+    assert any("terminated by SIGKILL" in line and "service=supervisord" in line for line in lines)
+
+
+def test_nothing_survives_supervisord_and_the_next_run_starts_clean(station: Station) -> None:
+    station.kill_supervisord()
+    wait_until(lambda: not station.processes(), 10, "every process dies with supervisord")
+    station.start()
+    assert set(station.processes()) == {*SERVICES, "simulator", "supervisord"}
