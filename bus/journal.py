@@ -10,8 +10,13 @@ a store and an incarnation of its stream. A publisher that hears of numbers abov
 begins a new incarnation and sends again all that it keeps. A consumer that lost its store says so by a new store id and
 gets all that is kept. So consumers recognise repeated entries by what is in them as well (local_tx_id and number).
 
-Owns: the tables `journal_out`, `journal_stream`, `journal_in`. Does not: commit (`append`, `accept`, `forget` belong into
-the caller's transaction), move bytes or read a clock.
+A restored copy may also have caught up: it appended entries of its own, under numbers that the consumer knows from the lost
+original, before it heard of them. So each run of the publisher appends under an epoch of its own, a random number that
+travels with the entry and comes back with the position. A position whose epoch is not the one that its number was appended
+under here tells of another past: again a new incarnation begins, and nothing that was appended is taken for stored.
+
+Owns: the tables `journal_out`, `journal_stream`, `journal_epoch`, `journal_in`. Does not: commit (`append`, `accept`,
+`forget` belong into the caller's transaction), move bytes or read a clock.
 """
 
 import secrets
@@ -20,14 +25,16 @@ from enum import Enum
 
 import msgspec
 
-from bus.codec import JournalHeader
+from bus.codec import JournalHeader, checked_builtins
 from bus.database import store_id, transaction
 from bus.messages import JournalPosition, Message
 
 WINDOW = 64
 """Entries sent ahead of the consumer's acknowledgement."""
 RESEND_S = 1.0
-"""Silence of a live consumer after which unacknowledged entries are sent again."""
+"""A live consumer that stores nothing new for so long gets what it has not acknowledged again."""
+EPOCHS_KEPT = 1000
+"""Runs of the publisher whose numbers can be told apart; the consumer is never that far behind while it lives."""
 
 
 class OutEntry(msgspec.Struct, frozen=True):
@@ -35,6 +42,7 @@ class OutEntry(msgspec.Struct, frozen=True):
 
     seq: int
     previous: int
+    epoch: int
     payload: bytes
 
 
@@ -44,6 +52,7 @@ class Outbox:
     def __init__(self, database: sqlite3.Connection, stream: str) -> None:
         self._database = database
         self._stream = stream
+        self._epoch = secrets.randbits(62)
         self.store = store_id(database)
         with transaction(database):
             database.execute(
@@ -56,6 +65,10 @@ class Outbox:
                 " PRIMARY KEY (stream, seq))"
             )
             database.execute("CREATE INDEX IF NOT EXISTS journal_out_by_name ON journal_out (stream, name)")
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS journal_epoch"
+                " (stream TEXT NOT NULL, first_seq INTEGER NOT NULL, epoch INTEGER NOT NULL, PRIMARY KEY (stream, first_seq))"
+            )
             database.execute("INSERT OR IGNORE INTO journal_stream VALUES (?, 1, 0)", (stream,))
 
     @property
@@ -69,9 +82,15 @@ class Outbox:
         return self._row()[1]
 
     def append(self, entry: Message, name: str = "") -> int:
-        """Add an entry inside the caller's transaction; its number. `name` finds it again whatever its number becomes."""
+        """Add an entry inside the caller's transaction; its number. `name` finds it again whatever its number becomes.
+
+        An entry that is not of its own type is our bug: AssertionError, before it is on the disk for good.
+        """
+        assert self._database.in_transaction, "a journal entry belongs into the transaction of what it tells of"
         seq = self.last_seq + 1
-        payload = msgspec.json.encode(entry).decode()
+        payload = msgspec.json.encode(checked_builtins(entry)).decode()
+        if self.epoch_of(seq) != self._epoch:
+            self._begin_epoch(seq)
         self._database.execute(
             "INSERT INTO journal_out (stream, seq, payload, name) VALUES (?, ?, ?, ?)", (self._stream, seq, payload, name)
         )
@@ -81,7 +100,8 @@ class Outbox:
     def after(self, seq: int, limit: int) -> list[OutEntry]:
         """At most `limit` kept entries with numbers above `seq`, oldest first."""
         rows = self._database.execute(
-            "SELECT seq, payload FROM journal_out WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?",
+            "SELECT seq, payload, (SELECT epoch FROM journal_epoch e WHERE e.stream = o.stream AND e.first_seq <= o.seq"
+            " ORDER BY e.first_seq DESC LIMIT 1) FROM journal_out o WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?",
             (self._stream, seq, limit),
         ).fetchall()
         before = self._database.execute(
@@ -89,10 +109,27 @@ class Outbox:
         ).fetchone()[0]
         previous = before or 0
         entries = []
-        for row_seq, payload in rows:
-            entries.append(OutEntry(row_seq, previous, payload.encode()))
+        for row_seq, payload, epoch in rows:
+            entries.append(OutEntry(row_seq, previous, epoch or 0, payload.encode()))
             previous = row_seq
         return entries
+
+    def epoch_of(self, seq: int) -> int:
+        """The run of the publisher that appended number `seq`, or would; 0: not known any more, or none did."""
+        row = self._database.execute(
+            "SELECT epoch FROM journal_epoch WHERE stream = ? AND first_seq <= ? ORDER BY first_seq DESC LIMIT 1",
+            (self._stream, seq),
+        ).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def contradicts(self, position: JournalPosition) -> bool:
+        """Whether the consumer has entries of this store and incarnation that were not appended here: this is a copy."""
+        if (position.publisher_store, position.incarnation) != (self.store, self.incarnation):
+            return False
+        if position.last_seq > self.last_seq:
+            return True
+        epoch = self.epoch_of(position.last_seq)
+        return position.last_seq > 0 and epoch not in (0, position.epoch)
 
     def forget_named(self, name: str) -> None:
         """Drop the entry of this name inside the caller's transaction: its purpose is fulfilled."""
@@ -119,6 +156,19 @@ class Outbox:
                 "UPDATE journal_stream SET incarnation = ?, last_seq = ? WHERE stream = ?",
                 (secrets.randbits(62), len(kept), self._stream),
             )
+            self._database.execute("DELETE FROM journal_epoch WHERE stream = ?", (self._stream,))
+            self._begin_epoch(1)
+
+    def _begin_epoch(self, first_seq: int) -> None:
+        self._database.execute(
+            "INSERT OR REPLACE INTO journal_epoch (stream, first_seq, epoch) VALUES (?, ?, ?)",
+            (self._stream, first_seq, self._epoch),
+        )
+        self._database.execute(
+            "DELETE FROM journal_epoch WHERE stream = ?1 AND first_seq <="
+            " (SELECT first_seq FROM journal_epoch WHERE stream = ?1 ORDER BY first_seq DESC LIMIT 1 OFFSET ?2)",
+            (self._stream, EPOCHS_KEPT),
+        )
 
     def _row(self) -> tuple[int, int]:
         row: tuple[int, int] = self._database.execute(
@@ -145,7 +195,7 @@ class Inbox:
         with transaction(database):
             database.execute(
                 "CREATE TABLE IF NOT EXISTS journal_in (stream TEXT PRIMARY KEY, publisher_store TEXT NOT NULL,"
-                " incarnation INTEGER NOT NULL, last_seq INTEGER NOT NULL)"
+                " incarnation INTEGER NOT NULL, last_seq INTEGER NOT NULL, epoch INTEGER NOT NULL)"
             )
 
     def judge(self, header: JournalHeader) -> Verdict:
@@ -160,20 +210,19 @@ class Inbox:
     def accept(self, header: JournalHeader) -> None:
         """Note the entry as stored, inside the transaction that stores what it says."""
         self._database.execute(
-            "INSERT OR REPLACE INTO journal_in VALUES (?, ?, ?, ?)",
-            (self._stream, header.store, header.stream, header.seq),
+            "INSERT OR REPLACE INTO journal_in VALUES (?, ?, ?, ?, ?)",
+            (self._stream, header.store, header.stream, header.seq, header.epoch),
         )
 
     def position(self, *, missing: bool = False) -> JournalPosition:
         """What was last stored: the acknowledgement."""
         row = self._database.execute(
-            "SELECT publisher_store, incarnation, last_seq FROM journal_in WHERE stream = ?", (self._stream,)
+            "SELECT publisher_store, incarnation, last_seq, epoch FROM journal_in WHERE stream = ?", (self._stream,)
         ).fetchone()
         if row is None:
             return JournalPosition(consumer_store=self.store, missing=missing)
-        return JournalPosition(
-            consumer_store=self.store, publisher_store=row[0], incarnation=row[1], last_seq=row[2], missing=missing
-        )
+        store, incarnation, last_seq, epoch = row
+        return JournalPosition(self.store, store, incarnation, last_seq, missing, epoch)
 
 
 class Sender(msgspec.Struct, frozen=True):
@@ -183,33 +232,45 @@ class Sender(msgspec.Struct, frozen=True):
     sent: int = 0
     consumer_known: bool = False
     resend_at_s: float | None = None
+    went_back: bool = False
+    """All after `acknowledged` was sent again because an entry was missing; it is not, for every one that arrived too early."""
 
 
 def on_position(sender: Sender, position: JournalPosition, outbox: tuple[str, int], now_s: float) -> Sender:
     """The consumer said what it last stored. `outbox`: our store and incarnation."""
     ours = (position.publisher_store, position.incarnation) == outbox
     acknowledged = position.last_seq if ours else 0
-    go_back = position.missing or not sender.consumer_known or acknowledged < sender.acknowledged
+    progress = acknowledged != sender.acknowledged
+    missing = position.missing and (progress or not sender.went_back)
+    go_back = missing or not sender.consumer_known or acknowledged < sender.acknowledged
     sent = acknowledged if go_back else max(sender.sent, acknowledged)
     waits = sent > acknowledged
-    return Sender(acknowledged, sent, True, now_s + RESEND_S if waits else None)
+    # Only progress puts off the resending: a consumer that says the same again and again has missed something.
+    resend_at_s = sender.resend_at_s if sender.resend_at_s is not None and not progress else now_s + RESEND_S
+    return Sender(acknowledged, sent, True, resend_at_s if waits else None, missing or (sender.went_back and not progress))
 
 
 def on_sent(sender: Sender, seq: int, now_s: float) -> Sender:
     """Entries up to `seq` went out."""
-    return Sender(sender.acknowledged, seq, sender.consumer_known, sender.resend_at_s or now_s + RESEND_S)
+    resend_at_s = now_s + RESEND_S if sender.resend_at_s is None else sender.resend_at_s
+    return msgspec.structs.replace(sender, sent=seq, resend_at_s=resend_at_s)
 
 
 def on_silence(sender: Sender, now_s: float) -> Sender:
     """Time passes: a live consumer that does not acknowledge gets everything again from what it has."""
     if sender.resend_at_s is None or now_s < sender.resend_at_s:
         return sender
-    return Sender(sender.acknowledged, sender.acknowledged, sender.consumer_known, None)
+    return Sender(sender.acknowledged, sender.acknowledged, sender.consumer_known)
 
 
 def on_consumer_unknown(sender: Sender) -> Sender:
     """The consumer is down: wait until it says what it has."""
-    return Sender(sender.acknowledged, sender.acknowledged, False, None)
+    return Sender(sender.acknowledged, sender.acknowledged)
+
+
+def on_new_incarnation() -> Sender:
+    """All numbers are others now: nothing is acknowledged, nothing on its way."""
+    return Sender()
 
 
 def room(sender: Sender) -> int:

@@ -378,3 +378,5 @@ class JournalPosition(Message, frozen=True):
     last_seq: int = 0
     missing: bool = False
     """An entry came that does not follow: send again from `last_seq` on."""
+    epoch: int = 0
+    """Of the entry `last_seq`, as its publisher numbered it: tells entries of one number and two pasts apart."""

@@ -91,9 +91,9 @@ class Node:
         self._own(topic, Kind.JOURNAL)
         self._send(topic.name, header, entry)
 
-    def journal_header(self, store: str, stream: int, *, seq: int, previous: int) -> JournalHeader:
+    def journal_header(self, store: str, stream: int, *, seq: int, previous: int, epoch: int) -> JournalHeader:
         """Header of a journal entry of this publisher."""
-        return JournalHeader(self.service, self._incarnation, seq, self.now(), store, stream, seq, previous)
+        return JournalHeader(self.service, self._incarnation, seq, self.now(), store, stream, seq, previous, epoch)
 
     def watch(
         self,

@@ -17,6 +17,7 @@ from bus.journal import (
     Sender,
     Verdict,
     on_consumer_unknown,
+    on_new_incarnation,
     on_position,
     on_sent,
     on_silence,
@@ -35,6 +36,7 @@ class JournalOut:
         self.outbox = Outbox(database, topic.name)
         self.on_acknowledged: Callable[[int], None] = lambda _: None
         self._node = node
+        self._database = database
         self._topic = topic
         self._log = log
         self._sender = Sender()
@@ -42,13 +44,14 @@ class JournalOut:
         node.watch(JournalPosition, self._positioned, self._consumer_gone, topic=position_topic(topic))
 
     def send(self) -> None:
-        """Send what is appended and not yet sent, as far as the window reaches."""
+        """Send what is appended and committed and not yet sent, as far as the window reaches."""
+        assert not self._database.in_transaction, "an entry goes out after its commit"
         free = room(self._sender)
         if not free or self._sender.sent >= self.outbox.last_seq:
             return
         store, stream = self.outbox.store, self.outbox.incarnation
         for entry in self.outbox.after(self._sender.sent, free):
-            header = self._node.journal_header(store, stream, seq=entry.seq, previous=entry.previous)
+            header = self._node.journal_header(store, stream, seq=entry.seq, previous=entry.previous, epoch=entry.epoch)
             self._node.send_entry(self._topic, header, msgspec.json.decode(entry.payload, type=self._topic.message))
             self._sender = on_sent(self._sender, entry.seq, self._node.now())
 
@@ -65,8 +68,7 @@ class JournalOut:
         if self._consumer_store and position.consumer_store != self._consumer_store:
             self._log.warning("journal's consumer has another store, sending all that is kept", journal=self._topic.name)
         self._consumer_store = position.consumer_store
-        ours = (position.publisher_store, position.incarnation) == (self.outbox.store, self.outbox.incarnation)
-        if ours and position.last_seq > self.outbox.last_seq:
+        if self.outbox.contradicts(position):
             self._log.error(
                 "this database is an older copy, its journal begins anew; look for two boards with one database",
                 journal=self._topic.name,
@@ -74,6 +76,7 @@ class JournalOut:
                 stored=position.last_seq,
             )
             self.outbox.begin_incarnation()
+            self._sender = on_new_incarnation()
         stream = (self.outbox.store, self.outbox.incarnation)
         self._sender = on_position(self._sender, position, stream, self._node.now())
         if self._sender.acknowledged:
