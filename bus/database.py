@@ -24,14 +24,16 @@ def open_database(path: str) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """All or nothing: commits at the end, rolls back on an exception. Does not nest."""
+    """All or nothing: commits at the end, rolls back on an exception, one of the commit too. Does not nest."""
     database.execute("BEGIN IMMEDIATE")
     try:
         yield database
+        database.execute("COMMIT")
     except BaseException:
-        database.execute("ROLLBACK")
+        # A full or broken disk may have ended the transaction already, and that error is the one to be seen.
+        if database.in_transaction:
+            database.execute("ROLLBACK")
         raise
-    database.execute("COMMIT")
 
 
 def store_id(database: sqlite3.Connection) -> str:
