@@ -32,7 +32,9 @@ class LastValues:
         self.refused = 0
 
     def keep(self, frames: list[bytes]) -> None:
-        """Remember a message if its topic is a state; others are not for keeping."""
+        """Remember a message if its topic is a state; others, and what is no message, are not for keeping."""
+        if len(frames) != 2:
+            return
         name = frames[0]
         if name not in self._frames:
             found = find_topic(name.decode("utf-8", "replace"))

@@ -6,13 +6,16 @@ Owns: headers and their encoding. Does not: know about delivery, sockets or time
 Error tree: `Undecodable` (a message from outside that is not ours). Encoding a wrong value is our bug: `AssertionError`.
 """
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgpack
 import msgspec
 
 MESSAGE_BYTES_MAX = 1 << 20
 """Larger messages are refused both ways."""
+
+Boottime = Annotated[float, msgspec.Meta(ge=0, le=1e10)]
+"""Seconds since the kernel booted; neither infinite nor NaN, which no comparison with a deadline would survive."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -30,13 +33,13 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
     sender: str
     incarnation: int
     number: int
-    boottime_s: float
+    boottime_s: Boottime
 
 
 class StateHeader(Header, frozen=True, array_like=True):
     """`period_s`: the owner refreshes at least this often."""
 
-    period_s: float
+    period_s: Annotated[float, msgspec.Meta(ge=0, le=86400)]
 
 
 class EventHeader(Header, frozen=True, array_like=True):
@@ -47,7 +50,7 @@ class CallHeader(Header, frozen=True, array_like=True):
     """`deadline_s`: the boottime after which the call may not be acted on."""
 
     call_id: str
-    deadline_s: float
+    deadline_s: Boottime
 
 
 class ReplyHeader(Header, frozen=True, array_like=True):
@@ -58,12 +61,16 @@ class ReplyHeader(Header, frozen=True, array_like=True):
 
 
 class JournalHeader(Header, frozen=True, array_like=True):
-    """Where the entry stands: `seq` follows `previous` in this store's incarnation of the stream."""
+    """Where the entry stands: `seq` follows `previous` in this store's incarnation of the stream.
+
+    `epoch`: the run of the publisher that appended it (`bus/journal.py`).
+    """
 
     store: str
     stream: int
     seq: int
     previous: int
+    epoch: int = 0
 
 
 def encode(header: Header, payload: msgspec.Struct | None) -> bytes:

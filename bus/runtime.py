@@ -31,6 +31,8 @@ RUN_DIRECTORY = "run"
 """Below the state directory: sockets and locks. Every process works in it, by relative names (design §2)."""
 BURST_MAX = 500
 """Bus messages handled before timers and threads are looked at."""
+POLL_S_MAX = 3600.0
+"""zmq takes 2^31 ms at most."""
 
 
 class Stopping:
@@ -156,7 +158,10 @@ class Runtime:
     def _timeout_ms(self, application: Application) -> int | None:
         deadlines = (self.node.next_deadline_s(), application.next_deadline_s())
         deadline_s = min((d for d in deadlines if d is not None), default=None)
-        return None if deadline_s is None else max(0, int((deadline_s - boottime_s()) * 1000) + 1)
+        if deadline_s is None:
+            return None
+        rest_s = min(deadline_s - boottime_s(), POLL_S_MAX)
+        return max(0, int(rest_s * 1000) + 1)
 
     def _watch_broker(self, outgoing: "zmq.Socket[bytes]") -> None:
         while True:
