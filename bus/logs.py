@@ -111,7 +111,11 @@ def _value(value: Any) -> str:
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     escaped = escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
-    return '"' + "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in escaped) + '"'
+    return '"' + "".join(char if char.isprintable() else _escape(char) for char in escaped) + '"'
+
+
+def _escape(char: str) -> str:
+    return f"\\u{ord(char):04x}" if ord(char) <= 0xFFFF else f"\\U{ord(char):08x}"
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str]]:
@@ -130,6 +134,7 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
         yield key, value
 
 
+_ESCAPE_DIGITS = {"u": 4, "U": 8}
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
 
 
@@ -143,12 +148,20 @@ def _quoted(text: str, start: int) -> tuple[str, int]:
         if char == "\\":
             position += 1
             escape = text[position : position + 1]
-            if escape == "u":
-                out.append(chr(int(text[position + 1 : position + 5], 16)))
-                position += 4
+            digits = _ESCAPE_DIGITS.get(escape)
+            if digits is not None:
+                out.append(_char(text[position + 1 : position + 1 + digits], digits))
+                position += digits
             else:
                 out.append(_ESCAPES.get(escape, escape))
         else:
             out.append(char)
         position += 1
     raise ValueError("a quoted value does not end")
+
+
+def _char(digits: str, expected: int) -> str:
+    code = int(digits, 16) if len(digits) == expected and digits.isalnum() else -1
+    if not 0 <= code <= sys.maxunicode:
+        raise ValueError(f"{digits!r} is no character")
+    return chr(code)
