@@ -1,0 +1,144 @@
+"""The virtual hardware at work: the world's time, its ports, and its files.
+
+Owns: when the model moves on, and carrying bytes between it and the ports. Does not: decide what hardware does
+(`world.py`), or take commands (`commands.py`).
+
+Every way in does the same: `advance` to now, act, `settle`.
+"""
+
+import asyncio
+import os
+from functools import partial
+from typing import Any
+
+from bus.clock import boottime_s
+from bus.logs import Logger
+from services.simulator.eastron import Measured
+from services.simulator.meter_server import MeterServer
+from services.simulator.pty_port import PtyPort
+from services.simulator.rdm6300 import Reader
+from services.simulator.settings import Settings
+from services.simulator.storage import Storage
+from services.simulator.world import Connector, World
+
+_PERIOD_MOVING_S = 0.025
+_PERIOD_DRAWING_S = 0.2
+_PERIOD_IDLE_S = 0.5
+
+
+class Rig:
+    """All devices of `settings`, powered up, with their ports in `device_directory`. Needs a running event loop."""
+
+    def __init__(self, settings: Settings, storage: Storage, *, device_directory: str, log: Logger) -> None:
+        """Raises PortError."""
+        self._storage = storage
+        self._log = log
+        now_s = boottime_s()
+        connectors = {
+            each.id: Connector(
+                each,
+                settings,
+                now_s=now_s,
+                register=storage.register(each.id),
+                eeprom=storage.eeprom(each.id, settings.max_current_a),
+            )
+            for each in settings.connectors
+        }
+        self.world = World(connectors, Reader() if settings.reader else None, now_s)
+        self._meters: dict[int, MeterServer] = {}
+        self.ports: dict[str, PtyPort] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        os.makedirs(device_directory, mode=0o750, exist_ok=True)
+        self._make_ports(device_directory)
+        storage.save_estop(False)
+        self.settle()
+
+    def advance(self) -> None:
+        """Bring the world to the present."""
+        self.world.advance(boottime_s())
+
+    def settle(self, *, touched: bool = False) -> None:
+        """Send what the devices say, keep what they remember, write down what happened, and plan the next look.
+
+        `touched`: something was done to the hardware, so look again soon.
+        """
+        for number, connector in self.world.connectors.items():
+            self.ports[f"evse-{number}"].write(connector.controller.take_output())
+            self._storage.save_register(number, connector.register)
+            self._storage.save_eeprom(number, connector.board.eeprom)
+        if self.world.reader is not None:
+            self.ports["reader"].write(self.world.reader.advance(self.world.now_s))
+        for event in self.world.take_events():
+            self._storage.record(event)
+            detail = None if event.kind == "swiped" else event.detail
+            self._log.info("virtual hardware", what=event.kind, connector=event.connector_id, detail=detail)
+        self._plan(moving=touched or not self.world.at_rest)
+
+    def set_estop(self, pressed: bool) -> None:
+        """Press or release the emergency stop."""
+        self.world.set_estop(pressed)
+        self._storage.save_estop(pressed)
+
+    def facts(self) -> dict[str, Any]:
+        """Everything as it truly is. The registers are on disk, as before they are shown to anyone."""
+        self.settle()
+        reader = self.world.reader
+        return {
+            **self.world.facts(),
+            "devices": {name: port.plugged for name, port in self.ports.items()},
+            "reader": None if reader is None else {"card_present": reader.next_s is not None},
+        }
+
+    def close(self) -> None:
+        """The adapters vanish."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.advance()
+        self.settle()
+        if self._timer is not None:
+            self._timer.cancel()
+        for port in self.ports.values():
+            port.unplug()
+        self._storage.close()
+
+    def _make_ports(self, directory: str) -> None:
+        for number, connector in self.world.connectors.items():
+            self._port(directory, f"evse-{number}", partial(self._to_controller, number))
+            meter_port = self._port(directory, f"meter-{number}", partial(self._to_meter, number))
+            self._meters[number] = MeterServer(connector.meter, measure=partial(self._measure, number), write=meter_port.write)
+        if self.world.reader is not None:
+            self._port(directory, "reader", lambda _: None)
+        for port in self.ports.values():
+            port.plug()
+
+    def _port(self, directory: str, name: str, receive: Any) -> PtyPort:
+        self.ports[name] = PtyPort(os.path.join(directory, name), receive)
+        return self.ports[name]
+
+    def _to_controller(self, number: int, data: bytes) -> None:
+        self.advance()
+        self.world.connectors[number].controller.receive(data)
+        self.world.settle(number)
+        self.settle(touched=True)
+
+    def _to_meter(self, number: int, data: bytes) -> None:
+        self._meters[number].receive(data, boottime_s())
+
+    def _measure(self, number: int) -> Measured:
+        """What a meter shows, kept before it is shown: after a restart it never shows less."""
+        self.advance()
+        self.settle()
+        return self.world.connectors[number].measured()
+
+    def _tick(self) -> None:
+        self.advance()
+        self.settle()
+
+    def _plan(self, *, moving: bool) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        card_present = self.world.reader is not None and self.world.reader.next_s is not None
+        period_s = _PERIOD_DRAWING_S if self.world.drawing else _PERIOD_IDLE_S
+        if moving or card_present:
+            period_s = _PERIOD_MOVING_S
+        self._timer = asyncio.get_running_loop().call_later(period_s, self._tick)
