@@ -69,10 +69,10 @@ class Driver(Protocol, Generic[Desired, Observed]):
         """Apply `desired` where it differs (None: change nothing), poll, and say what was seen. Raises DeviceError."""
 
     def close(self) -> None:
-        """Close the port and leave the output as it is."""
+        """Close the port and leave the output as it is. Never raises; harmless when nothing is open."""
 
     def counters(self) -> Counters:
-        """Since the driver was made; from any thread."""
+        """What went over the wire since the driver was made. Any thread may ask."""
 
 
 class EvseDesired(msgspec.Struct, frozen=True):
@@ -130,7 +130,11 @@ class RawReading(msgspec.Struct, frozen=True):
 
 
 class TokenSeen(msgspec.Struct, frozen=True):
-    """A reader sees a card: hexadecimal digits of its UID, or text; repeated while it is held there."""
+    """A reader sees a card: hexadecimal digits of its UID, or text; repeated while it is held there.
+
+    `verbatim`: the reader sends a whole idTag as text, which is used as it is, even if it looks like a UID.
+    """
 
     uid: str
     boottime_s: float
+    verbatim: bool = False

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from bus.mailbox import Mailbox
 from bus.messages import DeviceHealth
 from bus.runtime import Runtime
-from services.hardware.contract import Driver
+from services.hardware.contract import DeviceInfo, Driver
 from services.hardware.runner import DeviceDown, DeviceRunner, DeviceUp, Observed, Report
 
 Desired = TypeVar("Desired")
@@ -24,7 +24,8 @@ class Fleet(Generic[Desired]):
     def __init__(self, runtime: Runtime, kind: str) -> None:
         self._runtime = runtime
         self._kind = kind
-        self._reports: Mailbox[Report] = Mailbox()
+        self._reports: Mailbox[Report[Any]] = Mailbox()
+        self._infos: dict[int, DeviceInfo] = {}
         self._runners: dict[int, DeviceRunner[Desired, Any]] = {}
         self._numbers: dict[str, int] = {}
         self._down: dict[int, str] = {}
@@ -45,15 +46,15 @@ class Fleet(Generic[Desired]):
     ) -> None:
         """Begin to try all devices; what they report comes on the deciding thread."""
 
-        def take(report: Report) -> None:
+        def take(report: Report[Any]) -> None:
             number = self._numbers[report.name]
             match report:
                 case Observed(value=value):
                     observed(number, value)
                 case DeviceUp(info=info):
                     self._down.pop(number, None)
-                    words = " ".join(part for part in (info.vendor, info.model, info.firmware, info.serial) if part)
-                    self._runtime.log.info("device answers", device=report.name, identity=words or None)
+                    self._infos[number] = info
+                    self._runtime.log.info("device answers", device=report.name, identity=_identity(info) or None)
                     self._tell_health()
                     up(number)
                 case DeviceDown(reason=reason):
@@ -88,21 +89,25 @@ class Fleet(Generic[Desired]):
     def _tell_health(self) -> None:
         for number, runner in self._runners.items():
             failure = self._down.get(number)
-            self._runtime.set_device(_health(runner, failure))
+            self._runtime.set_device(_health(runner, self._infos.get(number), failure))
             self._runtime.set_problem(runner.name, None if failure is None else f"{runner.name}: {failure}")
 
 
-def _health(runner: DeviceRunner[Any, Any], failure: str | None) -> DeviceHealth:
+def _health(runner: DeviceRunner[Any, Any], info: DeviceInfo | None, failure: str | None) -> DeviceHealth:
     """A device for people: whether it answers, who it is, its counters."""
-    counters, info = runner.counters(), runner.info()
-    words = " ".join(part for part in (info.vendor, info.model, info.firmware, info.serial) if part)
+    counters = runner.counters()
     return DeviceHealth(
         name=runner.name,
-        connected=failure is None and bool(words),
-        detail=failure or words or "has not answered yet",
+        connected=failure is None and info is not None,
+        detail=failure or ("has not answered yet" if info is None else _identity(info)),
         transmissions=counters.transmissions,
         replies=counters.replies,
         timeouts=counters.timeouts,
         errors=counters.errors,
         reconnects=counters.reconnects,
     )
+
+
+def _identity(info: DeviceInfo) -> str:
+    """Who a device says it is, on one line."""
+    return " ".join(part for part in (info.vendor, info.model, info.firmware, info.serial) if part)

@@ -1,147 +1,186 @@
-"""The byte-moving thread of a device: opens, exchanges, reports; never ends by itself (design §2).
+"""The byte-moving thread of one device: desired state in, reports out (hardware.md §7, design §2).
 
-Owns: the thread, its wake-up and its reports. Does not: decide what a device shall do (the service's core) or when it is
-lost (`link.py`). At the end the device keeps its output: only its port is closed.
+Owns: the thread, when a driver is called, what is reported. Does not: decide anything about charging, or end by itself:
+whatever comes from outside, and whatever a driver raises because of it, becomes a report and another try.
+
+When the mailbox is full, observations are dropped, as the next poll repeats them; "up" and "down" are kept and tried again.
 """
 
-import logging
+import os
 import select
 import threading
-from typing import Any, Generic, TypeVar
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import msgspec
 
+from bus import logs
 from bus.clock import boottime_s
 from bus.mailbox import Mailbox
 from services.hardware import link as links
 from services.hardware.contract import Counters, DeviceError, DeviceInfo, Driver, PortMissing
 
-Desired = TypeVar("Desired")
-Observed_ = TypeVar("Observed_")
+D = TypeVar("D")
+O = TypeVar("O")  # noqa: E741 - it stands beside D, for Desired and Observed
+
+MAILBOX_RETRY_S = 0.05
+UNSENT_MAX = 2
+"""Reports of up and down that wait for room: the last change and the one before tell all that matters."""
 
 
-class Observed(msgspec.Struct, frozen=True):
-    """Report: the device said this."""
+class Observed(msgspec.Struct, Generic[O], frozen=True):
+    """A device of this name says how things are."""
 
     name: str
-    value: Any
+    value: O
     boottime_s: float
 
 
 class DeviceUp(msgspec.Struct, frozen=True):
-    """Report: the device answers."""
+    """A device works, from now on."""
 
     name: str
     info: DeviceInfo
 
 
 class DeviceDown(msgspec.Struct, frozen=True):
-    """Report: the device does not answer; told once for each reason."""
+    """A device does not work, or now for another reason; plain words. It is tried again in `retry_in_s`."""
 
     name: str
     reason: str
     retry_in_s: float
 
 
-Report = Observed | DeviceUp | DeviceDown
+Report = Observed[O] | DeviceUp | DeviceDown
 
 
-class DeviceRunner(Generic[Desired, Observed_]):
-    """Runs one driver in a thread of its own. `set_desired` wakes it at once; the whole desired state goes out again after
-    each reconnect."""
+class DeviceRunner(Generic[D, O]):
+    """Runs one driver. `reports` may be shared by several runners; their names tell the reports apart."""
 
-    def __init__(self, name: str, driver: Driver[Desired, Observed_], reports: Mailbox[Report]) -> None:
+    def __init__(
+        self,
+        name: str,
+        driver: Driver[D, O],
+        reports: Mailbox[Report[O]],
+        *,
+        log: logs.Logger | None = None,
+        now: Callable[[], float] = boottime_s,
+    ) -> None:
         self.name = name
         self._driver = driver
         self._reports = reports
-        self._desired: Desired | None = None
-        self._wake: Mailbox[None] = Mailbox(limit=1)
-        self._stopping = threading.Event()
-        self._link: links.Link = links.Closed()
+        self._log = log or logs.logger(name)
+        self._now = now
+        self._desired: D | None = None
         self._info = DeviceInfo()
-        self._told_down = ""
-        self._owed: list[Report] = []
-        self._reconnects = 0
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._opened = 0
+        self._unsent: deque[DeviceUp | DeviceDown] = deque(maxlen=UNSENT_MAX)
+        self._unexpected = ""
+        self._stopping = False
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._link = links.initial(now())
+        self._thread = threading.Thread(target=self._run, name=f"device {name}", daemon=True)
 
     def start(self) -> None:
-        """Begin to try."""
+        """Begin: open the device, then exchange until `stop`."""
         self._thread.start()
 
-    def set_desired(self, desired: Desired) -> None:
-        """The state that the device shall have from now on; from any thread."""
-        self._desired = desired
-        self._wake.put(None)
+    def set_desired(self, desired: D) -> None:
+        """The device shall have this state from now on; the thread is woken at once. Any thread may call."""
+        if desired != self._desired and not self._stopping:
+            self._desired = desired
+            self._wake()
 
     def counters(self) -> Counters:
-        """Since the start; from any thread."""
-        return msgspec.structs.replace(self._driver.counters(), reconnects=self._reconnects)
+        """What went over the wire since the start. Any thread may call."""
+        return msgspec.structs.replace(self._driver.counters(), reconnects=max(0, self._opened - 1))
 
-    def info(self) -> DeviceInfo:
-        """Who the device said it is, when it last connected."""
-        return self._info
-
-    def stop(self, timeout_s: float) -> bool:
-        """End the thread; False if it is still in an exchange after `timeout_s`. The device keeps its output."""
-        self._stopping.set()
-        self._wake.put(None)
+    def stop(self, timeout_s: float = 1.5) -> bool:
+        """End the thread and close the port, the device's output stays as it is; False: it did not end in time."""
+        self._stopping = True
+        self._wake()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def _wake(self) -> None:
+        os.eventfd_write(self._wake_fd, 1)
+
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self._stopping:
             try:
-                self._step()
+                self._turn()
             except DeviceError as error:
-                self._failed(str(error), port_gone=isinstance(error, PortMissing))
+                self._step(links.Failed(str(error), port_missing=isinstance(error, PortMissing)))
             except Exception as error:
-                # Whatever a library raises at strange input must not end the thread; it is told with its traceback.
-                logging.getLogger(self.name).exception("driver raised an error that is no device's")
-                self._failed(f"driver error: {error!r}", port_gone=True)
-            self._pay_owed()
-        self._driver.close()
+                self._step(links.Failed(self._log_unexpected(error)))
+        self._close()
 
-    def _step(self) -> None:
-        if isinstance(self._link, links.Closed):
-            self._sleep(links.retry_in_s(self._link, boottime_s()), None)
-            if self._stopping.is_set() or links.retry_in_s(self._link, boottime_s()) > 0:
-                return
-            self._info = self._driver.open()
-            self._link = links.opened()
-            self._told_down = ""
-            self._owed.append(DeviceUp(self.name, self._info))
-        for value in self._driver.exchange(self._desired):
-            self._report(Observed(self.name, value, boottime_s()))
-        self._link = links.exchanged()
-        self._pay_owed()
-        self._sleep(self._driver.poll_period_s, self._driver.fileno())
-
-    def _failed(self, reason: str, *, port_gone: bool) -> None:
-        was_up = isinstance(self._link, links.Up)
-        self._link = links.failed(self._link, boottime_s(), port_gone=port_gone)
-        if isinstance(self._link, links.Up):
+    def _turn(self) -> None:
+        woken = self._wait()
+        self._send()
+        due = self._now() >= self._link.due_s
+        if self._stopping or not (due or (woken and self._link.port_open)):
             return
-        self._driver.close()
-        if was_up:
-            self._reconnects += 1
-        if was_up or reason != self._told_down:
-            self._told_down = reason
-            self._owed.append(DeviceDown(self.name, reason, links.retry_in_s(self._link, boottime_s())))
+        if self._link.port_open:
+            self._exchange()
+        else:
+            self._info = self._driver.open()
+            self._opened += 1
+            self._step(links.Opened())
 
-    def _report(self, report: Report) -> None:
-        """An observation may be dropped when nobody reads: the next one says more. Up and down may not (`_owed`)."""
-        self._reports.put(report)
+    def _exchange(self) -> None:
+        values = self._driver.exchange(self._desired)
+        self._step(links.Exchanged(self._driver.poll_period_s))
+        now_s = self._now()
+        for value in values:
+            if not self._unsent:
+                self._reports.put(Observed(self.name, value, now_s))
 
-    def _pay_owed(self) -> None:
-        while self._owed and self._reports.put(self._owed[0]):
-            self._owed.pop(0)
-
-    def _sleep(self, seconds: float, descriptor: int | None) -> None:
-        """Until time is over, the device speaks, or somebody wakes us."""
-        watched = [self._wake.fileno()] + ([] if descriptor is None else [descriptor])
+    def _wait(self) -> bool:
+        """Sleep until the link is due; True if woken before, by a new desired state or by the device."""
         poller = select.poll()
-        for one in watched:
-            poller.register(one, select.POLLIN)
-        poller.poll(max(0, round(seconds * 1000)))
-        self._wake.drain()
+        poller.register(self._wake_fd, select.POLLIN)
+        device_fd = self._driver.fileno() if self._link.port_open else None
+        if device_fd is not None:
+            poller.register(device_fd, select.POLLIN)
+        wait_s = max(0.0, self._link.due_s - self._now())
+        if self._unsent:
+            wait_s = min(wait_s, MAILBOX_RETRY_S)
+        ready = dict(poller.poll(wait_s * 1000))
+        if self._wake_fd in ready:
+            os.eventfd_read(self._wake_fd)
+        return bool(ready)
+
+    def _step(self, event: links.Event) -> None:
+        self._link, effects = links.step(self._link, event, self._now())
+        for effect in effects:
+            match effect:
+                case links.ClosePort():
+                    self._close()
+                case links.ReportUp():
+                    self._unexpected = ""
+                    self._unsent.append(DeviceUp(self.name, self._info))
+                case links.ReportDown(reason=reason, retry_in_s=retry_in_s):
+                    self._unsent.append(DeviceDown(self.name, reason, retry_in_s))
+        self._send()
+
+    def _send(self) -> None:
+        while self._unsent and self._reports.put(self._unsent[0]):
+            self._unsent.popleft()
+
+    def _close(self) -> None:
+        try:
+            self._driver.close()
+        except Exception as error:
+            self._log_unexpected(error)
+
+    def _log_unexpected(self, error: Exception) -> str:
+        """Plain words for a failure that no driver should raise; logged once with its traceback."""
+        text = f"the driver failed with {type(error).__name__}"
+        if self._unexpected != repr(error):
+            self._unexpected = repr(error)
+            self._log.error("driver failed in a way it should not, it is tried again", device=self.name, error=repr(error))
+            logs.log_traceback(self.name)
+        return text

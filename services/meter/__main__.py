@@ -1,6 +1,6 @@
 """The meter process: `python -m services.meter`.
 
-Owns: the meters' ports. Does not: judge readings (`core.py`).
+Owns: the meters' ports. Does not: judge readings (`quality.py`).
 Topics: publishes meter.sample., meter.state.; answers call.meter.read.
 """
 
@@ -12,7 +12,7 @@ from services.configuration.model import StationConfig
 from services.configuration.station import load
 from services.hardware.contract import MeterDesired
 from services.hardware.fleet import Fleet
-from services.meter import core
+from services.meter import quality
 from services.meter.drivers import meter_driver
 from services.meter.service import MeterService
 
@@ -31,9 +31,9 @@ class MeterProcess:
         service = MeterService(runtime.node, self._fleet, runtime.log, watts)
         self._service = service
         self._fleet.start(
-            observed=lambda number, reading: service.feed(number, core.ReadingTaken(reading)),
-            down=lambda number, reason: service.feed(number, core.MeterDown(reason)),
-            up=lambda number: service.feed(number, core.MeterUp()),
+            observed=lambda number, reading: service.feed(number, quality.ReadingTaken(reading)),
+            down=lambda number, reason: service.feed(number, quality.MeterDown(reason)),
+            up=lambda number: service.feed(number, quality.MeterUp()),
         )
 
     def tick(self) -> None:

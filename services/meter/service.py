@@ -1,6 +1,6 @@
 """The meter service: one core a meter, readings on the bus, and calls for a fresh one.
 
-Owns: who waits for which reading. Does not: judge readings (`core.py`), open ports or threads; they are handed in.
+Owns: who waits for which reading. Does not: judge readings (`quality.py`), open ports or threads; they are handed in.
 """
 
 from typing import Protocol
@@ -12,7 +12,7 @@ from bus.logs import Logger
 from bus.messages import MeterSample, MeterState, ReadMeter
 from bus.node import Node
 from services.hardware.contract import MeterDesired, RawReading
-from services.meter import core
+from services.meter import quality
 
 WAITING_MAX = 100
 
@@ -36,48 +36,46 @@ class MeterService:
         self._node = node
         self._meters = meters
         self._log = log
-        self._states = {connector_id: core.initial(watts, node.now()) for connector_id, watts in power_w_max.items()}
+        self._states = {
+            connector_id: quality.initial(quality.Limits(watts), node.now()) for connector_id, watts in power_w_max.items()
+        }
         self._wanted: dict[int, list[_Wanted]] = {connector_id: [] for connector_id in power_w_max}
         node.serve(ReadMeter, self._read_asked)
         for connector_id in power_w_max:
             node.publish(MeterState(connector_id), str(connector_id))
 
-    def feed(self, connector_id: int, event: core.Event) -> None:
+    def feed(self, connector_id: int, event: quality.Event) -> None:
         """One event of one meter, and all its effects."""
-        self._states[connector_id], effects = core.step(self._states[connector_id], event, self._node.now())
+        self._states[connector_id], effects = quality.step(self._states[connector_id], event, self._node.now())
         for effect in effects:
             match effect:
-                case core.Trusted(reading=reading, replaced=replaced):
+                case quality.Trusted(raw=reading, replaced=replaced):
                     if replaced:
                         self._log.warning("meter replaced, its readings are believed again", **self._of(connector_id, reading))
                     self._publish(connector_id, reading)
-                case core.Distrusted(reason=reason):
+                case quality.Distrusted(reason=reason):
                     self._log.warning("meter reading not believed, it is read again", connector=connector_id, reason=reason)
-                case core.ReadAgain():
+                case quality.ReadAgain():
                     self._meters.set_desired(connector_id, MeterDesired(self._node.now()))
-                case core.FailureChanged(failure=failure):
-                    if failure:
-                        self._log.error("meter can't be trusted", connector=connector_id, reason=failure)
-                    else:
-                        self._log.info("meter can be trusted again", connector=connector_id)
-                    self._node.publish(MeterState(connector_id, failure), str(connector_id))
+                case quality.FailureRaised(reason=reason):
+                    self._log.error("meter can't be trusted", connector=connector_id, reason=reason)
+                    self._node.publish(MeterState(connector_id, reason), str(connector_id))
+                case quality.FailureCleared():
+                    self._log.info("meter can be trusted again", connector=connector_id)
+                    self._node.publish(MeterState(connector_id), str(connector_id))
 
     def tick(self) -> None:
         """Do what time demands."""
         now_s = self._node.now()
         for connector_id, state in self._states.items():
-            due_s = core.next_deadline_s(state)
+            due_s = quality.next_deadline(state)
             if due_s is not None and due_s <= now_s:
-                self.feed(connector_id, core.Tick())
+                self.feed(connector_id, quality.Tick())
             self._wanted[connector_id] = [w for w in self._wanted[connector_id] if not w.call.expired(now_s)]
 
     def next_deadline_s(self) -> float | None:
         """When `tick` has something to do."""
-        return min((d for d in map(core.next_deadline_s, self._states.values()) if d is not None), default=None)
-
-    def failure(self, connector_id: int) -> str:
-        """Why the meter can't be trusted; empty if it can."""
-        return self._states[connector_id].failure
+        return min((d for d in map(quality.next_deadline, self._states.values()) if d is not None), default=None)
 
     def _read_asked(self, request: ReadMeter, call: IncomingCall) -> None:
         state = self._states.get(request.connector_id)

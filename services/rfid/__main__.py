@@ -1,6 +1,6 @@
 """The rfid process: `python -m services.rfid`.
 
-Owns: the reader's port. Does not: decide (`core.py`). Topics: publishes rfid.presented., rfid.reader.
+Owns: the reader's port. Does not: decide (`presentation.py`). Topics: publishes rfid.presented., rfid.reader.
 """
 
 import os
@@ -14,30 +14,32 @@ from services.configuration.model import StationConfig
 from services.configuration.station import load
 from services.hardware.contract import TokenSeen
 from services.hardware.fleet import Fleet
-from services.rfid import core
+from services.rfid import presentation
 from services.rfid.drivers import reader_driver
 
 
 class RfidService:
     """Feeds the core and says on the bus what it answers."""
 
-    def __init__(self, node: Node, log: Logger, format_: str) -> None:
+    def __init__(self, node: Node, log: Logger, rules: presentation.IdTagRules) -> None:
         self._node = node
         self._log = log
-        self._state = core.State(format=format_)
+        self._state = presentation.State(rules)
         node.publish(ReaderState())
 
-    def feed(self, event: core.Event) -> None:
+    def feed(self, event: presentation.Event) -> None:
         """One event, and all its effects."""
-        self._state, effects = core.step(self._state, event)
+        self._state, effects = presentation.step(self._state, event, self._node.now())
         for effect in effects:
             match effect:
-                case core.Presented(id_tag=id_tag, seen_s=seen_s):
+                case presentation.Presented(id_tag=id_tag, seen_boottime_s=seen_s):
                     self._node.emit(IdTagPresented(id_tag, seen_s))
-                case core.Refused(reason=reason):
+                case presentation.Refused(reason=reason):
                     self._log.warning(reason)
-                case core.FailureChanged(failure=failure):
-                    self._node.publish(ReaderState(failure))
+                case presentation.ReaderLost(reason=reason):
+                    self._node.publish(ReaderState(reason))
+                case presentation.ReaderFound():
+                    self._node.publish(ReaderState())
 
 
 class RfidProcess:
@@ -45,7 +47,8 @@ class RfidProcess:
 
     def __init__(self, runtime: Runtime, config: StationConfig) -> None:
         reader = config.reader
-        service = RfidService(runtime.node, runtime.log, reader.id_tag_format if reader else "hex")
+        rules = presentation.IdTagRules(format=reader.id_tag_format) if reader else presentation.IdTagRules()
+        service = RfidService(runtime.node, runtime.log, rules)
         self._fleet: Fleet[None] = Fleet(runtime, "reader")
         if reader is None:
             runtime.log.info("no reader is configured, sessions begin by RemoteStartTransaction only")
@@ -53,12 +56,12 @@ class RfidProcess:
             self._fleet.add(0, reader_driver(reader, os.path.join(runtime.process.state_dir, reader.port)))
 
         def observed(_: int, token: TokenSeen) -> None:
-            service.feed(core.TokenRead(token.uid, token.boottime_s))
+            service.feed(presentation.TokenRead(token))
 
         self._fleet.start(
             observed=observed,
-            down=lambda _, reason: service.feed(core.ReaderLost(reason)),
-            up=lambda _: service.feed(core.ReaderFound()),
+            down=lambda _, reason: service.feed(presentation.ReaderDown(reason)),
+            up=lambda _: service.feed(presentation.ReaderUp()),
         )
 
     def tick(self) -> None:

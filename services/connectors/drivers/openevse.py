@@ -1,326 +1,336 @@
-"""OpenEVSE over RAPI: desired output in, observed state out (hardware.md §3.1).
+"""Driver of OpenEVSE controllers over RAPI (hardware.md §3.1).
 
-Owns: which commands bring the controller to a desired output, and what its answers mean. Does not: decide (the core), or open
-the contactor because our process starts: `open` only asks, and `exchange(None)` changes nothing.
+Owns: bringing the controller to the desired state, polling it, saying what it observes. Does not: decide who may charge.
 
-Traps that it minds: stock firmware powers up enabled, so after `$AB` the desired output is applied at once; current is set
-with `V`, which wears no EEPROM; `$FD` is never sent; `$NK` to `$SC` still tells the amps in force; after a missed heartbeat
-the current has to be set again.
+The controller's output survives this process: `open` looks and changes nothing, as a vehicle may be charging while the
+service restarts, and `close` leaves things as they are. Everything goes by comparing the desired state with what the
+controller says, so that a restart of the controller (which comes up *enabled*), a lost command and a pressed button all end
+in the desired state.
 """
 
-import select
-import termios
+import math
+from collections.abc import Callable
 
 import msgspec
-import serial
 
+from bus import logs
 from bus.clock import boottime_s
-from bus.logs import logger
-from bus.vocabulary import ChargePointErrorCode
-from services.connectors.drivers.rapi import Notice, Parser, Reply, encode
-from services.hardware.contract import (
-    ControlPilot,
-    Counters,
-    DeviceInfo,
-    EvseDesired,
-    EvseFault,
-    EvseObservation,
-    NoAnswer,
-    PortMissing,
-    WrongAnswer,
-)
-from services.hardware.port import open_port
+from services.connectors.drivers import openevse_states as states
+from services.connectors.drivers import rapi
+from services.connectors.drivers.openevse_states import Controller
+from services.connectors.drivers.rapi_channel import RapiChannel
+from services.hardware.contract import Counters, DeviceInfo, EvseDesired, EvseObservation, NoAnswer, WrongAnswer
+from services.hardware.port import Port, open_port
+from services.hardware.tally import Tally
 
 BAUD = 115200
-REPLY_S = 0.4
-TRIES = 2
-STATUS_PERIOD_S = 1.0
+EXCHANGE_S = 1.0
+POLL_PERIOD_S = 1.0
 PASSING_PERIOD_S = 0.1
-SESSION_PERIOD_S = 5.0
-TEMPERATURE_PERIOD_S = 10.0
+"""While the controller passes through "starting": firmware without asynchronous lines says nothing when it is through."""
+LIMIT_A_MIN = 6
+"""Less can't be expressed on the control pilot: it means no energy."""
+LIMIT_A_MAX = 80
+SUPERVISION = (20, 6)
+"""`$SY`: without a pulse for 20 s the controller falls back to 6 A, the least that it can. It can't stop by itself."""
 PULSE_PERIOD_S = 5.0
-SUPERVISION = "20 6"
-"""Seconds without a pulse, and the amps that the pilot then drops to: the lowest that the controller can be told."""
-OFFER_A_MIN = 6.0
-SAFETY_CHECKS_OFF = 0x061E
-"""Flags of `$GE` that say that a safety check is switched off."""
-EV_CONNECTED, RELAY_CLOSED = 0x0100, 0x0040
-SLEEPING, DISABLED, UNKNOWN = 0xFE, 0xFF, 0x00
-
-_PILOTS: dict[int, ControlPilot] = {1: "A", 2: "B", 3: "C", 4: "D"}
-_FAULTS = {
-    0x04: ChargePointErrorCode.EV_COMMUNICATION_ERROR,
-    0x05: ChargePointErrorCode.EV_COMMUNICATION_ERROR,
-    0x06: ChargePointErrorCode.GROUND_FAILURE,
-    0x07: ChargePointErrorCode.GROUND_FAILURE,
-    0x08: ChargePointErrorCode.POWER_SWITCH_FAILURE,
-    0x09: ChargePointErrorCode.GROUND_FAILURE,
-    0x0A: ChargePointErrorCode.HIGH_TEMPERATURE,
-    0x0B: ChargePointErrorCode.OVER_CURRENT_FAILURE,
-    0x0E: ChargePointErrorCode.POWER_SWITCH_FAILURE,
-}
-_KNOWN_STATES = frozenset({0x01, 0x02, 0x03, SLEEPING, DISABLED})
-
-log = logger("openevse")
+SESSION_PERIOD_S = 5.0
+"""`$GU` while nobody charges; while charging it goes with every poll."""
+SLOW_PERIOD_S = 10.0
+"""`$GP` and `$GC`: temperatures, and the current in force in case an asynchronous line was lost."""
+REPEAT_S = 5.0
+"""A command that the controller takes, but does not follow, is said again after so long. Withdrawing waits for nothing."""
+_EARLY = 0.9
+"""A poll may come a little early rather than miss its turn by a hair."""
+_ROUNDS_MAX = 2
 
 
-class _Status(msgspec.Struct, frozen=True):
-    """What `$GS` and `$AT` tell."""
+class _Due(msgspec.Struct):
+    """Boottimes from which each thing is done again."""
 
-    state: int = UNKNOWN
-    pilot: int = UNKNOWN
-    vflags: int | None = None
-    """None: RAPI before 5 does not tell."""
+    status: float = 0.0
+    session: float = 0.0
+    slow: float = 0.0
+    pulse: float = 0.0
+    enable: float = 0.0
+    limit: float = 0.0
 
 
 class OpenEvse:
-    """One controller on one port."""
+    """One controller; only its runner's thread calls it (`services.hardware.contract.Driver`)."""
 
     name = "openevse"
 
-    def __init__(self, port: str) -> None:
-        self.poll_period_s = STATUS_PERIOD_S
-        self._path = port
-        self._port: serial.Serial | None = None
-        self._parser = Parser()
-        self._counters = Counters()
-        self._sequence = 0
+    def __init__(self, path: str, *, log: logs.Logger | None = None, now: Callable[[], float] = boottime_s) -> None:
+        self.poll_period_s = POLL_PERIOD_S
+        self._path = path
+        self._log = log or logs.logger("connectors")
+        self._now = now
+        self._tally = Tally()
+        self._port: Port | None = None
+        self._warned: set[str] = set()
         self._forget()
+
+    def _forget(self) -> None:
+        """Nothing is known of the controller, and nothing of what it was told."""
+        self._known = Controller()
+        self._flags = 0
+        self._has_temperature = True
+        self._told_nothing()
+
+    def _told_nothing(self) -> None:
+        """The controller has forgotten, or may have, what it was told."""
+        self._due = _Due()
+        self._prepared = False
+        self._supervised = False
+        self._slept = False
+        self._limit_asked: int | None = None
+        self._limit_given = 0
+        self._reboot_seen = False
 
     def open(self) -> DeviceInfo:
-        """Open and ask who is there. Raises PortMissing, NoAnswer, WrongAnswer."""
+        """Open the port and ask who is there; changes no output. Raises DeviceError."""
         self.close()
-        self._port = open_port(self._path, BAUD, timeout_s=REPLY_S)
-        self._parser = Parser()
         self._forget()
-        version = self._ask("GV")
-        if not version.ok or not version.values:
-            raise WrongAnswer(f"{self._path}: something answers, but not as an OpenEVSE; check which device hangs there")
-        firmware = version.values[0]
-        protocol = version.values[1] if len(version.values) > 1 else ""
-        self._warn_of_safety_checks()
-        return DeviceInfo(vendor="OpenEVSE", model="OpenEVSE", firmware=firmware, protocol=f"RAPI {protocol}".strip())
+        self._port = open_port(self._path, BAUD)
+        self._channel = RapiChannel(self._port, self._tally, self._now)
+        try:
+            return self._probe(self._now() + EXCHANGE_S)
+        except BaseException:
+            self.close()
+            raise
 
     def fileno(self) -> int | None:
-        """Readable when the controller says something by itself."""
+        """Readable when the controller has said something unasked."""
         return None if self._port is None else self._port.fileno()
 
     def exchange(self, desired: EvseDesired | None) -> list[EvseObservation]:
-        """Apply, poll what is due, and tell what is seen. Raises DeviceError."""
-        self._listen()
-        if desired is not None and desired != self._applied:
-            self._apply(desired)
-        now_s = boottime_s()
-        if self._status_due_s <= now_s:
-            self._poll_status(now_s)
-        charging = self._status.state == 0x03
-        if self._session_due_s <= now_s or (charging and self._session_due_s <= now_s + SESSION_PERIOD_S - STATUS_PERIOD_S):
-            self._poll_session(now_s)
-        if desired is not None and self._pulse_due_s <= now_s:
-            self._pulse(now_s, desired)
-        if self._temperature_due_s <= now_s:
-            self._poll_temperature(now_s)
-        if desired is not None and desired != self._applied:
-            # The controller restarted meanwhile, and is enabled by itself.
-            self._apply(desired)
-            self._poll_status(now_s)
-        return self._observation()
+        """Hear what was said, apply `desired` where the controller differs, poll what is due. Within about a second."""
+        assert self._port is not None
+        deadline_s = self._now() + EXCHANGE_S
+        news = self._listen()
+        for _ in range(_ROUNDS_MAX):
+            if desired is not None:
+                self._converge(desired, deadline_s)
+            news |= self._poll(deadline_s, pulse=desired is not None)
+            news |= self._listen()
+            if desired is None or not self._differs(desired):
+                break
+        return [states.observation(self._known)] if news else []
 
     def close(self) -> None:
-        """Close the port; the controller keeps its output."""
+        """Close the port; the controller goes on as it is."""
         if self._port is not None:
-            try:
-                self._port.close()
-            except (OSError, termios.error):
-                pass
+            self._port.close()
             self._port = None
 
     def counters(self) -> Counters:
         """Since the driver was made."""
-        return msgspec.structs.replace(self._counters, errors=self._counters.errors + self._parser.errors)
+        return self._tally.snapshot()
 
-    def _forget(self) -> None:
-        self._applied: EvseDesired | None = None
-        self._prepared = False
-        self._status = _Status()
-        self._elapsed_s = 0
-        self._session_ws = 0
-        self._amps = 0.0
-        self._temperature_c: float | None = None
-        self._boots = 0
-        self._status_due_s = self._session_due_s = self._pulse_due_s = self._temperature_due_s = 0.0
+    def _probe(self, deadline_s: float) -> DeviceInfo:
+        version = self._ask("GV", deadline_s)
+        flags = self._ask("GE", deadline_s)
+        limits = self._ask("GC", deadline_s)
+        trips = self._ask("GF", deadline_s)
+        if version is None or flags is None or len(flags) < 2:
+            raise WrongAnswer(f"device at {self._path} does not know $GV and $GE; is it an OpenEVSE?")
+        self._take_flags(flags[1])
+        self._take_limits(limits, states.numbers("GE", flags, 1)[0])
+        self._ask_status(deadline_s)
+        self._ask_session(deadline_s)
+        self._log.debug("charging controller found", port=self._path, fault_counters=" ".join(trips or ()))
+        firmware, protocol = (*version, "", "")[:2]
+        return DeviceInfo(vendor="OpenEVSE", model="OpenEVSE", firmware=firmware, protocol=f"RAPI {protocol}".strip())
 
-    def _warn_of_safety_checks(self) -> None:
-        reply = self._ask("GE")
-        flags = _number(reply.values[1], 16) if reply.ok and len(reply.values) > 1 else 0
-        if flags & SAFETY_CHECKS_OFF:
-            log.warning("a safety check of the controller is switched off; switch it on again", flags=f"{flags:04X}")
+    def _listen(self) -> bool:
+        """Take what the controller says unasked; True if there was something."""
+        lines = self._channel.unasked()
+        for line in lines:
+            match line:
+                case rapi.Booted(post_code=post_code, firmware=firmware):
+                    self._log.warning("charging controller restarted", port=self._path, post=post_code, firmware=firmware)
+                    self._told_nothing()
+                    self._known = Controller(boots=self._known.boots + 1, pilot_a=self._known.pilot_a)
+                    self._reboot_seen = True
+                case rapi.StateChanged(state=state, pilot_state=pilot_state, pilot_a=pilot_a, vflags=vflags):
+                    self._known = msgspec.structs.replace(
+                        self._known, state=state, pilot_state=pilot_state, pilot_a=pilot_a, vflags=vflags
+                    )
+                    # The session's counters may have been set back: never show them beside a newer state.
+                    self._due.status = self._due.session = 0.0
+                case rapi.OldStateChanged():
+                    self._due.status = self._due.session = 0.0
+                case rapi.ButtonPressed():
+                    self._log.debug("front button pressed", port=self._path)
+        return bool(lines)
 
-    def _apply(self, desired: EvseDesired) -> None:
-        """Bring the controller to the desired output; remembered only when all of it was taken."""
-        boots = self._boots
-        if desired.energy_allowed and desired.limit_a >= OFFER_A_MIN:
-            reply = self._ask(f"SC {min(255, int(desired.limit_a))} V")
-            if reply.values:
-                self._amps = float(_number(reply.values[0], 10))
-            self._must("FE")
-        else:
-            self._must("FS")
+    def _converge(self, desired: EvseDesired, deadline_s: float) -> None:
+        """Say what is to be said so that the output becomes the desired one; safe things first."""
+        amps = offered_a(desired)
+        if amps and self._limit_differs(amps):
+            self._set_limit(amps, deadline_s)
+        if not amps or self._limit_given > amps:
+            if self._must_sleep():
+                self._command("FS", deadline_s)
+                self._slept = True
+                self._due.status = 0.0
+        elif self._must_wake():
+            self._command("FE", deadline_s)
+            self._due.enable = self._now() + REPEAT_S
+            self._due.status = 0.0
+        if amps:
+            self._slept = False
         if not self._prepared:
-            # The front button could start a session without authorization, and so could the controller's own timer.
-            self._ask("FF B 0")
-            self._ask("ST 0 0 0 0")
-            self._ask(f"SY {SUPERVISION}")
-            self._prepared = True
-        self._status_due_s = 0.0
-        if self._boots == boots:
-            self._applied = desired
+            self._prepare(deadline_s)
 
-    def _must(self, command: str) -> None:
-        if not self._ask(command).ok:
-            raise WrongAnswer(f"{self._path}: OpenEVSE refuses ${command}; check its firmware")
+    def _differs(self, desired: EvseDesired) -> bool:
+        amps = offered_a(desired)
+        if self._reboot_seen:
+            self._reboot_seen = False
+            return True
+        if not amps or self._limit_given > amps:
+            return self._must_sleep()
+        return self._limit_differs(amps) or self._must_wake()
 
-    def _poll_status(self, now_s: float) -> None:
-        values = self._ask("GS").values
-        if len(values) >= 4:
-            self._status = _Status(_number(values[0], 16), _number(values[2], 16), _number(values[3], 16))
-        elif len(values) == 2:
-            state = _number(values[0], 10)
-            self._status = _Status(state, state if state in _PILOTS else UNKNOWN)
+    def _must_sleep(self) -> bool:
+        """A fault keeps its state whatever it is told, so there one acknowledged command does."""
+        if self._known.state == states.SLEEPING:
+            return False
+        if self._known.state in states.FAULTS or self._known.state == states.DISABLED:
+            return not self._slept
+        return True
+
+    def _must_wake(self) -> bool:
+        """Only a controller that sleeps is enabled: on one that charges nothing may be touched."""
+        return self._known.state in (states.SLEEPING, states.DISABLED) and self._now() >= self._due.enable
+
+    def _limit_differs(self, amps: int) -> bool:
+        if self._limit_asked != amps or self._known.pilot_a > max(self._limit_given, amps):
+            return True
+        return self._known.pilot_a != self._limit_given and self._now() >= self._due.limit
+
+    def _set_limit(self, amps: int, deadline_s: float) -> None:
+        """`$SC n V`: volatile, as the EEPROM wears. A negative reply still names the current that is now in force."""
+        self._due.limit = self._now() + REPEAT_S
+        reply = self._channel.request(f"SC {amps} V", deadline_s)
+        if not reply.values:
+            self._command("FS", deadline_s)
+            raise WrongAnswer(f"charging controller at {self._path} refuses a current limit, energy is withdrawn")
+        self._limit_given = states.numbers("SC", reply.values, 1)[0]
+        self._limit_asked = amps
+        self._known = msgspec.structs.replace(self._known, pilot_a=self._limit_given)
+        if self._limit_given > amps:
+            self._warn_once("charging controller can't go so low, energy is withdrawn", asked_a=amps, least_a=self._limit_given)
+
+    def _prepare(self, deadline_s: float) -> None:
+        """What must hold on a controller of ours; written only where it differs, as the EEPROM wears."""
+        # Nobody shall get energy past the authorization by the front button.
+        if not self._flags & states.FLAG_BUTTON_DISABLED and self._request_ok("FF B 0", deadline_s):
+            self._flags |= states.FLAG_BUTTON_DISABLED
+        timer = self._ask("GD", deadline_s)
+        if timer is None or any(value.strip("0") for value in timer):
+            self._request_ok("ST 0 0 0 0", deadline_s)
+        supervision = self._ask("GY", deadline_s)
+        if supervision is not None and states.numbers("GY", supervision, 2) == SUPERVISION:
+            self._supervised = True
         else:
-            raise WrongAnswer(f"{self._path}: OpenEVSE gives no state")
-        self._elapsed_s = _number(values[1], 10)
-        # A state that only passes through is asked for again soon.
-        self.poll_period_s = STATUS_PERIOD_S if self._status.state != UNKNOWN else PASSING_PERIOD_S
-        self._status_due_s = now_s + 0.9 * self.poll_period_s
+            accepted = self._request_ok(f"SY {SUPERVISION[0]} {SUPERVISION[1]}", deadline_s)
+            self._supervised = accepted or supervision is not None
+        if not self._supervised:
+            self._warn_once("charging controller has no supervision of this process, it keeps its output if we end")
+        self._prepared = True
 
-    def _poll_session(self, now_s: float) -> None:
-        values = self._ask("GU").values
-        if values:
-            self._session_ws = _number(values[0], 10)
-        limits = self._ask("GC").values
-        if len(limits) > 2:
-            self._amps = float(_number(limits[2], 10))
-        self._session_due_s = now_s + SESSION_PERIOD_S
+    def _poll(self, deadline_s: float, *, pulse: bool) -> bool:
+        now_s = self._now()
+        due = self._due
+        polled = now_s >= due.status
+        before = self._known.state
+        if polled:
+            self._ask_status(deadline_s)
+        if now_s >= due.session:
+            self._ask_session(deadline_s)
+        if now_s >= due.slow:
+            self._ask_slow(deadline_s)
+        if pulse and self._supervised and now_s >= due.pulse:
+            self._pulse(deadline_s)
+        if self._known.state in states.FAULTS and self._known.state != before:
+            trips = self._ask("GF", deadline_s)
+            code = f"{self._known.state:02X}"
+            self._log.warning("charging controller has a fault", port=self._path, state=code, counters=" ".join(trips or ()))
+        return polled
 
-    def _poll_temperature(self, now_s: float) -> None:
-        tenths = [_signed(value) for value in self._ask("GP").values]
-        present = [value for value in tenths if value != -2560]
-        self._temperature_c = max(present) / 10 if present else None
-        self._temperature_due_s = now_s + TEMPERATURE_PERIOD_S
+    def _pulse(self, deadline_s: float) -> None:
+        """Say that this process lives. Refused: a pulse was missed, and the current cut; acknowledge, and set ours again."""
+        self._due.pulse = self._now() + PULSE_PERIOD_S * _EARLY
+        if not self._request_ok("SY", deadline_s):
+            self._log.warning("charging controller missed this process and cut the current, it is set again", port=self._path)
+            self._request_ok("SY 165", deadline_s)
+            self._limit_asked = None
 
-    def _pulse(self, now_s: float, desired: EvseDesired) -> None:
-        """Heartbeat supervision: without us the controller drops to its lowest current."""
-        if not self._ask("SY").ok and self._ask("SY 165").ok and desired.energy_allowed:
-            # The acknowledgement has put the pilot to the configured maximum.
-            self._applied = None
-            self._apply(desired)
-        self._pulse_due_s = now_s + PULSE_PERIOD_S
+    def _ask_status(self, deadline_s: float) -> None:
+        values = self._ask("GS", deadline_s)
+        if values is None:
+            raise WrongAnswer(f"device at {self._path} does not know $GS; is it an OpenEVSE?")
+        known = states.with_status(self._known, values)
+        if known.vflags is None:
+            plugged = self._ask("G0", deadline_s)
+            known = msgspec.structs.replace(known, connected=None if plugged not in (("0",), ("1",)) else plugged == ("1",))
+        self._known = known
+        self.poll_period_s = PASSING_PERIOD_S if known.state == states.STARTING else POLL_PERIOD_S
+        self._due.status = self._now() + self.poll_period_s * _EARLY
 
-    def _observation(self) -> list[EvseObservation]:
-        status = self._status
-        if status.state == UNKNOWN:
-            return []
-        disabled = status.state == DISABLED
-        pilot: ControlPilot | None = "F" if disabled else _PILOTS.get(status.pilot)
-        plugged: bool | None
-        if status.vflags is not None and not disabled:
-            plugged = bool(status.vflags & EV_CONNECTED)
-        else:
-            plugged = None if pilot in (None, "F") else pilot != "A"
-        relay_closed = status.state == 0x03 if status.vflags is None else bool(status.vflags & RELAY_CLOSED)
-        return [
-            EvseObservation(
-                control_pilot=pilot,
-                plugged=plugged,
-                offering=status.state in (0x02, 0x03),
-                relay_closed=relay_closed,
-                limit_a=self._amps,
-                faults=_faults(status.state),
-                session_energy_ws=self._session_ws,
-                session_elapsed_s=self._elapsed_s,
-                boots=self._boots,
-                temperature_c=self._temperature_c,
-            )
-        ]
+    def _ask_session(self, deadline_s: float) -> None:
+        values = self._ask("GU", deadline_s)
+        if values is not None:
+            session_ws = max(0, states.numbers("GU", values, 1)[0])
+            self._known = msgspec.structs.replace(self._known, session_ws=session_ws)
+        period_s = POLL_PERIOD_S if self._known.state == states.CHARGING else SESSION_PERIOD_S
+        self._due.session = self._now() + period_s * _EARLY
 
-    def _ask(self, command: str) -> Reply:
-        """One command and its answer; a new sequence id for each try, so that a stale answer is never taken for it."""
-        for _ in range(TRIES):
-            self._sequence = self._sequence % 255 + 1
-            self._write(encode(command, self._sequence))
-            deadline_s = boottime_s() + REPLY_S
-            while (left_s := deadline_s - boottime_s()) > 0:
-                for line in self._read(left_s):
-                    if isinstance(line, Notice):
-                        self._noticed(line)
-                    elif line.sequence == self._sequence:
-                        self._count(replies=1)
-                        return line
-            self._count(timeouts=1)
-        raise NoAnswer(f"{self._path}: OpenEVSE does not answer ${command}; check power and cable of the controller")
+    def _ask_slow(self, deadline_s: float) -> None:
+        if self._has_temperature:
+            values = self._ask("GP", deadline_s)
+            self._has_temperature = values is not None
+            temperature_c = None if values is None else states.hottest_c(values)
+            self._known = msgspec.structs.replace(self._known, temperature_c=temperature_c)
+        self._take_limits(self._ask("GC", deadline_s), self._known.pilot_a)
+        self._due.slow = self._now() + SLOW_PERIOD_S
 
-    def _listen(self) -> None:
-        """Take what the controller has said by itself."""
-        for line in self._read(0.0):
-            if isinstance(line, Notice):
-                self._noticed(line)
+    def _take_limits(self, values: tuple[str, ...] | None, otherwise_a: int) -> None:
+        """`$GC`: min, hwmax, pilot, cfgmax. Old firmware has only two of them, and the pilot is not among those."""
+        pilot_a = states.numbers("GC", values, 3)[2] if values is not None and len(values) >= 3 else otherwise_a
+        self._known = msgspec.structs.replace(self._known, pilot_a=pilot_a)
 
-    def _noticed(self, notice: Notice) -> None:
-        if notice.code == "AB":
-            self._boots += 1
-            self._applied = None
-            self._prepared = False
-            self._status_due_s = self._session_due_s = self._pulse_due_s = 0.0
-            log.warning("charging controller restarted", port=self._path, post=notice.values[0] if notice.values else "")
-        elif notice.code == "AT" and len(notice.values) >= 4:
-            state, pilot = _number(notice.values[0], 16), _number(notice.values[1], 16)
-            self._amps = float(_number(notice.values[2], 10))
-            self._status = _Status(state, pilot, _number(notice.values[3], 16))
-            if state == UNKNOWN or state in (0x01, 0x02):
-                # A plug-in sets the session counters back: they are read again before anybody relies on them.
-                self._status_due_s = self._session_due_s = 0.0
-        else:
-            self._status_due_s = 0.0
-
-    def _write(self, data: bytes) -> None:
-        assert self._port is not None, "the port is not open"
+    def _take_flags(self, text: str) -> None:
         try:
-            self._port.write(data)
-        except (serial.SerialException, termios.error, OSError) as error:
-            raise PortMissing(f"{self._path} vanished ({error}); check the adapter") from None
-        self._count(transmissions=1)
+            self._flags = rapi.hexadecimal(text)
+        except ValueError:
+            raise WrongAnswer(f"charging controller answers $GE with flags {text!r}; is it an OpenEVSE?") from None
+        off = states.switched_off(self._flags)
+        if off:
+            self._warn_once("charging controller has safety checks switched off; switch them on", checks=", ".join(off))
 
-    def _read(self, timeout_s: float) -> list[Reply | Notice]:
-        assert self._port is not None, "the port is not open"
-        try:
-            ready, _, _ = select.select([self._port.fileno()], [], [], timeout_s)
-            if not ready:
-                return []
-            data = self._port.read(max(1, self._port.in_waiting))
-        except (serial.SerialException, termios.error, OSError, ValueError) as error:
-            raise PortMissing(f"{self._path} vanished ({error}); check the adapter") from None
-        return self._parser.feed(data)
+    def _ask(self, command: str, deadline_s: float) -> tuple[str, ...] | None:
+        """The values of a reply; None where the controller does not know the command."""
+        reply = self._channel.request(command, deadline_s)
+        return reply.values if reply.ok else None
 
-    def _count(self, *, transmissions: int = 0, replies: int = 0, timeouts: int = 0) -> None:
-        old = self._counters
-        self._counters = Counters(old.transmissions + transmissions, old.replies + replies, old.timeouts + timeouts, old.errors)
+    def _request_ok(self, command: str, deadline_s: float) -> bool:
+        return self._channel.request(command, deadline_s).ok
 
+    def _command(self, command: str, deadline_s: float) -> None:
+        if not self._request_ok(command, deadline_s):
+            raise NoAnswer(f"charging controller at {self._path} refuses ${command}; check its settings, or power it anew")
 
-def _faults(state: int) -> tuple[EvseFault, ...]:
-    """The fault that a state code is; a code that nobody knows is one too (hardware.md §3.4)."""
-    if state in _KNOWN_STATES or state == UNKNOWN:
-        return ()
-    return (EvseFault(_FAULTS.get(state, ChargePointErrorCode.OTHER_ERROR), f"openevse:{state:02X}"),)
+    def _warn_once(self, event: str, **fields: object) -> None:
+        if event not in self._warned:
+            self._warned.add(event)
+            self._log.warning(event, port=self._path, **fields)
 
 
-def _number(text: str, base: int) -> int:
-    """An unsigned number of an answer; what is none counts as a wrong answer."""
-    try:
-        return int(text, base)
-    except ValueError:
-        raise WrongAnswer(f"OpenEVSE answers {text!r} where a number belongs") from None
-
-
-def _signed(text: str) -> int:
-    return -_number(text[1:], 10) if text.startswith("-") else _number(text, 10)
+def offered_a(desired: EvseDesired) -> int:
+    """Whole amps to offer; 0 when no energy may flow, which a limit below 6 A means too. Never more than desired."""
+    if not desired.energy_allowed or not math.isfinite(desired.limit_a) or desired.limit_a < LIMIT_A_MIN:
+        return 0
+    return min(math.floor(desired.limit_a), LIMIT_A_MAX)

@@ -1,106 +1,182 @@
-"""RAPI, OpenEVSE's serial protocol: framing without a port (hardware.md §3.1).
+"""RAPI, the line protocol of OpenEVSE controllers, without I/O (hardware.md §3.1).
 
-Owns: checksums, sequence ids, telling replies from asynchronous messages. Does not: know what a command means.
+Owns: framing, checksums, sequence ids, telling asynchronous lines from replies. Does not: know what a command means.
+
+    request  `$GS :01^2B` CR            reply  `$OK 03 125 03 0140 :01^08` CR            asynchronous  `$AT 03 03 16 0140^33` CR
 """
+
+import re
 
 import msgspec
 
-LINE_BYTES_MAX = 128
-"""Longer lines are noise."""
-COMMAND_CHARS_MAX = 31
-"""The controller drops longer lines silently."""
-_ASYNC = ("AB", "AT", "AN", "WF")
+REQUEST_CHARS_MAX = 31
+"""The controller drops longer lines without a word."""
+REPLY_CHARS_MAX = 80
+"""Longer lines are not ours: garbage that happens to begin with a dollar sign."""
+SEQUENCE_MAX = 0xFF
+
+_CHECKED = re.compile(rb"(\$[\x20-\x5d\x5f-\x7e]*)\^([0-9A-Fa-f]{2})\Z")
+_SUMMED = re.compile(rb"(\$[\x20-\x29\x2b-\x7e]*)\*([0-9A-Fa-f]{2})\Z")
+_SEQUENCE = re.compile(r":([0-9A-Fa-f]{2})\Z")
+_START, _END = 0x24, 0x0D
+_SILENT = frozenset((0x00, 0x0A, 0x0D))
+"""Between lines these mean nothing; everything else there is noise."""
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """`$OK` or `$NK`, its values, and the sequence id that it echoes."""
+class Line(msgspec.Struct, frozen=True):
+    """Base of what a controller sends."""
+
+
+class Reply(Line, frozen=True):
+    """Answer to a request. `ok` False: refused, or not known. `sequence` None: the request carried none, or was garbled."""
 
     ok: bool
-    values: tuple[str, ...]
+    values: tuple[str, ...] = ()
     sequence: int | None = None
 
 
-class Notice(msgspec.Struct, frozen=True):
-    """An asynchronous message: `AT` state, `AB` booted, `AN` button, `WF` Wi-Fi, `ST` state of RAPI before 5."""
+class Booted(Line, frozen=True):
+    """The controller restarted: its volatile settings are gone, and it is enabled."""
 
-    code: str
-    values: tuple[str, ...]
+    post_code: int
+    firmware: str = ""
 
 
-def encode(command: str, sequence: int) -> bytes:
-    """`$GS :01^2B` and CR. `sequence` from 1 to 255. A command that is too long is our bug."""
-    body = f"${command} :{sequence:02X}"
-    line = f"{body}^{_xor(body.encode()):02X}"
-    assert len(line) <= COMMAND_CHARS_MAX, f"RAPI command too long: {line}"
-    return line.encode() + b"\r"
+class StateChanged(Line, frozen=True):
+    """State, pilot state and vflags as in `$GS`; `pilot_a` is the current in force."""
+
+    state: int
+    pilot_state: int
+    pilot_a: int
+    vflags: int
+
+
+class OldStateChanged(Line, frozen=True):
+    """Before RAPI 5: something changed, ask."""
+
+
+class ButtonPressed(Line, frozen=True):
+    """The front button, while it is disabled."""
+
+    long: bool
+
+
+class Ignored(Line, frozen=True):
+    """A well-formed line that means nothing to us (`$WF`, the echo of a request)."""
+
+
+def encode(command: str, sequence: int | None = None) -> bytes:
+    """One request, ready to send: `command` without its dollar sign, `sequence` 1 to 255."""
+    assert sequence is None or 1 <= sequence <= SEQUENCE_MAX
+    line = seal(f"${command}" if sequence is None else f"${command} :{sequence:02X}")
+    assert len(line) <= REQUEST_CHARS_MAX + 1, command
+    return line
+
+
+def seal(body: str) -> bytes:
+    """`body`, from its dollar sign on, with checksum and end."""
+    raw = body.encode("ascii")
+    return raw + b"^%02X\r" % xor(raw)
+
+
+def xor(raw: bytes) -> int:
+    """The checksum of RAPI 2.0 and later: all bytes from `$` up to, and without, the caret."""
+    total = 0
+    for byte in raw:
+        total ^= byte
+    return total
 
 
 class Parser:
-    """Bytes in any pieces in, lines with a right checksum out; everything else is counted and skipped."""
+    """Makes lines of a stream that may hold anything. `bad`: broken lines so far; `noise`: bytes outside of lines."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
-        self.errors = 0
+        self.bad = 0
+        self.noise = 0
+        self._buffer: bytearray | None = None
 
-    def feed(self, data: bytes) -> list[Reply | Notice]:
-        """What has become complete. Never raises."""
-        found: list[Reply | Notice] = []
+    def feed(self, data: bytes) -> list[Line]:
+        """The lines that `data` completes, in order. A dollar sign always begins a new line."""
+        lines: list[Line] = []
         for byte in data:
-            if byte == ord("$"):
-                self._buffer[:] = b"$"
-            elif byte == ord("\r"):
-                if self._buffer:
-                    found.extend(self._line(bytes(self._buffer)))
-                self._buffer.clear()
-            elif self._buffer:
+            if byte == _START:
+                self.bad += self._buffer is not None
+                self._buffer = bytearray((byte,))
+            elif self._buffer is None:
+                self.noise += byte not in _SILENT
+            elif byte != _END:
                 self._buffer.append(byte)
-                if len(self._buffer) > LINE_BYTES_MAX:
-                    self.errors += 1
-                    self._buffer.clear()
-        return found
-
-    def _line(self, line: bytes) -> list[Reply | Notice]:
-        body = _checked(line)
-        if body is None:
-            self.errors += 1
-            return []
-        words = body[1:].decode("ascii", "replace").split()
-        sequence: int | None = None
-        if words and words[-1].startswith(":"):
-            sequence = _hex(words.pop()[1:])
-        if not words:
-            self.errors += 1
-            return []
-        code, values = words[0], tuple(words[1:])
-        if code in ("OK", "NK"):
-            return [Reply(code == "OK", values, sequence)]
-        if code in _ASYNC or (code == "ST" and len(values) == 1):
-            return [Notice(code, values)]
-        self.errors += 1
-        return []
+                if len(self._buffer) > REPLY_CHARS_MAX:
+                    self._buffer = None
+                    self.bad += 1
+            else:
+                line = parse_line(bytes(self._buffer))
+                self._buffer = None
+                if line is None:
+                    self.bad += 1
+                else:
+                    lines.append(line)
+        return lines
 
 
-def _checked(line: bytes) -> bytes | None:
-    """The line without its checksum; None if that is wrong. Legacy `*` sums are understood, none at all is not trusted."""
-    for mark, total in ((b"^", _xor), (b"*", _sum)):
-        body, found, digits = line.rpartition(mark)
-        if found:
-            return body if _hex(digits.decode("ascii", "replace")) == total(body) else None
-    return None
+def parse_line(raw: bytes) -> Line | None:
+    """One line without its end; None if its checksum is wrong or missing, or its values are nonsense."""
+    body = _body(raw)
+    if body is None:
+        return None
+    name, *values = body.split() or [""]
+    match name, values:
+        case (("$OK" | "$NK"), _):
+            return _reply(name == "$OK", values)
+        case "$ST", [_]:
+            return OldStateChanged()
+        case (("$AB" | "$AT" | "$AN"), _):
+            try:
+                return _asynchronous(name, values)
+            except ValueError:
+                return None
+    return Ignored()
 
 
-def _xor(data: bytes) -> int:
-    result = 0
-    for byte in data:
-        result ^= byte
-    return result
+def decimal(text: str) -> int:
+    """A whole number as RAPI prints it, a minus allowed. Raises ValueError; int() alone would let `1_0` pass."""
+    if not re.fullmatch(r"-?[0-9]{1,12}", text, re.ASCII):
+        raise ValueError(f"{text!r} is no decimal number")
+    return int(text)
 
 
-def _sum(data: bytes) -> int:
-    return sum(data) & 0xFF
+def hexadecimal(text: str) -> int:
+    """An unsigned hexadecimal number as RAPI prints it, in any case. Raises ValueError."""
+    if not re.fullmatch(r"[0-9A-Fa-f]{1,8}", text, re.ASCII):
+        raise ValueError(f"{text!r} is no hexadecimal number")
+    return int(text, 16)
 
 
-def _hex(digits: str) -> int | None:
-    if len(digits) == 2 and all(char in "0123456789abcdefABCDEF" for char in digits):
-        return int(digits, 16)
-    return None
+def _body(raw: bytes) -> str | None:
+    checked = _CHECKED.match(raw)
+    if checked is not None:
+        good = xor(checked[1]) == int(checked[2], 16)
+    else:
+        checked = _SUMMED.match(raw)
+        if checked is None:
+            return None
+        good = sum(checked[1]) & 0xFF == int(checked[2], 16)
+    return checked[1].decode("ascii") if good else None
+
+
+def _reply(ok: bool, values: list[str]) -> Reply:
+    sequence = _SEQUENCE.match(values[-1]) if values else None
+    if sequence is None:
+        return Reply(ok, tuple(values))
+    return Reply(ok, tuple(values[:-1]), int(sequence[1], 16))
+
+
+def _asynchronous(name: str, values: list[str]) -> Line:
+    match name, values:
+        case "$AB", [post_code, *firmware]:
+            return Booted(hexadecimal(post_code), " ".join(firmware))
+        case "$AT", [state, pilot_state, amps, vflags]:
+            return StateChanged(hexadecimal(state), hexadecimal(pilot_state), decimal(amps), hexadecimal(vflags))
+        case "$AN", [press]:
+            return ButtonPressed(long=decimal(press) == 1)
+    raise ValueError(f"{name} with {len(values)} values")

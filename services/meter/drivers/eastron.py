@@ -1,96 +1,140 @@
-"""Eastron energy meters over Modbus RTU: one driver, one table a model (hardware.md §2.3, §4.1).
+"""Driver of Eastron energy meters over Modbus RTU, by table (hardware.md §2.3, §4.1).
 
-Owns: reading a table's registers through minimalmodbus, and what a failure is called. Does not: judge readings
-(`services/meter/quality.py`) or know addresses (`models.py`).
+Owns: fetching a table's values through minimalmodbus, and what a failure is called. Does not: know addresses (`models.py`),
+or judge whether a reading can be trusted (the meter service's core does).
 """
 
 import math
-import struct
 import termios
+from collections.abc import Callable
 
 import minimalmodbus
-import msgspec
 import serial
 
+from bus import logs
 from bus.clock import boottime_s
-from services.hardware.contract import Counters, DeviceInfo, MeterDesired, NoAnswer, PortMissing, RawReading, WrongAnswer
-from services.hardware.port import open_port
-from services.meter.drivers.models import SERIAL_ADDRESS, Block, Model, Quantity
+from services.hardware.contract import Counters, DeviceInfo, MeterDesired, NoAnswer, RawReading, WrongAnswer
+from services.hardware.port import Port, open_port, port_missing
+from services.hardware.tally import Tally
+from services.meter.drivers.models import SERIAL_ADDRESS, Block, Model, Quantity, Row, decode
 
-REPLY_S = 0.3
-TRIES = 2
 POLL_PERIOD_S = 1.0
+EXCHANGE_S = 1.0
+"""No try begins that might end after so long."""
+TRIES = 3
+TURNAROUND_S = 0.2
+"""A meter's time to think; it comes on top of the time that the bytes need."""
+SERIAL_PERIOD_S = 30.0
+"""How often the serial number is read again: a meter may be replaced without the link being lost."""
 INPUT_REGISTERS, HOLDING_REGISTERS = 4, 3
+_BITS_PER_BYTE = 11
+_REPLY_OVERHEAD_BYTES = 5
+_REQUEST_BYTES = 8
+_EARLY = 0.9
+"""A poll may come a little early rather than miss its turn by a hair."""
 
 
 class EastronMeter:
-    """One meter on one port."""
+    """One meter alone on its port; only its runner's thread calls it (`services.hardware.contract.Driver`)."""
 
     name = "eastron"
 
-    def __init__(self, port: str, model: Model, *, baud: int, parity: str, unit: int) -> None:
+    def __init__(
+        self,
+        path: str,
+        model: Model,
+        *,
+        baud: int,
+        parity: str = "N",
+        unit: int = 1,
+        now: Callable[[], float] = boottime_s,
+    ) -> None:
         self.poll_period_s = POLL_PERIOD_S
-        self._path = port
+        self._path = path
         self._model = model
-        self._line = (baud, parity)
+        self._baud = baud
+        self._parity = parity
         self._unit = unit
-        self._port: serial.Serial | None = None
-        self._instrument: minimalmodbus.Instrument | None = None
-        self._counters = Counters()
+        self._now = now
+        self._log = logs.logger("meter")
+        self._tally = Tally()
+        self._port: Port | None = None
+        self._timeout_s = _timeout_s(max(block.count for block in model.blocks), baud)
+        self._forget()
+
+    def _forget(self) -> None:
+        """The next device may be another one."""
+        self._plan: list[Block] = list(self._model.blocks)
+        self._missing: set[int] = set()
         self._serial = ""
-        self._single_reads = False
+        self._serial_due_s = 0.0
+        self._has_serial = True
+        self._read_s = -math.inf
+        self._import_wh = 0
 
     def open(self) -> DeviceInfo:
-        """Open and ask for the serial number and one reading. Raises DeviceError."""
+        """Open the port and ask for the serial number. Raises DeviceError."""
         self.close()
-        baud, parity = self._line
-        self._port = open_port(self._path, baud, parity=parity, timeout_s=REPLY_S)
-        self._instrument = minimalmodbus.Instrument(self._port, self._unit)
-        self._instrument.clear_buffers_before_each_transaction = True
-        high, low = self._registers(SERIAL_ADDRESS, 2, HOLDING_REGISTERS)
-        self._serial = str(high << 16 | low)
-        self._read_values()
-        return DeviceInfo(vendor="Eastron", model=self._model.name, serial=self._serial, protocol=f"Modbus unit {self._unit}")
+        self._forget()
+        self._port = open_port(self._path, self._baud, parity=self._parity, timeout_s=self._timeout_s)
+        try:
+            self._instrument = minimalmodbus.Instrument(self._port.serial, self._unit)
+            self._read_serial(self._now() + EXCHANGE_S)
+        except BaseException:
+            self.close()
+            raise
+        protocol = f"Modbus RTU unit {self._unit}"
+        return DeviceInfo(vendor="Eastron", model=self._model.name, serial=self._serial, protocol=protocol)
 
     def fileno(self) -> int | None:
         """A meter never speaks unasked."""
         return None
 
-    def exchange(self, desired: MeterDesired | None) -> list[RawReading]:  # noqa: ARG002
-        """One poll. Whatever reading is wanted, this is a new one. Raises DeviceError."""
-        began_s = boottime_s()
-        return [self._reading(began_s, self._read_values())]
+    def exchange(self, desired: MeterDesired | None) -> list[RawReading]:
+        """One poll, unless the last one is recent enough for both the period and `desired`. Raises DeviceError."""
+        began_s = self._now()
+        wanted = desired is not None and desired.read_not_before_boottime_s > self._read_s
+        if not wanted and began_s < self._read_s + POLL_PERIOD_S * _EARLY:
+            return []
+        deadline_s = began_s + EXCHANGE_S
+        if self._has_serial and began_s >= self._serial_due_s:
+            self._read_serial(deadline_s)
+            began_s = self._now()
+        reading = self._reading(began_s, self._read_values(deadline_s))
+        if reading.energy_import_wh < self._import_wh:
+            # Was the meter replaced? Its serial number will tell with the next reading.
+            self._serial_due_s = 0.0
+        self._import_wh = reading.energy_import_wh
+        self._read_s = began_s
+        return [reading]
 
     def close(self) -> None:
         """Close the port."""
         if self._port is not None:
-            try:
-                self._port.close()
-            except (OSError, termios.error):
-                pass
-        self._port = self._instrument = None
+            self._port.close()
+            self._port = None
 
     def counters(self) -> Counters:
         """Since the driver was made."""
-        return self._counters
+        return self._tally.snapshot()
 
-    def _reading(self, began_s: float, values: dict[int, float]) -> RawReading:
-        rows = self._model.rows
-
+    def _reading(self, began_s: float, values: dict[Row, float]) -> RawReading:
         def total(quantity: Quantity) -> float | None:
-            return next((values[row.address] * row.scale for row in rows if row.quantity is quantity and not row.phase), None)
+            return next((value for row, value in values.items() if row.quantity is quantity and not row.phase), None)
 
         def phases(quantity: Quantity) -> tuple[float, ...]:
-            return tuple(values[row.address] * row.scale for row in rows if row.quantity is quantity and row.phase)
+            found = sorted((row.phase, value) for row, value in values.items() if row.quantity is quantity and row.phase)
+            return tuple(value for _, value in found)
 
         import_wh, export_wh = total(Quantity.IMPORT), total(Quantity.EXPORT)
-        assert import_wh is not None, f"the table of {self._model.name} has no import register"
+        if import_wh is None:
+            raise WrongAnswer(f"meter at {self._path} has no {Quantity.IMPORT.value}; is it an {self._model.name}?")
         return RawReading(
             read_boottime_s=began_s,
             serial=self._serial,
             energy_import_wh=round(import_wh),
             energy_export_wh=None if export_wh is None else round(export_wh),
-            power_w=total(Quantity.POWER_TOTAL),
+            power_w=total(Quantity.POWER),
             voltages_v=phases(Quantity.VOLTAGE),
             currents_a=phases(Quantity.CURRENT),
             powers_w=phases(Quantity.POWER),
@@ -98,68 +142,93 @@ class EastronMeter:
             power_factor=total(Quantity.POWER_FACTOR),
         )
 
-    def _read_values(self) -> dict[int, float]:
-        """The value at each address of the table. Raises WrongAnswer for what is no number."""
+    def _read_values(self, deadline_s: float) -> dict[Row, float]:
+        """All values of the table that the meter has, each a finite number."""
         words: dict[int, int] = {}
-        for block in self._plan():
-            read = self._registers(block.address, block.count, INPUT_REGISTERS)
-            words.update({block.address + index: word for index, word in enumerate(read)})
-        values: dict[int, float] = {}
+        for block in tuple(self._plan):
+            words.update(self._read_block(block, deadline_s))
+        values: dict[Row, float] = {}
         for row in self._model.rows:
-            value = struct.unpack(">f", struct.pack(">HH", words[row.address], words[row.address + 1]))[0]
-            if not math.isfinite(value):
-                self._count(errors=1)
-                raise WrongAnswer(f"{self._path}: the meter gives no number for its {row.quantity.value}")
-            values[row.address] = value
+            addresses = range(row.address, row.address + row.type.registers)
+            if self._missing.isdisjoint(addresses):
+                value = decode(row, [words[address] for address in addresses])
+                if not math.isfinite(value):
+                    self._tally.errors += 1
+                    raise WrongAnswer(
+                        f"meter at {self._path} gives no number as {row.label}; if it stays so, replace the meter"
+                    )
+                values[row] = value
         return values
 
-    def _plan(self) -> tuple[Block, ...]:
-        """Blocks, or single values for a meter that refuses to be read across gaps."""
-        if not self._single_reads:
-            return self._model.blocks
-        return tuple(Block(address, 2) for address in sorted({row.address for row in self._model.rows}))
+    def _read_block(self, block: Block, deadline_s: float) -> dict[int, int]:
+        """Registers of a block by address. Where the meter refuses it, its values are read one by one, from now on."""
+        try:
+            return self._numbered(block, self._registers(block, INPUT_REGISTERS, deadline_s))
+        except minimalmodbus.IllegalRequestError:
+            self._tally.errors += 1
+        rows = [row for row in self._model.rows if block.holds(row)]
+        single = sorted({(row.address, row.type.registers) for row in rows})
+        position = self._plan.index(block)
+        if [(block.address, block.count)] == single:
+            self._plan.remove(block)
+            self._missing.update(range(block.address, block.address + block.count))
+            self._log.warning("meter does not have a value", port=self._path, value=rows[0].label, model=self._model.name)
+            return {}
+        self._plan[position : position + 1] = [Block(address, count) for address, count in single]
+        self._log.info("meter refuses a block of registers, its values are read one by one", port=self._path)
+        found: dict[int, int] = {}
+        for value in self._plan[position : position + len(single)]:
+            found.update(self._read_block(value, deadline_s))
+        return found
 
-    def _registers(self, address: int, count: int, function: int) -> list[int]:
-        assert self._instrument is not None, "the port is not open"
-        for attempt in range(1, TRIES + 1):
-            self._count(transmissions=1)
+    def _read_serial(self, deadline_s: float) -> None:
+        try:
+            high, low = self._registers(Block(SERIAL_ADDRESS, 2), HOLDING_REGISTERS, deadline_s)
+            self._serial = str(high << 16 | low)
+        except minimalmodbus.IllegalRequestError:
+            self._tally.errors += 1
+            self._has_serial = False
+        self._serial_due_s = self._now() + SERIAL_PERIOD_S
+
+    def _numbered(self, block: Block, words: list[int]) -> dict[int, int]:
+        return {block.address + index: word for index, word in enumerate(words)}
+
+    def _registers(self, block: Block, function: int, deadline_s: float) -> list[int]:
+        """One request, tried again while time is left. Raises DeviceError, or IllegalRequestError: the meter refuses it."""
+        assert self._port is not None
+        failure: NoAnswer | WrongAnswer | None = None
+        for _ in range(TRIES):
+            if failure is not None and self._now() + _timeout_s(block.count, self._baud) > deadline_s:
+                break
+            self._tally.transmissions += 1
             try:
-                words: list[int] = self._instrument.read_registers(address, count, functioncode=function)
+                words: list[int] = self._instrument.read_registers(block.address, block.count, functioncode=function)
+            except minimalmodbus.IllegalRequestError:
+                raise
             except minimalmodbus.NoResponseError:
-                self._count(timeouts=1)
-                if attempt == TRIES:
-                    raise NoAnswer(
-                        f"{self._path}: no meter answers as unit {self._unit}; check wiring, address and baud rate"
-                    ) from None
-            except minimalmodbus.IllegalRequestError as error:
-                self._refused(count, error)
-            except (minimalmodbus.ModbusException, ValueError, TypeError) as error:
-                self._count(errors=1)
-                if attempt == TRIES:
-                    raise WrongAnswer(
-                        f"{self._path}: the meter's answer is garbled ({error}); check wiring and parity"
-                    ) from None
+                self._tally.timeouts += 1
+                failure = NoAnswer(
+                    f"no meter answers at {self._path} as unit {self._unit}; check power, wiring, address and {self._baud} baud"
+                )
+            except minimalmodbus.ModbusException as error:
+                self._tally.errors += 1
+                failure = WrongAnswer(f"meter at {self._path} answers wrongly ({_brief(error)}); check wiring, speed, parity")
             except (serial.SerialException, termios.error, OSError) as error:
-                raise PortMissing(f"{self._path} vanished ({error}); check the adapter") from None
+                raise port_missing(self._path, error) from None
             else:
-                self._count(replies=1)
+                self._tally.replies += 1
                 return words
-        raise AssertionError("the last try either returns or raises")
+        assert failure is not None
+        raise failure
 
-    def _refused(self, count: int, error: Exception) -> None:
-        """Exception 2: read value by value from now on; a single value that is refused is another model."""
-        self._count(errors=1)
-        if count > 2 and not self._single_reads:
-            self._single_reads = True
-            raise WrongAnswer(f"{self._path}: the meter refuses a block, its values are read one by one") from None
-        raise WrongAnswer(f"{self._path}: this is no {self._model.name}, it refuses a register ({error})") from None
 
-    def _count(self, *, transmissions: int = 0, replies: int = 0, timeouts: int = 0, errors: int = 0) -> None:
-        old = self._counters
-        self._counters = msgspec.structs.replace(
-            old,
-            transmissions=old.transmissions + transmissions,
-            replies=old.replies + replies,
-            timeouts=old.timeouts + timeouts,
-            errors=old.errors + errors,
-        )
+def _timeout_s(registers: int, baud: int) -> float:
+    """How long a reply may take."""
+    reply_bytes = _REPLY_OVERHEAD_BYTES + 2 * registers
+    return TURNAROUND_S + (_REQUEST_BYTES + reply_bytes) * _BITS_PER_BYTE / baud
+
+
+def _brief(error: Exception) -> str:
+    """The library's words without the bytes that it appends; which device answered, where another one did."""
+    text = " ".join(str(error).split())
+    return text.split(" The response is")[0].split(". ")[0].removesuffix(".")[:120]

@@ -1,0 +1,149 @@
+"""What the words of an OpenEVSE controller mean (pure; hardware.md §3.1, §3.4).
+
+Owns: state codes, flags, faults, and how they become an observation. Does not: talk to the controller.
+"""
+
+import msgspec
+
+from bus.vocabulary import ChargePointErrorCode
+from services.connectors.drivers.rapi import decimal, hexadecimal
+from services.hardware.contract import ControlPilot, EvseFault, EvseObservation, WrongAnswer
+
+STARTING, NOT_CONNECTED, CONNECTED, CHARGING = 0x00, 0x01, 0x02, 0x03
+FAULTS = range(0x04, 0xFE)
+"""All codes between are faults, or unknown to us and treated as such."""
+SLEEPING, DISABLED = 0xFE, 0xFF
+
+VFLAG_RELAY_CLOSED = 0x0040
+VFLAG_EV_CONNECTED = 0x0100
+FLAG_BUTTON_DISABLED = 0x8000
+SAFETY_CHECKS = {
+    0x0002: "diode",
+    0x0004: "ventilation",
+    0x0008: "ground",
+    0x0010: "stuck relay",
+    0x0200: "GFI self-test",
+    0x0400: "temperature",
+}
+"""`$GE` flags of the checks that an installer can switch off: mask 061E."""
+
+_ERROR_CODES = {
+    0x04: ChargePointErrorCode.EV_COMMUNICATION_ERROR,
+    0x05: ChargePointErrorCode.EV_COMMUNICATION_ERROR,
+    0x06: ChargePointErrorCode.GROUND_FAILURE,
+    0x07: ChargePointErrorCode.GROUND_FAILURE,
+    0x08: ChargePointErrorCode.POWER_SWITCH_FAILURE,
+    0x09: ChargePointErrorCode.GROUND_FAILURE,
+    0x0A: ChargePointErrorCode.HIGH_TEMPERATURE,
+    0x0B: ChargePointErrorCode.OVER_CURRENT_FAILURE,
+    0x0E: ChargePointErrorCode.POWER_SWITCH_FAILURE,
+}
+_PILOTS: dict[int, ControlPilot] = {0x01: "A", 0x02: "B", 0x03: "C", 0x04: "D"}
+_SENSOR_ABSENT = -2560
+
+
+class Controller(msgspec.Struct, frozen=True):
+    """What is known of a controller. None: it has not said, or its firmware can't."""
+
+    state: int = STARTING
+    pilot_state: int | None = None
+    vflags: int | None = None
+    elapsed_s: int = 0
+    session_ws: int = 0
+    pilot_a: int = 0
+    temperature_c: float | None = None
+    connected: bool | None = None
+    """From `$G0`, for firmware without vflags (RAPI before 5)."""
+    boots: int = 0
+
+
+def with_status(known: Controller, values: tuple[str, ...]) -> Controller:
+    """After a reply to `$GS`: four values, or two with a decimal state before RAPI 5. Raises WrongAnswer."""
+    try:
+        match values:
+            case [state, elapsed, pilot_state, vflags]:
+                return msgspec.structs.replace(
+                    known,
+                    state=hexadecimal(state),
+                    elapsed_s=max(0, decimal(elapsed)),
+                    pilot_state=hexadecimal(pilot_state),
+                    vflags=hexadecimal(vflags),
+                )
+            case [state, elapsed]:
+                return msgspec.structs.replace(
+                    known, state=decimal(state), elapsed_s=max(0, decimal(elapsed)), pilot_state=None, vflags=None
+                )
+    except ValueError:
+        pass
+    raise WrongAnswer(f"charging controller answers $GS with {' '.join(values)!r}; is it an OpenEVSE?")
+
+
+def numbers(command: str, values: tuple[str, ...], count: int) -> tuple[int, ...]:
+    """The first `count` values of a reply, all decimal. Raises WrongAnswer."""
+    try:
+        found = tuple(decimal(value) for value in values[:count])
+    except ValueError:
+        found = ()
+    if len(found) < count:
+        raise WrongAnswer(f"charging controller answers ${command} with {' '.join(values)!r}; is it an OpenEVSE?")
+    return found
+
+
+def hottest_c(values: tuple[str, ...]) -> float | None:
+    """The highest of the temperatures of `$GP`; None if no sensor is fitted. Raises WrongAnswer."""
+    tenths = [value for value in numbers("GP", values, len(values)) if value != _SENSOR_ABSENT]
+    return max(tenths) / 10 if tenths else None
+
+
+def switched_off(flags: int) -> tuple[str, ...]:
+    """The safety checks that the flags of `$GE` switch off."""
+    return tuple(name for bit, name in SAFETY_CHECKS.items() if flags & bit)
+
+
+def observation(known: Controller) -> EvseObservation:
+    """What the services are told."""
+    return EvseObservation(
+        control_pilot=_control_pilot(known),
+        plugged=_plugged(known),
+        offering=known.state in (CONNECTED, CHARGING),
+        relay_closed=_relay_closed(known),
+        limit_a=float(known.pilot_a),
+        faults=_faults(known),
+        session_energy_ws=known.session_ws,
+        session_elapsed_s=known.elapsed_s,
+        boots=known.boots,
+        temperature_c=known.temperature_c,
+    )
+
+
+def _control_pilot(known: Controller) -> ControlPilot | None:
+    """The pilot state follows the vehicle even while the controller sleeps, so it is asked first."""
+    if known.state == DISABLED:
+        return "F"
+    if known.pilot_state is not None and known.pilot_state in _PILOTS:
+        return _PILOTS[known.pilot_state]
+    return _PILOTS.get(known.state)
+
+
+def _plugged(known: Controller) -> bool | None:
+    """None while it starts, as its flags are empty then: a restart in a session must not look like an unplugging."""
+    if known.state in (STARTING, DISABLED):
+        return None
+    if known.vflags is not None:
+        return bool(known.vflags & VFLAG_EV_CONNECTED)
+    if known.state in (NOT_CONNECTED, CONNECTED, CHARGING):
+        return known.state != NOT_CONNECTED
+    return known.connected
+
+
+def _relay_closed(known: Controller) -> bool:
+    if known.vflags is not None:
+        return bool(known.vflags & VFLAG_RELAY_CLOSED)
+    return known.state == CHARGING
+
+
+def _faults(known: Controller) -> tuple[EvseFault, ...]:
+    if known.state not in FAULTS:
+        return ()
+    error_code = _ERROR_CODES.get(known.state, ChargePointErrorCode.OTHER_ERROR)
+    return (EvseFault(error_code, f"openevse:{known.state:02X}"),)
