@@ -1,0 +1,122 @@
+"""A car is charged: real processes under supervisord, virtual hardware, an independent Central System."""
+
+import pytest
+
+from services.demo.central_system import CentralSystem
+from tests.acceptance.rig import OTHER_TAG, TAG, Rig, config_text, rig
+from tests.harness import Station, wait_until
+
+pytestmark = pytest.mark.process
+
+
+def test_a_card_starts_and_stops_one_complete_transaction() -> None:
+    """The main job: one StartTransaction, one StopTransaction, energy equal to the meter (OCPP 1.6 §4.8, §4.10)."""
+    with rig() as one:
+        before_wh = one.register_wh()
+        one.start_by_card()
+        one.stop_by_card()
+        transaction = one.check_one_transaction(before_wh)
+        assert transaction.id_tag == TAG
+        assert transaction.reason == "Local"
+        assert transaction.meter_values, "there are sampled values of the transaction"
+        one.station.sim("plug-out", "1")
+        one.wait_for_status(1, "Available")
+        assert one.relay() == (False, 1)
+
+
+def test_remote_start_and_remote_stop_make_one_transaction() -> None:
+    """RemoteStart before the plug, RemoteStop while charging (OCPP 1.6 §5.11, §5.12)."""
+    with rig() as one:
+        before_wh = one.register_wh()
+        answer = one.central_system.call("RemoteStartTransaction", {"idTag": TAG, "connectorId": 1})
+        assert answer == {"status": "Accepted"}
+        one.wait_for_status(1, "Preparing")
+        one.station.sim("plug-in", "1")
+        one.wait_for_charging()
+        (running,) = one.central_system.book.transactions()
+        wrong = one.central_system.call("RemoteStopTransaction", {"transactionId": running.transaction_id + 1})
+        assert wrong == {"status": "Rejected"}
+        right = one.central_system.call("RemoteStopTransaction", {"transactionId": running.transaction_id})
+        assert right == {"status": "Accepted"}
+        assert one.check_one_transaction(before_wh).reason == "Remote"
+
+
+def test_pulling_the_plug_under_load_ends_the_transaction() -> None:
+    """EV side disconnect with StopTransactionOnEVSideDisconnect (OCPP 1.6 §4.10, §9.1.27)."""
+    with rig() as one:
+        before_wh = one.register_wh()
+        one.start_by_card()
+        one.station.sim("plug-out", "1")
+        assert one.check_one_transaction(before_wh).reason == "EVDisconnected"
+        one.wait_for_status(1, "Available")
+
+
+def test_a_refused_card_gets_no_energy_and_another_card_does_not_stop_a_transaction() -> None:
+    """Authorize.conf decides (OCPP 1.6 §4.1); a different tag leaves the transaction running (§4.10)."""
+    with rig() as one:
+        one.central_system.behaviour.set_id_tag(OTHER_TAG, "Blocked")
+        one.station.sim("plug-in", "1")
+        one.wait_for_status(1, "Preparing")
+        one.station.sim("swipe", OTHER_TAG)
+        one.central_system.wait_for(lambda book: book.answers_sent("Authorize"), 10, "the answer to Authorize")
+        assert one.relay() == (False, 0)
+        before_wh = one.register_wh()
+        one.station.sim("swipe", TAG)
+        one.wait_for_charging()
+        one.station.sim("swipe", OTHER_TAG)
+        one.central_system.wait_for(lambda book: len(book.answers_sent("Authorize")) >= 3, 10, "the third Authorize")
+        assert one.relay() == (True, 0)
+        one.stop_by_card()
+        one.check_one_transaction(before_wh)
+
+
+def test_two_connectors_charge_at_once() -> None:
+    """Acceptance 3: both transactions right, and the supply is not exceeded."""
+    with rig(meters=("sdm630", "sdm120")) as one:
+        before_wh = {number: one.register_wh(number) for number in (1, 2)}
+        one.start_by_card(1, TAG)
+        one.start_by_card(2, OTHER_TAG)
+        assert one.hardware(1)["controller"]["pilot_a"] + one.hardware(2)["controller"]["pilot_a"] <= 63
+        one.stop_by_card(1, TAG)
+        one.stop_by_card(2, OTHER_TAG)
+        found = {transaction.connector_id: transaction for transaction in one.finished(2)}
+        for number, tag in ((1, TAG), (2, OTHER_TAG)):
+            assert found[number].id_tag == tag
+            assert found[number].meter_start_wh == before_wh[number]
+            assert found[number].meter_stop_wh == one.register_wh(number)
+        assert len(one.central_system.book.calls("StartTransaction")) == 2
+        assert len(one.central_system.book.calls("StopTransaction")) == 2
+        assert one.central_system.book.violations() == []
+
+
+def test_two_stations_run_side_by_side() -> None:
+    """Acceptance 3: nothing outside the state directory is touched."""
+    with (
+        CentralSystem() as central_system,
+        Station(config_text(central_system.url, identity="CP-A")) as first,
+        Station(config_text(central_system.url, identity="CP-B")) as second,
+    ):
+        rigs = [Rig(first, central_system, "CP-A"), Rig(second, central_system, "CP-B")]
+        before_wh = []
+        for one in rigs:
+            one.wait_for_boot()
+            before_wh.append(one.register_wh())
+            one.start_by_card()
+        for one in rigs:
+            one.stop_by_card()
+        for one, wh in zip(rigs, before_wh, strict=True):
+            one.check_one_transaction(wh)
+
+
+def test_a_meter_replaced_in_a_session_bills_the_sum() -> None:
+    """Design §4.1: the register goes back because another meter was fitted; energy is the sum of the segments."""
+    with rig() as one:
+        one.start_by_card()
+        one.station.sim("set-meter", "1", "100")
+        wait_until(lambda: "another meter counts on" in one.station.log("connectors"), 15, "the new meter is believed")
+        one.wait_for_energy(1, 110)
+        one.stop_by_card()
+        (transaction,) = one.finished()
+        assert transaction.energy_wh is not None
+        assert transaction.energy_wh > 10
+        assert one.central_system.book.violations() == []
