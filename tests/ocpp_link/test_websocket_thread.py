@@ -1,30 +1,16 @@
 """The thread that moves bytes, against real peers on loopback: good ones, bad ones, dead ones (issue, "Bad input")."""
 
-import base64
-import hashlib
 import random
 import select
 import socket
-import ssl
 import struct
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from ipaddress import ip_address
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
-from websockets.sync.server import ServerConnection, serve
+from websockets.sync.server import ServerConnection
 
-from bus.clock import boottime_s
-from bus.mailbox import Mailbox
 from services.ocpp_link.rpc import FRAME_BYTES_MAX
 from services.ocpp_link.url import connection_endpoint
 from services.ocpp_link.websocket_connect import Target
@@ -36,126 +22,17 @@ from services.ocpp_link.websocket_thread import (
     Lost,
     PingReceived,
     PongReceived,
-    SocketReport,
-    WebSocketThread,
 )
-
-PATIENCE_S = 10.0
-R = TypeVar("R", bound=SocketReport)
-
-
-class Station:
-    """The deciding side: commands the thread and waits for its reports."""
-
-    def __init__(self, limit: int = 1000) -> None:
-        self.reports: Mailbox[SocketReport] = Mailbox(limit)
-        self.thread = WebSocketThread(self.reports)
-        self.seen: list[SocketReport] = []
-
-    def connect(self, url: str, **more: Any) -> int:
-        target = Target(connection_endpoint(url, "CP 1"), **{"timeout_s": PATIENCE_S, **more})
-        return self.thread.connect(target)
-
-    def expect(self, kind: type[R]) -> R:
-        """The next report, which must be of that kind."""
-        report = self.expect_one_of(kind)
-        assert isinstance(report, kind)
-        return report
-
-    def expect_one_of(self, *kinds: type[SocketReport]) -> SocketReport:
-        """The next report, which must be of one of these kinds."""
-        deadline_s = boottime_s() + PATIENCE_S
-        while True:
-            self.seen.extend(self.reports.drain())
-            if self.seen:
-                report = self.seen.pop(0)
-                assert isinstance(report, kinds), report
-                return report
-            left_s = deadline_s - boottime_s()
-            assert left_s > 0, f"nothing came, where one of {kinds} should"
-            select.select([self.reports], [], [], left_s)
-
-
-@pytest.fixture
-def station() -> Iterator[Station]:
-    one = Station()
-    yield one
-    assert one.thread.stop()
-    one.reports.close()
-
-
-@contextmanager
-def central_system(handler: Callable[[ServerConnection], None], **options: Any) -> Iterator[str]:
-    """An independent WebSocket server; gives its endpoint URL."""
-    options = {"subprotocols": ["ocpp1.6"], "ping_interval": None, "max_size": 2**24, **options}
-    with serve(handler, "127.0.0.1", 0, **options) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        scheme = "wss" if "ssl" in options else "ws"
-        try:
-            yield f"{scheme}://127.0.0.1:{server.socket.getsockname()[1]}/ocpp"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@contextmanager
-def raw_peer(behave: Callable[[socket.socket], None]) -> Iterator[str]:
-    """A TCP peer that does what `behave` says with the first connection, and then closes it."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def run() -> None:
-        with listener:
-            connection, _ = listener.accept()
-        with connection:
-            try:
-                behave(connection)
-            except OSError:
-                pass  # The station hung up, which is often the point.
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield f"ws://127.0.0.1:{listener.getsockname()[1]}/ocpp"
-    finally:
-        thread.join(PATIENCE_S)
-        assert not thread.is_alive()
-
-
-def request_of(connection: socket.socket) -> bytes:
-    """The HTTP request of the station."""
-    data = b""
-    while b"\r\n\r\n" not in data and (chunk := connection.recv(4096)):
-        data += chunk
-    return data
-
-
-def accept_handshake(connection: socket.socket, more: bytes = b"", protocol: str = "ocpp1.6") -> None:
-    """Answer the upgrade like a Central System, with `more` in the same segment."""
-    lines = request_of(connection).decode().split("\r\n")
-    key = next(line.partition(": ")[2] for line in lines if line.startswith("Sec-WebSocket-Key"))
-    digest = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
-    connection.sendall(
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        + f"Sec-WebSocket-Protocol: {protocol}\r\n".encode()
-        + b"Sec-WebSocket-Accept: "
-        + base64.b64encode(digest)
-        + b"\r\n\r\n"
-        + more
-    )
-
-
-def until_closed(connection: socket.socket) -> bytes:
-    """Everything that the station still sends."""
-    data = b""
-    while chunk := connection.recv(65536):
-        data += chunk
-    return data
-
-
-def echo(connection: ServerConnection) -> None:
-    for message in connection:
-        connection.send(message)
+from tests.ocpp_link.websocket_peers import (
+    PATIENCE_S,
+    Station,
+    accept_handshake,
+    central_system,
+    echo,
+    raw_peer,
+    request_of,
+    until_closed,
+)
 
 
 def test_text_goes_both_ways_with_our_subprotocol_and_identity(station: Station) -> None:
@@ -620,142 +497,3 @@ def test_nothing_is_lost_when_the_reports_have_no_room() -> None:
         assert [station.expect(FrameReceived).text for _ in range(count)] == [str(number) for number in range(count)]
         assert station.expect(Lost).code == 1000
     assert station.thread.stop()
-
-
-def name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-class Authority:
-    """A throw-away certificate authority."""
-
-    def __init__(self, directory: Path, label: str) -> None:
-        self._directory, self._name = directory, name(label)
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        certificate = self._certificate(self._name, self._key, x509.BasicConstraints(ca=True, path_length=None))
-        self.file = str(directory / f"{label}.pem")
-        Path(self.file).write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-
-    def server(self, host: str, *, days: int = 1) -> ssl.SSLContext:
-        """A server's TLS context with a certificate for `host`."""
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        try:
-            subject: x509.GeneralName = x509.IPAddress(ip_address(host))
-        except ValueError:
-            subject = x509.DNSName(host)
-        certificate = self._certificate(name(host), key, x509.SubjectAlternativeName([subject]), days=days)
-        file = self._directory / "server.pem"
-        file.write_bytes(
-            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-            + certificate.public_bytes(serialization.Encoding.PEM)
-        )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
-
-    def _certificate(
-        self, subject: x509.Name, key: rsa.RSAPrivateKey, extension: x509.ExtensionType, *, days: int = 1
-    ) -> x509.Certificate:
-        now = datetime.now(UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=10))
-            .not_valid_after(now + timedelta(days=days))
-            .add_extension(extension, critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("tls"), "authority")
-
-
-def test_tls_with_a_known_authority_and_the_right_name_works(station: Station, authority: Authority) -> None:
-    """Security whitepaper §2.4 (profile 2)."""
-    with central_system(echo, ssl=authority.server("127.0.0.1")) as url:
-        station.connect(url, ca_files=(authority.file,), user="CP 1", password=b"x" * 16)
-        assert station.expect(Connected).tls.startswith("TLSv1.3 ")
-        for text in ("hello", "x" * FRAME_BYTES_MAX):
-            station.thread.send(text)
-            assert station.expect(FrameReceived).text == text
-
-
-def test_many_tls_messages_in_one_record_are_all_read(station: Station, authority: Authority) -> None:
-    """What TLS has taken from the socket is not seen by poll."""
-
-    def behave(connection: socket.socket) -> None:
-        with authority.server("127.0.0.1").wrap_socket(connection, server_side=True) as secured:
-            accept_handshake(secured, b"".join(b"\x81\x01" + str(n % 10).encode() for n in range(3000)))
-            until_closed(secured)
-
-    with raw_peer(behave) as url:
-        station.connect(url.replace("ws:", "wss:"), ca_files=(authority.file,))
-        station.expect(Connected)
-        for number in range(3000):
-            assert station.expect(FrameReceived).text == str(number % 10)
-        station.thread.close("done")
-        station.expect(Lost)
-
-
-def test_a_certificate_for_another_name_is_refused_in_words(station: Station, authority: Authority) -> None:
-    """field report §2.28: TLS failures with their cause in plain words."""
-    with central_system(echo, ssl=authority.server("other.example")) as url:
-        station.connect(url, ca_files=(authority.file,))
-        assert "its certificate is not for this address" in station.expect(ConnectFailed).reason
-        station.connect(url.replace("127.0.0.1", "localhost"), ca_files=(authority.file,))
-        assert "its certificate is not for this host name" in station.expect(ConnectFailed).reason
-
-
-def test_a_certificate_of_an_unknown_authority_is_refused_in_words(
-    station: Station, authority: Authority, tmp_path: Path
-) -> None:
-    with central_system(echo, ssl=authority.server("127.0.0.1")) as url:
-        for trusted in ((Authority(tmp_path, "another").file,), ()):
-            station.connect(url, ca_files=trusted)
-            assert "an authority that is not in root_ca_files" in station.expect(ConnectFailed).reason
-
-
-def test_an_expired_certificate_is_refused_in_words(station: Station, authority: Authority) -> None:
-    with central_system(echo, ssl=authority.server("127.0.0.1", days=-1)) as url:
-        station.connect(url, ca_files=(authority.file,))
-        assert "has expired" in station.expect(ConnectFailed).reason
-
-
-def test_tls_to_a_port_without_it_is_refused_in_words(station: Station) -> None:
-    def behave(connection: socket.socket) -> None:
-        connection.recv(10)
-        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        until_closed(connection)
-
-    with raw_peer(behave) as url:
-        station.connect(url.replace("ws:", "wss:"))
-        assert "it does not speak TLS on this port" in station.expect(ConnectFailed).reason
-
-
-def test_a_peer_that_hangs_up_on_tls_is_told_in_words(station: Station) -> None:
-    def behave(connection: socket.socket) -> None:
-        connection.recv(10_000)
-
-    with raw_peer(behave) as url:
-        station.connect(url.replace("ws:", "wss:"))
-        assert "it hung up during the TLS handshake" in station.expect(ConnectFailed).reason
-
-
-def test_a_ca_file_that_went_away_is_told(station: Station, tmp_path: Path) -> None:
-    with central_system(echo) as url:
-        station.connect(url.replace("ws:", "wss:"), ca_files=(str(tmp_path / "gone.pem"),))
-        assert "gone.pem: can't be used" in station.expect(ConnectFailed).reason
-
-
-def test_a_peer_that_is_silent_during_the_tls_handshake_is_given_up(station: Station) -> None:
-    def behave(connection: socket.socket) -> None:
-        until_closed(connection)
-
-    with raw_peer(behave) as url:
-        station.connect(url.replace("ws:", "wss:"), timeout_s=0.2)
-        assert "no answer in time" in station.expect(ConnectFailed).reason
