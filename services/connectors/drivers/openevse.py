@@ -108,6 +108,7 @@ class OpenEvse:
         """Hear what was said, apply `desired` where the controller differs, poll what is due. Within about a second."""
         assert self._port is not None
         deadline_s = self._now() + EXCHANGE_S
+        before = self._known
         news = self._listen()
         for _ in range(_ROUNDS_MAX):
             if desired is not None:
@@ -116,7 +117,7 @@ class OpenEvse:
             news |= self._listen()
             if desired is None or not self._differs(desired):
                 break
-        return [states.observation(self._known)] if news else []
+        return [states.observation(self._known)] if news or self._known != before else []
 
     def close(self) -> None:
         """Close the port; the controller goes on as it is."""
