@@ -208,10 +208,14 @@ class Station:
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
     def processes(self) -> dict[str, int]:
-        """Pids of all living processes of this station, by service; others by `process PID`."""
+        """Pids of all living processes of this station, by service; others by `process PID`.
+
+        supervisord is the one that was started, and nobody else: between fork and exec its children look just like it.
+        """
         found = {}
         for pid in _pids_with(f"{_TOKEN}={self._token}".encode()):
-            found[_service_of(pid)] = pid
+            ours = self.process is not None and self.process.pid == pid
+            found["supervisord" if ours else _service_of(pid)] = pid
         return found
 
     def print_logs(self, lines_max: int = 40) -> None:
@@ -267,6 +271,4 @@ def _service_of(pid: int) -> str:
         for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
             if variable.startswith(b"SUPERVISOR_PROCESS_NAME="):
                 return variable.partition(b"=")[2].decode()
-        if b"supervisor.supervisord" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
-            return "supervisord"
     return f"process {pid}"
