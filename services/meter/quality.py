@@ -47,6 +47,8 @@ class State(msgspec.Struct, frozen=True):
     """Why the device does not answer; empty while it does."""
     distrust: str = ""
     """Why readings are not trusted; empty while they are."""
+    told: tuple[str, ...] = ()
+    """Causes of distrust that were told since the last trusted reading."""
     failure: str = ""
     """What was raised; empty while nothing is."""
 
@@ -84,7 +86,7 @@ class Trusted(msgspec.Struct, frozen=True):
 
 
 class Distrusted(msgspec.Struct, frozen=True):
-    """Readings are not believed; told once for each cause."""
+    """Readings are not believed; each cause is told once until one is believed again."""
 
     reason: str
 
@@ -157,14 +159,20 @@ def _take(state: State, raw: RawReading, now_s: float, effects: list[Effect]) ->
 
 def _trust(state: State, raw: RawReading, effects: list[Effect], *, replaced: bool) -> State:
     effects.append(Trusted(raw, replaced))
-    return msgspec.structs.replace(state, trusted=raw, trusted_s=raw.read_boottime_s, candidates=(), distrust="")
+    return msgspec.structs.replace(state, trusted=raw, trusted_s=raw.read_boottime_s, candidates=(), distrust="", told=())
 
 
 def _distrust(state: State, reason: str, effects: list[Effect]) -> State:
-    # The figures in the reason differ with each poll; the words before the colon are its cause.
-    if reason.partition(":")[0] != state.distrust.partition(":")[0]:
+    cause = _cause(reason)
+    if cause not in state.told:
         effects.append(Distrusted(reason))
+        state = msgspec.structs.replace(state, told=(*state.told, cause))
     return msgspec.structs.replace(state, distrust=reason)
+
+
+def _cause(reason: str) -> str:
+    """A reason without its figures, which differ with each poll: the words before the colon."""
+    return reason.partition(":")[0]
 
 
 def _nonsense(state: State, raw: RawReading, now_s: float) -> Iterator[str]:
@@ -204,12 +212,14 @@ def _resolution_wh(energy_wh: int) -> int:
 
 
 def _judge_failure(state: State, now_s: float, effects: list[Effect]) -> State:
-    failed = now_s - state.trusted_s >= FAILURE_S
-    failure = state.down or state.distrust or "meter has given no reading yet" if failed else ""
-    if failed and state.failure and not state.down:
-        # The figures of distrusted readings change with each poll; that is no news.
-        failure = failure if state.failure.partition(":")[0] != failure.partition(":")[0] else state.failure
-    if failure == state.failure:
+    failure = _failure(state) if now_s - state.trusted_s >= FAILURE_S else ""
+    if failure == state.failure or (failure and not state.down and _cause(failure) == _cause(state.failure)):
         return state
     effects.append(FailureRaised(failure) if failure else FailureCleared())
     return msgspec.structs.replace(state, failure=failure)
+
+
+def _failure(state: State) -> str:
+    if state.down or not state.distrust:
+        return state.down or "meter has given no reading yet"
+    return f"readings can't be trusted: {state.distrust}"

@@ -25,7 +25,8 @@ TRIES = 3
 TURNAROUND_S = 0.2
 """A meter's time to think; it comes on top of the time that the bytes need."""
 SERIAL_PERIOD_S = 30.0
-"""How often the serial number is read again: a meter may be replaced without the link being lost."""
+"""How often the serial number is read again, as a meter may be replaced without the link being lost. It also goes with every
+reading that somebody asks for: those bill, or confirm a register that did not go on."""
 INPUT_REGISTERS, HOLDING_REGISTERS = 4, 3
 _BITS_PER_BYTE = 11
 _REPLY_OVERHEAD_BYTES = 5
@@ -70,7 +71,6 @@ class EastronMeter:
         self._serial_due_s = 0.0
         self._has_serial = True
         self._read_s = -math.inf
-        self._import_wh = 0
 
     def open(self) -> DeviceInfo:
         """Open the port and ask for the serial number. Raises DeviceError."""
@@ -97,14 +97,9 @@ class EastronMeter:
         if not wanted and began_s < self._read_s + POLL_PERIOD_S * _EARLY:
             return []
         deadline_s = began_s + EXCHANGE_S
-        if self._has_serial and began_s >= self._serial_due_s:
+        if self._has_serial and (wanted or began_s >= self._serial_due_s):
             self._read_serial(deadline_s)
-            began_s = self._now()
         reading = self._reading(began_s, self._read_values(deadline_s))
-        if reading.energy_import_wh < self._import_wh:
-            # Was the meter replaced? Its serial number will tell with the next reading.
-            self._serial_due_s = 0.0
-        self._import_wh = reading.energy_import_wh
         self._read_s = began_s
         return [reading]
 
