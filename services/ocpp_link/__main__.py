@@ -1,7 +1,7 @@
 """The link's process: `python -m services.ocpp_link`.
 
 Owns: the WebSocket's thread, `configuration.db`, the looks at the system clock. Does not: decide (`core.py`, `rpc.py`).
-Topics: publishes link., clock., configuration., link.late_report.; answers call.link.…; calls call.connectors.…; reads
+Topics: publishes link., clock., configuration., late_report.; answers call.link.…; calls call.connectors.…; reads
 connector.status., connector.reset.
 """
 

@@ -26,6 +26,11 @@ def whole(frame: Frame) -> list[Frame]:
     return [frame]
 
 
+def nothing(_: Frame) -> list[Frame]:
+    """All is lost."""
+    return []
+
+
 class Clock:
     """Boottime that only the test moves."""
 
