@@ -5,13 +5,9 @@ Topics: publishes link., clock., configuration., late_report.; answers call.link
 connector.status., connector.reset.
 """
 
-import os
 import random
-import signal
-import subprocess
 
-from bus.clock import RUN_ID_ENVIRONMENT, application_boot_id, boottime_s, system_utc_s
-from bus.logs import Logger
+from bus.clock import application_boot_id, boottime_s, system_utc_s
 from bus.mailbox import Mailbox
 from bus.runtime import Runtime, run
 from services.configuration.formats import password
@@ -20,6 +16,7 @@ from services.configuration.station import load
 from services.configuration.store import ConfigurationStore
 from services.ocpp_link import websocket_thread as ws
 from services.ocpp_link.adjtime import system_clock_synchronised
+from services.ocpp_link.reset import restart_station
 from services.ocpp_link.service import Board, LinkService
 from services.ocpp_link.url import connection_endpoint
 from services.ocpp_link.websocket_connect import Target
@@ -146,27 +143,6 @@ class LinkProcess:
 
     def _restart_station(self, hard: bool) -> None:
         restart_station(self._config.system.on_reset, self._runtime.log, hard=hard)
-
-
-def restart_station(on_reset: str, log: Logger, *, hard: bool) -> None:
-    """The end of a Reset, as `[system] on_reset` says. The parent process is supervisord."""
-    log.warning("Reset is carried out", on_reset=on_reset, type="Hard" if hard else "Soft")
-    if RUN_ID_ENVIRONMENT not in os.environ:
-        log.error("not started by `station run`: this service alone restarts")
-        os.kill(os.getpid(), signal.SIGTERM)
-        return
-    match on_reset:
-        case "restart":
-            # supervisord ends all services and starts them again.
-            os.kill(os.getppid(), signal.SIGHUP)
-        case "exit":
-            os.kill(os.getppid(), signal.SIGTERM)
-        case "reboot":
-            try:
-                subprocess.Popen(["/sbin/reboot"], start_new_session=True)
-            except OSError as error:
-                log.error("the board can't be rebooted, all services restart instead", reason=error)
-                os.kill(os.getppid(), signal.SIGHUP)
 
 
 def build(runtime: Runtime) -> LinkProcess:
