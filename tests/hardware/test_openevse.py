@@ -159,6 +159,28 @@ def test_a_clamped_limit_is_in_force_although_the_reply_is_negative(bench: Bench
     assert (seen.limit_a, seen.offering) == (32.0, True)
 
 
+def test_a_limit_that_the_controller_cut_is_tried_again(bench: Bench) -> None:
+    """Over temperature it refuses to raise the current; later it may not."""
+    bench.evse.charge()
+    bench.evse.most_a = 10
+    assert bench.settle(OFFER_16).limit_a == 10.0
+    bench.evse.most_a = 32
+    for _ in range(6):
+        seen = bench.exchange(OFFER_16)
+    assert seen.limit_a == 16.0
+    assert bench.evse.count("SC 16 V") == 1
+
+
+def test_a_limit_that_is_exceeded_is_put_right_at_once(bench: Bench) -> None:
+    bench.evse.charge()
+    bench.settle(OFFER_16)
+    bench.evse.amps = 32
+    bench.pty.send(bench.evse.at())
+    wait_readable(bench)
+    (seen,) = bench.driver.exchange(OFFER_16)
+    assert (seen.limit_a, bench.evse.amps) == (16.0, 16)
+
+
 def test_a_controller_that_can_not_go_so_low_gives_nothing(bench: Bench) -> None:
     """More than desired may be more than the supply can bear."""
     bench.evse.least_a = 10
@@ -232,6 +254,14 @@ def test_a_sleeping_controller_that_should_charge_is_woken_but_not_in_a_frenzy(b
         bench.evse.state = 0xFE
         bench.exchange(OFFER_16)
     assert bench.evse.count("FE") == 1
+
+
+def test_an_offer_right_after_a_withdrawal_does_not_wait(bench: Bench) -> None:
+    bench.evse.plug()
+    bench.settle(OFFER_16)
+    for _ in range(3):
+        assert not bench.exchange(OFF, after_s=0.0).offering
+        assert bench.exchange(OFFER_16, after_s=0.0).offering
 
 
 def test_an_edge_is_heard_without_asking_and_brings_fresh_counters(bench: Bench) -> None:

@@ -175,13 +175,13 @@ class OpenEvse:
             if self._must_sleep():
                 self._command("FS", deadline_s)
                 self._slept = True
-                self._due.status = 0.0
-        elif self._must_wake():
-            self._command("FE", deadline_s)
-            self._due.enable = self._now() + REPEAT_S
-            self._due.status = 0.0
-        if amps:
+                self._due.status = self._due.enable = 0.0
+        else:
             self._slept = False
+            if self._must_wake():
+                self._command("FE", deadline_s)
+                self._due.enable = self._now() + REPEAT_S
+                self._due.status = 0.0
         if not self._prepared:
             self._prepare(deadline_s)
 
@@ -209,7 +209,8 @@ class OpenEvse:
     def _limit_differs(self, amps: int) -> bool:
         if self._limit_asked != amps or self._known.pilot_a > max(self._limit_given, amps):
             return True
-        return self._known.pilot_a != self._limit_given and self._now() >= self._due.limit
+        # Cut by the controller, which may be cooler by now, or by a missed pulse.
+        return self._known.pilot_a < amps and self._now() >= self._due.limit
 
     def _set_limit(self, amps: int, deadline_s: float) -> None:
         """`$SC n V`: volatile, as the EEPROM wears. A negative reply still names the current that is now in force."""
