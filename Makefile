@@ -2,14 +2,16 @@
 # make test  sets everything up, checks style and types, and runs every test
 PYTHON ?= python3
 VENV := .venv
+WORKERS ?= 6
 READY := $(VENV)/.ready
 
 .PHONY: run test check clean
 run: $(READY)
 	$(VENV)/bin/station demo
 
+# Most tests of whole stations wait for processes and virtual cars, so that more of them than cores run at a time.
 test: check
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: $(READY)
 	$(VENV)/bin/ruff check .
