@@ -39,6 +39,7 @@ class MeterService:
         self._states = {
             connector_id: quality.initial(quality.Limits(watts), node.now()) for connector_id, watts in power_w_max.items()
         }
+        self._replacements = dict.fromkeys(power_w_max, 0)
         self._wanted: dict[int, list[_Wanted]] = {connector_id: [] for connector_id in power_w_max}
         node.serve(ReadMeter, self._read_asked)
         for connector_id in power_w_max:
@@ -51,6 +52,7 @@ class MeterService:
             match effect:
                 case quality.Trusted(raw=reading, replaced=replaced):
                     if replaced:
+                        self._replacements[connector_id] += 1
                         self._log.warning("meter replaced, its readings are believed again", **self._of(connector_id, reading))
                     self._publish(connector_id, reading)
                 case quality.Distrusted(reason=reason):
@@ -82,7 +84,7 @@ class MeterService:
         if state is None:
             call.refuse(f"connector {request.connector_id} has no meter")
         elif state.trusted is not None and state.trusted.read_boottime_s >= request.not_before_boottime_s:
-            call.answer(_sample(request.connector_id, state.trusted))
+            call.answer(self._sample(request.connector_id, state.trusted))
         elif len(self._wanted[request.connector_id]) >= WAITING_MAX:
             call.refuse("too many wait for a reading already")
         else:
@@ -90,7 +92,7 @@ class MeterService:
             self._meters.set_desired(request.connector_id, MeterDesired(request.not_before_boottime_s))
 
     def _publish(self, connector_id: int, reading: RawReading) -> None:
-        sample = _sample(connector_id, reading)
+        sample = self._sample(connector_id, reading)
         self._node.publish(sample, str(connector_id))
         waiting, self._wanted[connector_id] = self._wanted[connector_id], []
         for wanted in waiting:
@@ -102,18 +104,18 @@ class MeterService:
     def _of(self, connector_id: int, reading: RawReading) -> dict[str, object]:
         return {"connector": connector_id, "serial": reading.serial, "register_wh": reading.energy_import_wh}
 
-
-def _sample(connector_id: int, reading: RawReading) -> MeterSample:
-    return MeterSample(
-        connector_id=connector_id,
-        read_boottime_s=reading.read_boottime_s,
-        serial=reading.serial,
-        energy_import_wh=reading.energy_import_wh,
-        energy_export_wh=reading.energy_export_wh,
-        power_w=reading.power_w,
-        voltages_v=reading.voltages_v,
-        currents_a=reading.currents_a,
-        powers_w=reading.powers_w,
-        frequency_hz=reading.frequency_hz,
-        power_factor=reading.power_factor,
-    )
+    def _sample(self, connector_id: int, reading: RawReading) -> MeterSample:
+        return MeterSample(
+            connector_id=connector_id,
+            read_boottime_s=reading.read_boottime_s,
+            serial=reading.serial,
+            energy_import_wh=reading.energy_import_wh,
+            energy_export_wh=reading.energy_export_wh,
+            power_w=reading.power_w,
+            voltages_v=reading.voltages_v,
+            currents_a=reading.currents_a,
+            powers_w=reading.powers_w,
+            frequency_hz=reading.frequency_hz,
+            power_factor=reading.power_factor,
+            replacements=self._replacements[connector_id],
+        )
