@@ -222,7 +222,7 @@ class MeterSample(Message, frozen=True):
     frequency_hz: float | None = None
     power_factor: float | None = None
     replacements: int = 0
-    """How often the register did not go on from the reading before, since the meter service started: another meter was fitted."""
+    """How often the register did not go on from the reading before since the service started: another meter was fitted."""
 
 
 class MeterState(Message, frozen=True):
