@@ -22,38 +22,34 @@ from bus.vocabulary import (
 )
 from services.connectors import events as e
 from services.connectors import transactions
-from services.connectors.state import Asked, Connector, Finished, Idle, Running, Starting, State, Waiting
+from services.connectors.state import Asked, Connector, Finished, Idle, Starting, State, Waiting
 from services.connectors.status import healthy
 from services.connectors.work import Work
 
 ASKED_MAX = 8
 """Authorize questions under way at once; more cards than that are refused."""
+RESET_S_MAX = 120.0
+"""A Reset that has not ended this process by then did not happen: sessions are possible again."""
 
 
 def presented(work: Work, id_tag: str) -> None:
     """A card counts as presented: it stops its transaction, takes back its waiting, or asks for a start."""
     state = work.state
     for connector in state.connectors:
-        match connector.phase:
-            case Running(transaction=transaction) if same_id_tag(transaction.id_tag, id_tag):
-                transactions.stop(work, connector, Reason.LOCAL, id_tag=id_tag)
-                return
-            case Starting(waiting=waiting) if same_id_tag(waiting.id_tag, id_tag):
-                work.change(e.DropWaiting(waiting.waiting_id))
-                work.put(connector, phase=Idle())
-                work.note("second presentation of the card takes the start back", id_tag=id_tag)
-                return
-    for waiting in state.waiting:
+        if connector.ongoing is not None and same_id_tag(connector.ongoing.id_tag, id_tag):
+            transactions.stop(work, connector, Reason.LOCAL, id_tag=id_tag)
+            return
+    for waiting in _all_waiting(state):
         if same_id_tag(waiting.id_tag, id_tag):
             # OCPP 1.6 §4.9, B1: the second presentation ends the intended usage.
-            work.drop_waiting(waiting)
+            drop_waiting(work, waiting)
             work.note("second presentation of the card takes the authorization back", id_tag=id_tag)
             return
     if any(same_id_tag(asked.id_tag, id_tag) for asked in state.asked):
         work.note("card presented again while the Central System is asked about it", id_tag=id_tag)
         return
     if not _useful(state):
-        work.note("card refused, no connector can begin a session now", id_tag=id_tag)
+        work.note("card refused, no connector can begin or end a session now", id_tag=id_tag)
         return
     _ask(work, id_tag, None)
 
@@ -65,6 +61,12 @@ def answered(work: Work, token: str, info: IdTagInfo | None) -> None:
         return
     work.set(asked=tuple(a for a in work.state.asked if a.token != token))
     _decide(work, asked, info if info is not None else offline_decision(work.state))
+
+
+def link_lost(work: Work) -> None:
+    """Offline: nobody will answer any more, so those who wait at the reader need not wait either (OCPP 1.6 §3.5)."""
+    for asked in work.state.asked:
+        answered(work, asked.token, None)
 
 
 def offline_decision(state: State) -> IdTagInfo:
@@ -80,7 +82,7 @@ def remote_start(work: Work, call_id: str, request: RemoteStartTransaction) -> N
     if reason:
         work.answer(e.Answer(call_id, RemoteStartStopAnswer(RemoteStartStopStatus.REJECTED, reason)))
         return
-    connector_id = request.connector_id or choose_connector(work.state)
+    connector_id = request.connector_id or choose_connector(work.state, request.id_tag)
     waiting = Waiting(
         waiting_id=work.fresh_id(),
         id_tag=request.id_tag,
@@ -97,37 +99,48 @@ def remote_start(work: Work, call_id: str, request: RemoteStartTransaction) -> N
 
 
 def remote_stop(work: Work, call_id: str, request: RemoteStopTransaction) -> None:
-    """RemoteStopTransaction: only for the transaction that has this id now (OCPP 1.6 §5.12)."""
+    """RemoteStopTransaction: only for the transaction that has this id now (OCPP 1.6 §5.12).
+
+    Any integer is an id, 0 and negative ones too (errata v4.0 3.54). One that stops already "will be stopped": Accepted.
+    """
     for connector in work.state.connectors:
-        match connector.phase:
-            case Running(transaction=transaction) if transaction.transaction_id == request.transaction_id:
+        if connector.transaction is not None and connector.transaction.transaction_id == request.transaction_id:
+            work.answer(e.Answer(call_id, RemoteStartStopAnswer(RemoteStartStopStatus.ACCEPTED)))
+            if connector.ongoing is not None:
                 transactions.stop(work, connector, Reason.REMOTE)
-                work.answer(e.Answer(call_id, RemoteStartStopAnswer(RemoteStartStopStatus.ACCEPTED)))
-                return
+            return
     reason = f"no transaction with id {request.transaction_id} is running here"
     work.answer(e.Answer(call_id, RemoteStartStopAnswer(RemoteStartStopStatus.REJECTED, reason)))
 
 
 def cancelled(work: Work, call_id: str) -> None:
     """The caller was told of a failure: a start that has not begun must not begin any more."""
-    for waiting in work.state.waiting:
+    for waiting in _all_waiting(work.state):
         if waiting.call_id == call_id:
-            work.drop_waiting(waiting)
+            drop_waiting(work, waiting)
             work.note("remote start taken back, its answer came too late", id_tag=waiting.id_tag, warning=True)
-    for connector in work.state.connectors:
-        match connector.phase:
-            case Starting(waiting=waiting) if waiting.call_id == call_id:
-                work.change(e.DropWaiting(waiting.waiting_id))
-                work.put(connector, phase=Idle())
 
 
 def reset(work: Work, call_id: str, request: Reset) -> None:
     """Reset: answer, then stop what runs; the link restarts the station when all has stopped (OCPP 1.6 §5.14)."""
-    work.set(resetting=request.type)
+    work.set(resetting=request.type, reset_until_s=work.now.boottime_s + RESET_S_MAX)
     work.answer(e.Answer(call_id, ResetAnswer(ResetStatus.ACCEPTED)))
     work.note("Reset: transactions are stopped, no new ones begin", detail=str(request.type), warning=True)
-    for waiting in work.state.waiting:
-        work.drop_waiting(waiting)
+    drop_all_waiting(work)
+
+
+def drop_waiting(work: Work, waiting: Waiting) -> None:
+    """An authorization waits no longer, nor for the reading of a start that it began."""
+    work.drop_waiting(waiting)
+    for connector in work.state.connectors:
+        if isinstance(connector.phase, Starting) and connector.phase.waiting.waiting_id == waiting.waiting_id:
+            work.put(connector, phase=connector.phase.finished or Idle())
+
+
+def drop_all_waiting(work: Work) -> None:
+    """Nobody's authorization outlives a Reset or an emergency stop."""
+    for waiting in _all_waiting(work.state):
+        drop_waiting(work, waiting)
 
 
 def ask_for_remote_starts(work: Work) -> None:
@@ -139,20 +152,35 @@ def ask_for_remote_starts(work: Work) -> None:
 
 
 def authorized_for(state: State, connector: Connector) -> Waiting | None:
-    """The confirmed authorization that a plugged connector may start with: its own, else the oldest unbound one."""
-    confirmed = [w for w in state.waiting if w.confirmed]
-    own = [w for w in confirmed if w.connector_id == connector.connector_id]
-    unbound = [w for w in confirmed if w.connector_id is None]
-    return next(iter(own or unbound), None)
+    """The confirmed authorization that a plugged connector may start with: its own, else the oldest unbound one.
+
+    A connector whose own one is not confirmed yet is no longer there for the unbound ones.
+    """
+    own = [w for w in state.waiting if w.connector_id == connector.connector_id]
+    candidates = own or [w for w in state.waiting if w.connector_id is None]
+    return next((w for w in candidates if w.confirmed), None)
 
 
-def choose_connector(state: State) -> int | None:
-    """Which connector a card means: the free one that was plugged in last, else the only free one, else None (any)."""
-    free = [c for c in state.connectors if is_free(state, c)]
-    plugged = sorted((c for c in free if c.plugged), key=lambda c: c.plugged_since_s)
+def choose_connector(state: State, id_tag: str) -> int | None:
+    """Which connector an idTag means that names none; None: whichever is plugged in next.
+
+    The plug that came in last without a session; else the one whose session this idTag has just ended; else one to plug
+    into. A connector that finishes with somebody else's vehicle in it comes last, so that nobody pays for that vehicle while
+    he walks to his own (the reason for errata v4.0 3.20); as the only choice it is taken (field reports 26, 43).
+    """
+    free = _free(state)
+    taken = {w.connector_id for w in state.waiting}
+    free = [c for c in free if c.connector_id not in taken] or free
+    idle = [c for c in free if isinstance(c.phase, Idle)]
+    plugged = [c for c in idle if c.plugged]
     if plugged:
-        return plugged[-1].connector_id
-    return free[0].connector_id if len(free) == 1 else None
+        return max(plugged, key=lambda c: c.plugged_since_s).connector_id
+    for connector in free:
+        if isinstance(connector.phase, Finished) and same_id_tag(connector.phase.id_tag, id_tag):
+            return connector.connector_id
+    if idle:
+        return idle[0].connector_id if len(idle) == 1 else None
+    return free[-1].connector_id if free else None
 
 
 def is_free(state: State, connector: Connector) -> bool:
@@ -164,7 +192,7 @@ def _useful(state: State) -> bool:
     """Whether asking about a card can lead to anything: a start, or a stop by the same parent."""
     if state.resetting is not None or state.emergency_stop or len(state.asked) >= ASKED_MAX:
         return False
-    return any(is_free(state, c) or isinstance(c.phase, Running) for c in state.connectors)
+    return any(is_free(state, c) or c.ongoing is not None for c in state.connectors)
 
 
 def _refusal(state: State, request: RemoteStartTransaction) -> str:
@@ -173,20 +201,18 @@ def _refusal(state: State, request: RemoteStartTransaction) -> str:
         return "a Reset is under way"
     if request.connector_id == CHARGE_POINT:
         return "connector 0 can't charge"
-    if not any(is_free(state, c) for c in state.connectors):
+    if request.connector_id is not None:
+        if request.connector_id > len(state.connectors):
+            return f"there is no connector {request.connector_id}"
+        if not is_free(state, state.connectors[request.connector_id - 1]):
+            return f"connector {request.connector_id} is busy or faulted"
+        if any(w.connector_id == request.connector_id for w in state.waiting):
+            return f"an authorization waits on connector {request.connector_id} already"
+    free = len(_free(state))
+    if not free:
         return "no connector is free"
-    if request.connector_id is None:
-        taken = {w.connector_id for w in state.waiting}
-        if all(c.connector_id in taken for c in state.connectors if is_free(state, c)):
-            return "an authorization waits on every free connector already"
-        return ""
-    if request.connector_id > len(state.connectors):
-        return f"there is no connector {request.connector_id}"
-    connector = state.connectors[request.connector_id - 1]
-    if not is_free(state, connector):
-        return f"connector {request.connector_id} is busy or faulted"
-    if any(w.connector_id == request.connector_id for w in state.waiting):
-        return f"an authorization waits on connector {request.connector_id} already"
+    if len(_claims(state)) >= free:
+        return "an authorization waits for every free connector already"
     return ""
 
 
@@ -210,7 +236,8 @@ def _decide(work: Work, asked: Asked, info: IdTagInfo) -> None:
         _decide_remote(work, asked, info, accepted)
     elif not accepted:
         work.note("card refused", id_tag=asked.id_tag, detail=str(info.status))
-    elif not _stop_by_parent(work, asked.id_tag, info.parent_id_tag):
+    elif _vehicle_awaits(work.state) or not _stop_by_parent(work, asked.id_tag, info.parent_id_tag):
+        # Choice: a family's second card is meant for the second car, if that one is plugged in and waits for a card.
         _accept_card(work, asked.id_tag, info.parent_id_tag)
 
 
@@ -237,30 +264,24 @@ def _decide_remote(work: Work, asked: Asked, info: IdTagInfo, accepted: bool) ->
 
 
 def _stop_by_parent(work: Work, id_tag: str, parent_id_tag: str | None) -> bool:
-    """A card of the same group stops the transaction (OCPP 1.6 §4.10)."""
-    if parent_id_tag is None:
-        return False
+    """A card of the same group stops the transaction (OCPP 1.6 §3.10)."""
     for connector in work.state.connectors:
-        match connector.phase:
-            case Running(transaction=transaction) if transaction.parent_id_tag is not None:
-                if same_id_tag(transaction.parent_id_tag, parent_id_tag):
-                    transactions.stop(work, connector, Reason.LOCAL, id_tag=id_tag)
-                    return True
+        transaction = connector.ongoing
+        if transaction is None or transaction.parent_id_tag is None or parent_id_tag is None:
+            continue
+        if same_id_tag(transaction.parent_id_tag, parent_id_tag):
+            transactions.stop(work, connector, Reason.LOCAL, id_tag=id_tag)
+            return True
     return False
 
 
 def _accept_card(work: Work, id_tag: str, parent_id_tag: str | None) -> None:
-    if work.state.resetting is not None or not any(is_free(work.state, c) for c in work.state.connectors):
+    free = _free(work.state)
+    if work.state.resetting is not None or not free:
         work.note("card accepted, but it belongs to no running transaction and no connector is free", id_tag=id_tag)
         return
-    connector_id = choose_connector(work.state)
-    replaced = [w for w in work.state.waiting if w.connector_id == connector_id]
-    free = sum(1 for c in work.state.connectors if is_free(work.state, c))
-    if connector_id is None and len(replaced) < free:
-        replaced = []
-    for waiting in replaced[:1]:
-        work.drop_waiting(waiting)
-        work.note("authorization replaced by another card", id_tag=waiting.id_tag)
+    connector_id = choose_connector(work.state, id_tag)
+    _make_room(work, connector_id, len(free))
     work.add_waiting(
         Waiting(
             waiting_id=work.fresh_id(),
@@ -272,3 +293,36 @@ def _accept_card(work: Work, id_tag: str, parent_id_tag: str | None) -> None:
         )
     )
     work.note("card accepted", id_tag=id_tag, connector_id=connector_id)
+
+
+def _make_room(work: Work, connector_id: int | None, free: int) -> None:
+    """The newest card counts: whoever stands at the station now replaces who waits on the same connector, or the oldest."""
+    claims = _claims(work.state)
+    rivals = [w for w in claims if w.connector_id == connector_id] if connector_id is not None else []
+    if not rivals and len(claims) >= free:
+        rivals = claims
+    for waiting in rivals[:1]:
+        work.drop_waiting(waiting)
+        work.note("authorization replaced by another card", id_tag=waiting.id_tag, connector_id=waiting.connector_id)
+
+
+def _vehicle_awaits(state: State) -> bool:
+    """Whether a vehicle is plugged in that nobody has presented a card for."""
+    taken = {w.connector_id for w in state.waiting}
+    return any(isinstance(c.phase, Idle) and c.plugged and c.connector_id not in taken for c in _free(state))
+
+
+def _free(state: State) -> list[Connector]:
+    return [c for c in state.connectors if is_free(state, c)]
+
+
+def _claims(state: State) -> list[Waiting]:
+    """The authorizations that wait for one of the free connectors."""
+    numbers = {None, *(c.connector_id for c in _free(state))}
+    return [w for w in state.waiting if w.connector_id in numbers]
+
+
+def _all_waiting(state: State) -> list[Waiting]:
+    """All authorizations that have not become a transaction: those that wait, and those whose start waits for a reading."""
+    starting = [c.phase.waiting for c in state.connectors if isinstance(c.phase, Starting)]
+    return [*state.waiting, *starting]

@@ -7,15 +7,17 @@ What a phase change means on disk is said beside it; `work.py` orders the effect
 it is acted on, and energy is withdrawn for safety before anything is written.
 
 Owns: the dispatch of events and the rules of phases. Rooms of their own: `cards.py` (who may charge), `transactions.py`
-(what a transaction says), `status.py`, `output.py`.
+(what a transaction says), `observations.py` (what a controller says), `recovery.py` (what a restart finds), `status.py`,
+`output.py`.
 """
 
 import msgspec
 
-from bus.messages import Delivered, IdTagInfo, MeterSample
-from bus.vocabulary import AuthorizationStatus, Reason, ResetType
-from services.connectors import cards, transactions
+from bus.messages import LinkState, MeterSample
+from bus.vocabulary import Reason, ResetType
+from services.connectors import cards, observations, recovery, transactions
 from services.connectors import events as e
+from services.connectors.recovery import Loaded
 from services.connectors.state import (
     Connector,
     Finished,
@@ -23,35 +25,21 @@ from services.connectors.state import (
     Now,
     Resuming,
     Running,
-    SessionMark,
     Settings,
     Starting,
     State,
-    StopIntent,
     Stopping,
-    Transaction,
-    Waiting,
 )
-from services.connectors.status import healthy
+from services.connectors.status import EV_SIDE_DISCONNECTED, healthy
+from services.connectors.transactions import CONTACTOR_S
 from services.connectors.work import Work
-from services.hardware.contract import EvseObservation
 
 START_READING_S = 2.0
 """A start without a trustworthy reading within this time is refused (design §4.1)."""
 STOP_READING_S = 5.0
 """A stop falls back on the last trustworthy reading after this time (design §4.1)."""
-CONTACTOR_S = 5.0
-"""How long the contactor may take to open before the reading is taken all the same."""
-CHECKPOINT_S = 60.0
-"""The last reading of a running transaction is on disk at least this often (design §2)."""
-
-
-class Loaded(msgspec.Struct, frozen=True):
-    """What the disk knew at the start."""
-
-    transactions: tuple[Transaction, ...] = ()
-    waiting: tuple[Waiting, ...] = ()
-    finished: dict[int, SessionMark] = {}
+RECOVERY_READING_S = 30.0
+"""After a power cut the meter service starts beside this one, so its first reading is waited for longer."""
 
 
 def initial(connectors: tuple[Connector, ...], settings: Settings, supply_current_a: float) -> State:
@@ -60,23 +48,10 @@ def initial(connectors: tuple[Connector, ...], settings: Settings, supply_curren
 
 
 def resume(state: State, loaded: Loaded, now: Now) -> tuple[State, tuple[e.Effect, ...]]:
-    """Take up what the disk knew (design §2 "connectors down", "power cut").
-
-    A transaction of this hardware boot waits for the hardware to say whether the plug-in is the same; one of an earlier boot
-    ended with the power, and is closed before any contactor may close.
-    """
+    """Take up what the disk knew."""
     work = Work(state, now)
-    for connector_id, mark in loaded.finished.items():
-        connector = work.connector(connector_id)
-        if connector is not None:
-            work.put(connector, phase=Resuming(finished=mark))
-    for transaction in loaded.transactions:
-        _take_up(work, transaction)
-    for waiting in loaded.waiting:
-        if waiting.boot_id == now.boot_id and waiting.deadline_s > now.boottime_s:
-            work.set(waiting=(*work.state.waiting, waiting))
-        else:
-            work.change(e.DropWaiting(waiting.waiting_id))
+    recovery.take_up(work, loaded)
+    _pass_time(work)
     _advance_all(work)
     return work.finish()
 
@@ -84,6 +59,7 @@ def resume(state: State, loaded: Loaded, now: Now) -> tuple[State, tuple[e.Effec
 def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect, ...]]:
     """What `event` does to `state`; effects in the order in which they are to be done."""
     work = Work(state, now)
+    _pass_time(work)
     match event:
         case e.EvseObserved() | e.EvseFailed():
             _on_evse(work, event)
@@ -109,17 +85,14 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             cards.cancelled(work, call_id)
         case e.ResetRequested(call_id=call_id, request=request):
             cards.reset(work, call_id, request)
-        case e.DeliveryStored():
-            _on_delivery(work, event)
+        case e.DeliveryStored(entry=entry):
+            transactions.delivered(work, entry)
         case e.LinkChanged(link=link):
-            online = link is not None and link.online
-            ever = work.state.ever_accepted if link is None else link.ever_accepted
-            work.set(online=online, ever_accepted=ever)
+            _on_link(work, link)
         case e.SettingsChanged(settings=settings):
             work.set(settings=settings)
         case e.EmergencyStopChanged(pressed=pressed):
-            work.set(emergency_stop=pressed)
-            work.note("emergency stop pressed" if pressed else "emergency stop released", warning=pressed)
+            _on_emergency_stop(work, pressed)
         case e.Tick():
             pass
         case _:
@@ -129,40 +102,43 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
 
 
 def next_deadline_s(state: State) -> float | None:
-    """Boottime at which a Tick has something to do."""
+    """Boottime at which a Tick has something to do.
+
+    Starting, Stopping with a token and `asked` have none: the shell answers each question, with None when its time is out.
+    """
     deadlines = [waiting.deadline_s for waiting in state.waiting]
+    if state.resetting is not None:
+        deadlines.append(state.reset_until_s)
     for connector in state.connectors:
+        deadlines.extend(at_s for at_s in (connector.settling_until_s, connector.offer_from_s) if at_s)
         match connector.phase:
             case Running(sample_due_s=sample_due_s, checkpoint_due_s=checkpoint_due_s):
                 deadlines.append(checkpoint_due_s)
                 deadlines.extend([] if sample_due_s is None else [sample_due_s])
-                if connector.settling_until_s and _unsettled(connector):
-                    deadlines.append(connector.settling_until_s)
             case Stopping(read_token="", since_s=since_s):
                 deadlines.append(since_s + CONTACTOR_S)
     return min(deadlines, default=None)
 
 
-def _unsettled(connector: Connector) -> bool:
-    """Whether the shown status waits for the end of settling."""
-    published = connector.published
-    return published is not None and published.status in ("Preparing", "Finishing", "Available")
-
-
-def _take_up(work: Work, transaction: Transaction) -> None:
-    connector = work.connector(transaction.connector_id)
-    fields = {"connector_id": transaction.connector_id, "local_tx_id": transaction.local_tx_id}
-    if connector is None or connector.transaction is not None:
-        work.note("open transaction of a connector that is not there is closed at its last reading", warning=True, **fields)
-        transactions.close_at_last_reading(work, transaction, Reason.OTHER)
-    elif transaction.started_at.boot_id != work.now.boot_id:
-        work.note("transaction was running when the power failed, it is closed", warning=True, **fields)
-        intent = transaction.stop or StopIntent(Reason.POWER_LOSS)
-        stopped = msgspec.structs.replace(transaction, stop=intent)
-        work.change(e.SaveTransaction(stopped))
-        work.put(connector, phase=Stopping(stopped, since_s=work.now.boottime_s - CONTACTOR_S))
-    else:
-        work.put(connector, phase=Resuming(transaction))
+def _pass_time(work: Work) -> None:
+    """What has run out by now, before the event counts."""
+    now_s = work.now.boottime_s
+    for waiting in work.state.waiting:
+        if waiting.deadline_s <= now_s:
+            work.drop_waiting(waiting)
+            work.note(
+                "authorization expired, no vehicle was plugged in within ConnectionTimeOut",
+                connector_id=waiting.connector_id,
+                id_tag=waiting.id_tag,
+            )
+    for connector in work.state.connectors:
+        if 0 < connector.settling_until_s <= now_s:
+            connector = work.put(connector, settling_until_s=0.0)
+        if 0 < connector.offer_from_s <= now_s:
+            work.put(connector, offer_from_s=0.0)
+    if work.state.resetting is not None and work.state.reset_until_s <= now_s:
+        work.set(resetting=None)
+        work.note("the Reset has not restarted the station, sessions are possible again", warning=True)
 
 
 def _on_evse(work: Work, event: e.EvseObserved | e.EvseFailed) -> None:
@@ -172,172 +148,110 @@ def _on_evse(work: Work, event: e.EvseObserved | e.EvseFailed) -> None:
     if isinstance(event, e.EvseFailed):
         work.put(connector, evse_failure=event.reason)
         return
-    new = event.observation
-    newly_plugged = bool(new.plugged) and not connector.plugged
-    since_s = work.now.boottime_s if newly_plugged else connector.plugged_since_s
-    settling_s = connector.settling_until_s
-    if isinstance(connector.phase, Running) and _asks_for_energy(new) and not _asks_for_energy(connector.seen):
-        settling_s = work.now.boottime_s + SETTLING_AFTER_PILOT_S
-    work.put(connector, seen=new, evse_failure="", plugged_since_s=since_s, settling_until_s=settling_s)
-
-
-SETTLING_AFTER_PILOT_S = 2.0
-"""Between the vehicle's request and the closed contactor lies the controller's self-test; it is not SuspendedEVSE."""
-
-
-def _asks_for_energy(seen: EvseObservation | None) -> bool:
-    return seen is not None and seen.control_pilot in ("C", "D")
+    if observations.missed_unplugging(connector, event.observation):
+        work.note("controller counts a new plug-in, the plug was out meanwhile", connector_id=connector.connector_id)
+        _advance(work, work.put(connector, plugged=False, evse_failure=""))
+        connector = work.connector(connector.connector_id)
+        assert connector is not None
+    observations.observed(work, connector, event.observation)
 
 
 def _on_sample(work: Work, sample: MeterSample) -> None:
     connector = work.connector(sample.connector_id)
     if connector is None:
         return
-    connector = work.put(connector, sample=sample)
-    if isinstance(connector.phase, Running):
-        transaction, replaced = transactions.follow_register(connector.phase.transaction, sample, work.now)
-        if replaced:
-            work.change(e.SaveTransaction(transaction))
-            work.note(
-                "another meter counts on within the transaction",
-                connector_id=connector.connector_id,
-                local_tx_id=transaction.local_tx_id,
-                detail=f"serial {sample.serial} at {sample.energy_import_wh} Wh",
-                warning=True,
-            )
-        work.put(connector, phase=msgspec.structs.replace(connector.phase, transaction=transaction))
+    if connector.sample is None or connector.sample.read_boottime_s <= sample.read_boottime_s:
+        connector = work.put(connector, sample=sample)
+    if isinstance(connector.phase, Running | Stopping):
+        connector = transactions.follow(work, connector, sample)
+    match connector.phase:
+        case Stopping(read_token=token, read_not_before_s=not_before_s) if token and sample.read_boottime_s >= not_before_s:
+            # As good as the answer to ReadRegister, which may have been lost while the meter service restarted.
+            transactions.close_with_reading(work, connector, sample)
 
 
 def _on_register(work: Work, token: str, sample: MeterSample | None) -> None:
     for connector in work.state.connectors:
         match connector.phase:
-            case Starting(waiting=waiting, read_token=expected) if expected == token:
+            case Starting(read_token=expected) as starting if expected == token:
                 if sample is None:
                     work.note(
                         "start refused, the meter gives no trustworthy reading; check the meter, then present the card again",
                         connector_id=connector.connector_id,
-                        id_tag=waiting.id_tag,
+                        id_tag=starting.waiting.id_tag,
                         warning=True,
                     )
-                    work.change(e.DropWaiting(waiting.waiting_id))
-                    work.put(connector, phase=Idle())
+                    cards.drop_waiting(work, starting.waiting)
                 else:
-                    transactions.open_transaction(work, connector, waiting, sample)
+                    transactions.open_transaction(work, connector, starting, sample)
             case Stopping(read_token=expected, transaction=transaction) if expected == token and expected:
                 if sample is None:
                     work.note(
-                        "stop takes the last trustworthy reading, the meter gives none now",
+                        "stop takes the last trustworthy reading, the meter gives none now; check the meter",
                         connector_id=connector.connector_id,
                         local_tx_id=transaction.local_tx_id,
                         warning=True,
                     )
-                transactions.close_with_reading(work, connector, transaction, sample)
+                transactions.close_with_reading(work, connector, sample)
 
 
-def _on_delivery(work: Work, event: e.DeliveryStored) -> None:
-    entry = event.entry
-    work.change(e.ForgetEntry(entry.local_tx_id, entry.number))
-    connector = next(
-        (c for c in work.state.connectors if c.transaction and c.transaction.local_tx_id == entry.local_tx_id), None
-    )
-    if connector is None or entry.number != 0 or not isinstance(entry.outcome, Delivered):
-        return
-    transaction = connector.transaction
-    assert transaction is not None
-    info = entry.outcome.id_tag_info or IdTagInfo(AuthorizationStatus.ACCEPTED)
-    transaction = msgspec.structs.replace(
-        transaction,
-        transaction_id=entry.outcome.transaction_id,
-        parent_id_tag=info.parent_id_tag or transaction.parent_id_tag,
-    )
-    refused = info.status is not AuthorizationStatus.ACCEPTED
-    if refused and not work.state.settings.stop_transaction_on_invalid_id:
-        transaction = msgspec.structs.replace(transaction, deauthorized=True)
-    work.change(e.SaveTransaction(transaction))
-    assert isinstance(connector.phase, Running | Stopping | Resuming)
-    connector = work.put(connector, phase=msgspec.structs.replace(connector.phase, transaction=transaction))
-    if refused:
-        work.note(
-            "Central System refuses the idTag of the running transaction",
-            connector_id=connector.connector_id,
-            local_tx_id=transaction.local_tx_id,
-            id_tag=transaction.id_tag,
-            detail=str(info.status),
-            warning=True,
-        )
-        if work.state.settings.stop_transaction_on_invalid_id:
-            transactions.stop(work, connector, Reason.DE_AUTHORIZED)
+def _on_link(work: Work, link: LinkState | None) -> None:
+    online = link is not None and link.online
+    if link is not None and link.ever_accepted != work.state.ever_accepted:
+        work.set(ever_accepted=link.ever_accepted)
+        work.change(e.SaveEverAccepted(link.ever_accepted))
+    lost = work.state.online and not online
+    work.set(online=online)
+    if lost:
+        cards.link_lost(work)
+
+
+def _on_emergency_stop(work: Work, pressed: bool) -> None:
+    work.set(emergency_stop=pressed)
+    work.note("emergency stop pressed" if pressed else "emergency stop released", warning=pressed)
+    if pressed:
+        cards.drop_all_waiting(work)
 
 
 def _advance_all(work: Work) -> None:
-    for waiting in work.state.waiting:
-        if waiting.deadline_s <= work.now.boottime_s:
-            work.drop_waiting(waiting)
-            work.note(
-                "authorization expired, no vehicle was plugged in within ConnectionTimeOut",
-                connector_id=waiting.connector_id,
-                id_tag=waiting.id_tag,
-            )
     if work.state.online:
         cards.ask_for_remote_starts(work)
-    for connector in work.state.connectors:
+    for connector_id in range(1, len(work.state.connectors) + 1):
+        connector = work.connector(connector_id)
+        assert connector is not None
         _advance(work, connector)
 
 
 def _advance(work: Work, connector: Connector) -> None:
     """Move one connector's phase on as far as the facts carry it."""
+    _apply_rule(work, connector)
+    moved = work.connector(connector.connector_id)
+    assert moved is not None
+    if type(moved.phase) is not type(connector.phase):
+        _advance(work, moved)
+
+
+def _apply_rule(work: Work, connector: Connector) -> None:
     match connector.phase:
-        case Resuming():
-            if connector.seen is not None:
-                _resume(work, connector, connector.phase, connector.seen)
+        case Resuming() as phase:
+            if connector.seen is not None and connector.plugged is not None:
+                recovery.resolve(work, connector, phase, connector.seen)
         case Finished():
-            if not connector.plugged:
+            if connector.plugged is False:
                 work.change(e.DropFinished(connector.connector_id))
                 work.put(connector, phase=Idle())
             else:
                 _begin_if_authorized(work, connector)
         case Idle():
             _begin_if_authorized(work, connector)
-        case Starting(waiting=waiting):
+        case Starting(waiting=waiting) as phase:
             if not connector.plugged or not healthy(work.state, connector):
-                work.put(connector, phase=Idle())
+                work.put(connector, phase=phase.finished or Idle())
                 work.set(waiting=(*work.state.waiting, waiting))
-        case Running():
-            _advance_running(work, connector, connector.phase)
-        case Stopping():
-            _advance_stopping(work, connector, connector.phase)
-
-
-def _resume(work: Work, connector: Connector, phase: Resuming, seen: EvseObservation) -> None:
-    """The hardware has spoken for the first time: is it the same plug-in? (design §2 "connectors down")"""
-    transaction = phase.transaction
-    if transaction is None:
-        assert phase.finished is not None
-        if seen.plugged and transactions.same_session(phase.finished, seen):
-            work.put(connector, phase=Finished())
-        else:
-            work.change(e.DropFinished(connector.connector_id))
-            work.put(connector, phase=Idle())
-        return
-    fields = {"connector_id": connector.connector_id, "local_tx_id": transaction.local_tx_id}
-    if not transactions.same_session(transaction.mark, seen):
-        work.note(
-            "another plug-in meanwhile, the old transaction is closed at its last committed reading", warning=True, **fields
-        )
-        connector = work.withdraw_at_once(connector)
-        intent = transaction.stop or StopIntent(Reason.EV_DISCONNECTED)
-        transactions.close_at_last_reading(work, msgspec.structs.replace(transaction, stop=intent), intent.reason)
-        work.put(connector, phase=Idle())
-    elif transaction.stop is not None:
-        work.note("stop of the transaction goes on after a restart", **fields)
-        work.put(connector, phase=Stopping(transaction, since_s=work.now.boottime_s))
-    else:
-        work.note("transaction resumes after a restart of this service", **fields)
-        work.put(connector, phase=transactions.running(transaction, work.state.settings, work.now))
-    changed = work.connector(connector.connector_id)
-    assert changed is not None
-    if not isinstance(changed.phase, Idle):
-        _advance(work, changed)
+        case Running() as phase:
+            _advance_running(work, connector, phase)
+        case Stopping() as phase:
+            _advance_stopping(work, connector, phase)
 
 
 def _begin_if_authorized(work: Work, connector: Connector) -> None:
@@ -347,47 +261,48 @@ def _begin_if_authorized(work: Work, connector: Connector) -> None:
     waiting = cards.authorized_for(work.state, connector)
     if waiting is None:
         return
-    if isinstance(connector.phase, Finished):
-        work.change(e.DropFinished(connector.connector_id))
     token = work.fresh_id()
+    finished = connector.phase if isinstance(connector.phase, Finished) else None
     work.set(waiting=tuple(w for w in work.state.waiting if w.waiting_id != waiting.waiting_id))
-    work.put(connector, phase=Starting(waiting, token))
+    work.put(connector, phase=Starting(waiting, token, finished))
     work.ask(e.ReadRegister(token, connector.connector_id, work.now.boottime_s, START_READING_S))
 
 
 def _advance_running(work: Work, connector: Connector, phase: Running) -> None:
-    reason: Reason | None = None
-    info = ""
-    if work.state.emergency_stop:
-        reason = Reason.EMERGENCY_STOP
-    elif not connector.plugged and work.state.settings.stop_transaction_on_ev_side_disconnect and not connector.evse_failure:
-        reason, info = Reason.EV_DISCONNECTED, "EV side disconnected"
-    elif work.state.resetting is not None:
-        reason = Reason.HARD_RESET if work.state.resetting is ResetType.HARD else Reason.SOFT_RESET
-    if reason in (Reason.EMERGENCY_STOP, Reason.EV_DISCONNECTED):
-        connector = work.withdraw_at_once(connector)
-    if reason is not None:
-        transactions.stop(work, connector, reason, info=info)
-        return
-    transactions.sample_and_checkpoint(work, connector, phase)
+    state = work.state
+    unplugged = connector.plugged is False and not connector.evse_failure
+    if state.emergency_stop:
+        transactions.stop(work, connector, Reason.EMERGENCY_STOP)
+    elif unplugged and state.settings.stop_transaction_on_ev_side_disconnect:
+        transactions.stop(work, connector, Reason.EV_DISCONNECTED, info=EV_SIDE_DISCONNECTED)
+    elif state.resetting is not None:
+        transactions.stop(work, connector, Reason.HARD_RESET if state.resetting is ResetType.HARD else Reason.SOFT_RESET)
+    else:
+        transactions.sample_and_checkpoint(work, connector, phase)
 
 
 def _advance_stopping(work: Work, connector: Connector, phase: Stopping) -> None:
     """Once the contactor is open, or should long be, read meterStop."""
+    if connector.plugged is False and not phase.unplugged:
+        phase = msgspec.structs.replace(phase, unplugged=True)
+        connector = work.put(connector, phase=phase)
     if phase.read_token:
         return
-    seen = connector.seen
-    late = work.now.boottime_s >= phase.since_s + CONTACTOR_S
+    seen, now_s = connector.seen, work.now.boottime_s
+    late = now_s >= phase.since_s + CONTACTOR_S
     opened = seen is not None and not seen.relay_closed and not connector.evse_failure
     if not (opened or late):
         return
-    if late and not opened and seen is not None:
+    transaction = phase.transaction
+    power_failed = transaction.started_at.boot_id != work.now.boot_id
+    if not opened and not power_failed:
         work.note(
             "contactor is not seen open, the transaction is closed all the same; check the charging controller",
             connector_id=connector.connector_id,
-            local_tx_id=phase.transaction.local_tx_id,
+            local_tx_id=transaction.local_tx_id,
             warning=True,
         )
     token = work.fresh_id()
-    work.put(connector, phase=msgspec.structs.replace(phase, read_token=token))
-    work.ask(e.ReadRegister(token, connector.connector_id, work.now.boottime_s, STOP_READING_S))
+    work.put(connector, phase=msgspec.structs.replace(phase, read_token=token, read_not_before_s=now_s))
+    timeout_s = RECOVERY_READING_S if power_failed else STOP_READING_S
+    work.ask(e.ReadRegister(token, connector.connector_id, now_s, timeout_s))

@@ -19,7 +19,7 @@ from bus.messages import (
     ResetReady,
     TransactionEntry,
 )
-from services.connectors.state import SessionMark, Settings, Transaction, Waiting
+from services.connectors.state import Finished, Settings, Transaction, Waiting
 from services.hardware.contract import EvseDesired, EvseObservation
 
 
@@ -142,11 +142,11 @@ class SaveTransaction(msgspec.Struct, frozen=True):
 
 
 class CloseTransaction(msgspec.Struct, frozen=True):
-    """Change on disk: the transaction is no longer open; `mark` tells whether its plug is still in after a restart."""
+    """Change on disk: the transaction is no longer open; `finished` None: its plug is out."""
 
     local_tx_id: str
     connector_id: int
-    mark: SessionMark | None
+    finished: Finished | None
 
 
 class DropFinished(msgspec.Struct, frozen=True):
@@ -180,7 +180,15 @@ class ForgetEntry(msgspec.Struct, frozen=True):
     number: int
 
 
-Change = SaveTransaction | CloseTransaction | DropFinished | SaveWaiting | DropWaiting | AppendEntry | ForgetEntry
+class SaveEverAccepted(msgspec.Struct, frozen=True):
+    """Change on disk: whether the Central System ever accepted this station, so that a dead link does not decide it."""
+
+    ever_accepted: bool
+
+
+Change = (
+    SaveTransaction | CloseTransaction | DropFinished | SaveWaiting | DropWaiting | AppendEntry | ForgetEntry | SaveEverAccepted
+)
 
 
 class Effect(msgspec.Struct, frozen=True):

@@ -5,22 +5,29 @@ Owns: who gets how much of the supply. Does not: talk to devices.
 
 import math
 
-from services.connectors.state import Connector, Resuming, Running, State
+from services.connectors.state import Connector, Resuming, State
+from services.connectors.status import stopping_faults
 from services.hardware.contract import EvseDesired
 
 OFFER_A_MIN = 6.0
 """Less can't be expressed on the control pilot (IEC 61851-1)."""
+OFF = EvseDesired()
 
 
 def desired_output(state: State, connector: Connector) -> EvseDesired | None:
-    """The output for a connector; None: leave it as it is, until the hardware has said whether its plug-in is the same."""
-    match connector.phase:
-        case Resuming(transaction=transaction) if transaction is not None:
-            return None
-        case Running(transaction=transaction) if not (state.emergency_stop or transaction.deauthorized):
-            limit_a = min(connector.max_current_a, share_of_supply(state, connector))
-            return EvseDesired(energy_allowed=True, limit_a=limit_a) if limit_a >= OFFER_A_MIN else EvseDesired()
-    return EvseDesired()
+    """The output for a connector; None: leave it as it is, until the hardware has said whether its plug-in is the same.
+
+    A controller that does not answer keeps its order: a short silence on the line must not open a contactor.
+    """
+    transaction = connector.ongoing
+    if transaction is None or transaction.deauthorized or state.emergency_stop:
+        return OFF
+    if isinstance(connector.phase, Resuming):
+        return None
+    if stopping_faults(connector.seen) or connector.offer_from_s:
+        return OFF
+    limit_a = min(connector.max_current_a, share_of_supply(state, connector))
+    return EvseDesired(energy_allowed=True, limit_a=limit_a) if limit_a >= OFFER_A_MIN else OFF
 
 
 def share_of_supply(state: State, connector: Connector) -> float:
@@ -29,15 +36,22 @@ def share_of_supply(state: State, connector: Connector) -> float:
     Choice: equal shares in whole amps. Where a share would be below 6 A, the transactions that began first charge and
     the others wait (SuspendedEVSE).
     """
-    running = [c for c in state.connectors if isinstance(c.phase, Running | Resuming) and c.transaction is not None]
-    running.sort(key=_began_ms)
-    served = running[: max(1, int(state.supply_current_a // OFFER_A_MIN))]
+    holders = sorted((c for c in state.connectors if _holds_supply(c)), key=_began_ms)
+    served = holders[: max(1, int(state.supply_current_a // OFFER_A_MIN))]
     if connector.connector_id not in {c.connector_id for c in served}:
         return 0.0
     return float(math.floor(state.supply_current_a / len(served)))
 
 
+def _holds_supply(connector: Connector) -> bool:
+    """Whether a connector may draw: its transaction is to have energy, or its contactor has not opened yet."""
+    if connector.transaction is None:
+        return False
+    wants = connector.ongoing is not None and not connector.ongoing.deauthorized
+    return wants or (connector.seen is not None and connector.seen.relay_closed)
+
+
 def _began_ms(connector: Connector) -> tuple[int, int]:
     transaction = connector.transaction
-    assert transaction is not None
+    assert transaction is not None, "only a transaction holds supply"
     return transaction.started_at.boottime_ms, connector.connector_id

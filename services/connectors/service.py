@@ -33,13 +33,14 @@ from bus.topics import topic_named
 from services.connectors import core
 from services.connectors import events as e
 from services.connectors.settings import settings_from
-from services.connectors.state import Connector, Now
+from services.connectors.state import Connector, Now, State
 from services.connectors.store import Store
 from services.hardware.contract import EvseDesired
 
 AUTHORIZE_MARGIN_S = 2.0
 """The link answers within MessageTimeout; a little later nobody will."""
-CALLS_KEPT_MAX = 100
+FIRST_WORD_S = 15.0
+"""A service that has said nothing within three periods of this one's start is down; the bus only notices later silence."""
 
 
 class Output(Protocol):
@@ -60,8 +61,17 @@ class Board:
         self.output = output
 
 
+class AnswerTooLate(Exception):
+    """The caller stopped waiting while the commit was under way: nothing of it may count (design §3)."""
+
+
 class ConnectorsService:
-    """Feeds events to the core and does what it answers."""
+    """Feeds events to the core and does what it answers.
+
+    The state moves on only when its commit is on the disk. A commit that fails (disk full, worn out) ends the process, as
+    going on would be a lie; before that an ordinary stop still opens its contactor. At its next start it takes up what the
+    disk has.
+    """
 
     def __init__(
         self,
@@ -78,8 +88,9 @@ class ConnectorsService:
         self._charge_before = charge_before_first_acceptance
         self._message_timeout_s = _message_timeout_s(configuration)
         self._utc_offset_s: float | None = None
-        self._calls: dict[str, IncomingCall] = {}
-        self._after_commit: list[e.Effect] = []
+        self._call: IncomingCall | None = None
+        self._pending: tuple[State, tuple[e.Effect, ...]] | None = None
+        self._first_word_due_s: float | None = board.node.now() + FIRST_WORD_S
         self._store = Store(board.database)
         self._journal_out = JournalOut(board.node, board.database, topic_named("journal.transaction."), board.log)
         settings = settings_from(configuration, charge_before_first_acceptance=charge_before_first_acceptance)
@@ -88,8 +99,7 @@ class ConnectorsService:
         loaded = self._store.load()
         for text in self._store.unreadable:
             self._log.error("unreadable row was set aside in table unreadable of connectors.db", reason=text)
-        self._state, effects = core.resume(self._state, loaded, self._now())
-        self._do(effects)
+        self._perform(*core.resume(self._state, loaded, self._now()))
         JournalIn(
             board.node,
             board.database,
@@ -100,19 +110,22 @@ class ConnectorsService:
 
     def feed(self, event: e.Event) -> None:
         """One event, and all its effects."""
-        self._state, effects = core.step(self._state, event, self._now())
-        self._do(effects)
+        self._perform(*core.step(self._state, event, self._now()))
 
     def tick(self) -> None:
         """Do what time demands."""
+        now_s = self._node.now()
+        if self._first_word_due_s is not None and self._first_word_due_s <= now_s:
+            self._first_word_due_s = None
+            self._notice_silent_services()
         deadline_s = core.next_deadline_s(self._state)
-        if deadline_s is not None and deadline_s <= self._node.now():
+        if deadline_s is not None and deadline_s <= now_s:
             self.feed(e.Tick())
         self._journal_out.tick()
 
     def next_deadline_s(self) -> float | None:
         """When `tick` has something to do."""
-        deadlines = (core.next_deadline_s(self._state), self._journal_out.next_deadline_s())
+        deadlines = (core.next_deadline_s(self._state), self._journal_out.next_deadline_s(), self._first_word_due_s)
         return min((d for d in deadlines if d is not None), default=None)
 
     def _listen(self) -> None:
@@ -123,7 +136,7 @@ class ConnectorsService:
         node.watch(
             ReaderState,
             lambda _, reader: self._reader_said(reader.failure),
-            lambda _: self._reader_said("the rfid service is down"),
+            lambda _: self._reader_unknown(),
         )
         node.watch(LinkState, lambda _, link: self._link_said(link), lambda _: self._link_said(None))
         node.watch(ClockState, lambda _, clock: self._clock_said(clock))
@@ -134,11 +147,14 @@ class ConnectorsService:
         node.on_cancel(lambda call_id: self.feed(e.CallCancelled(call_id)))
 
     def _called(self, call: IncomingCall, event: e.Event) -> None:
-        if len(self._calls) >= CALLS_KEPT_MAX:
-            call.refuse("too many calls wait for an answer")
-            return
-        self._calls[call.call_id] = call
-        self.feed(event)
+        """The core answers each call in the step that handles it."""
+        self._call = call
+        try:
+            self.feed(event)
+        except AnswerTooLate:
+            self._log.warning("call dropped, its caller stopped waiting during the commit", caller=call.caller)
+        finally:
+            self._call = None
 
     def _meter_said(self, connector_id: int, failure: str) -> None:
         connector = next((c for c in self._state.connectors if c.connector_id == connector_id), None)
@@ -146,11 +162,22 @@ class ConnectorsService:
             self.feed(e.MeterFailureChanged(connector_id, failure))
 
     def _meter_unknown(self, key: str) -> None:
-        self._meter_said(int(key), "the meter service is down")
+        if key.isdecimal():
+            self._meter_said(int(key), "the meter service is down")
 
     def _reader_said(self, failure: str) -> None:
         if self._state.reader_failure != failure:
             self.feed(e.ReaderFailureChanged(failure))
+
+    def _reader_unknown(self) -> None:
+        self._reader_said("the rfid service is down")
+
+    def _notice_silent_services(self) -> None:
+        for connector in self._state.connectors:
+            if self._node.latest(MeterState, str(connector.connector_id)) is None:
+                self._meter_unknown(str(connector.connector_id))
+        if self._node.latest(ReaderState) is None:
+            self._reader_unknown()
 
     def _link_said(self, link: LinkState | None) -> None:
         self.feed(e.LinkChanged(link))
@@ -167,43 +194,62 @@ class ConnectorsService:
 
     def _store_delivery(self, entry: DeliveryEntry) -> None:
         """Inside the transaction that notes the entry: the core's changes join it; the rest waits for the commit."""
-        self._state, effects = core.step(self._state, e.DeliveryStored(entry), self._now())
-        for effect in effects:
-            if isinstance(effect, e.Commit):
-                self._store.apply(effect.changes, self._journal_out.outbox)
-            else:
-                self._after_commit.append(effect)
+        state, effects = core.step(self._state, e.DeliveryStored(entry), self._now())
+        at_once, changes, after = split(effects)
+        self._act(at_once)
+        self._store.apply(changes, self._journal_out.outbox)
+        self._pending = (state, after)
 
     def _delivery_stored(self, _: DeliveryEntry) -> None:
-        effects, self._after_commit = self._after_commit, []
-        self._do(tuple(effects))
+        assert self._pending is not None, "an entry is stored before it counts"
+        (self._state, after), self._pending = self._pending, None
         self._journal_out.send()
+        self._act(after)
 
-    def _do(self, effects: tuple[e.Effect, ...]) -> None:
+    def _perform(self, state: State, effects: tuple[e.Effect, ...]) -> None:
+        at_once, changes, after = split(effects)
+        self._act(at_once)
+        if changes:
+            try:
+                self._commit(changes)
+            except sqlite3.Error as error:
+                self._log.error("connectors.db can't be written, check disk and its free space", reason=error)
+                self._act(tuple(effect for effect in after if _withdraws(effect)))
+                raise
+        self._state = state
+        if changes:
+            self._journal_out.send()
+        self._act(after)
+
+    def _commit(self, changes: tuple[e.Change, ...]) -> None:
+        with transaction(self._board.database):
+            self._store.apply(changes, self._journal_out.outbox)
+            if self._call is not None and self._call.expired(self._node.now()):
+                raise AnswerTooLate
+
+    def _act(self, effects: tuple[e.Effect, ...]) -> None:
         for effect in effects:
-            match effect:
-                case e.Commit(changes=changes):
-                    with transaction(self._board.database):
-                        self._store.apply(changes, self._journal_out.outbox)
-                    self._journal_out.send()
-                case e.SetEvse(connector_id=connector_id, desired=desired):
-                    self._board.output.set_desired(connector_id, desired)
-                case e.Answer(call_id=call_id, answer=answer):
-                    call = self._calls.pop(call_id, None)
-                    if call is not None:
-                        call.answer(answer)
-                case e.AskAuthorize(token=token, id_tag=id_tag):
-                    self._ask_authorize(token, id_tag)
-                case e.ReadRegister():
-                    self._read_register(effect)
-                case e.PublishConnector(state=state):
-                    self._node.publish(state, str(state.connector_id))
-                case e.PublishReset(state=ready):
-                    self._node.publish(ready)
-                case e.Note():
-                    self._write_note(effect)
-                case _:
-                    raise AssertionError(f"no way to do {type(effect).__name__}")
+            self._do(effect)
+
+    def _do(self, effect: e.Effect) -> None:
+        match effect:
+            case e.SetEvse(connector_id=connector_id, desired=desired):
+                self._board.output.set_desired(connector_id, desired)
+            case e.Answer(answer=answer):
+                assert self._call is not None, "only a call is answered"
+                self._call.answer(answer)
+            case e.AskAuthorize(token=token, id_tag=id_tag):
+                self._ask_authorize(token, id_tag)
+            case e.ReadRegister():
+                self._read_register(effect)
+            case e.PublishConnector(state=state):
+                self._node.publish(state, str(state.connector_id))
+            case e.PublishReset(state=ready):
+                self._node.publish(ready)
+            case e.Note():
+                self._write_note(effect)
+            case _:
+                raise AssertionError(f"no way to do {type(effect).__name__}")
 
     def _ask_authorize(self, token: str, id_tag: str) -> None:
         def answered(reply: Reply) -> None:
@@ -235,9 +281,21 @@ class ConnectorsService:
         return Now(self._node.now(), self._board.boot_id, secrets.token_hex(8), self._utc_offset_s)
 
 
+def split(effects: tuple[e.Effect, ...]) -> tuple[tuple[e.Effect, ...], tuple[e.Change, ...], tuple[e.Effect, ...]]:
+    """What is done at once, what is committed, and what is done after that. Without a commit all is done after."""
+    for index, effect in enumerate(effects):
+        if isinstance(effect, e.Commit):
+            return effects[:index], effect.changes, effects[index + 1 :]
+    return (), (), effects
+
+
 def masked(id_tag: str) -> str:
     """An idTag as it may stand in a log: enough to recognise, not enough to copy (hardware.md §5.6)."""
     return id_tag if len(id_tag) <= 4 else f"{id_tag[:4]}…{id_tag[-2:]}" if len(id_tag) > 6 else f"{id_tag[:2]}…"
+
+
+def _withdraws(effect: e.Effect) -> bool:
+    return isinstance(effect, e.SetEvse) and not effect.desired.energy_allowed
 
 
 def _message_timeout_s(configuration: dict[str, str]) -> float:

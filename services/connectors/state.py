@@ -6,7 +6,7 @@ Owns: shapes. Does not: decide (`core.py` and its rooms) or act (`service.py`). 
 import msgspec
 
 from bus.messages import ConnectorState, IdTag, MeterSample, Moment
-from bus.vocabulary import Measurand, Phase, Reason, ResetType
+from bus.vocabulary import ChargePointStatus, Measurand, Phase, Reason, ResetType
 from services.hardware.contract import EvseDesired, EvseObservation
 
 Facts = msgspec.Struct
@@ -42,11 +42,15 @@ class Reading(Facts, frozen=True):
 
 
 class Segment(Facts, frozen=True):
-    """What one meter contributes: its serial and register when it took over, and the transaction's register then, Wh."""
+    """What one meter contributes: its serial and register when it took over, and the transaction's register then, Wh.
+
+    `serial` empty: that meter has not told it yet. `replacements`: what the meter service counted then.
+    """
 
     serial: str
     first_wh: int
     base_wh: int
+    replacements: int = 0
 
 
 class StopIntent(Facts, frozen=True):
@@ -96,42 +100,57 @@ class Idle(Facts, frozen=True):
     """No transaction."""
 
 
-class Resuming(Facts, frozen=True):
-    """This process has just started; the hardware will say whether it is still the same plug-in.
+class Finished(Facts, frozen=True):
+    """The transaction is closed and the plug is still in. On disk, so that it is still Finishing after a restart.
 
-    `transaction` None: the last one is finished, and `finished` tells whether its plug is still in.
+    `mark` is of the plug that is in. `id_tag` was the transaction's: presented again, it means this connector
+    (OCPP 1.6 §4.9, F2).
     """
 
+    mark: SessionMark
+    id_tag: IdTag
+
+
+class Resuming(Facts, frozen=True):
+    """This process has just started; the hardware will say whether it is still the same plug-in: of one of the two."""
+
     transaction: Transaction | None = None
-    finished: SessionMark | None = None
+    finished: Finished | None = None
 
 
 class Starting(Facts, frozen=True):
-    """Authorized and plugged in; the reading for meterStart is asked for."""
+    """Authorized and plugged in; the reading for meterStart is asked for. Nothing on disk has changed yet.
+
+    `finished`: where the connector goes back to when this does not become a transaction; None: to Idle.
+    """
 
     waiting: Waiting
     read_token: str
+    finished: Finished | None = None
 
 
 class Running(Facts, frozen=True):
-    """A transaction runs."""
+    """A transaction runs. `saved` is what the disk has of it."""
 
     transaction: Transaction
+    saved: Transaction
     sample_due_s: float | None
     checkpoint_due_s: float
 
 
 class Stopping(Facts, frozen=True):
-    """The intent to stop is on disk; the contactor opens, then the reading for meterStop is asked for."""
+    """The intent to stop is on disk; the contactor opens, then the reading for meterStop is asked for.
+
+    `read_not_before_s`: a reading from this boottime on will do. `unplugged`: the plug was out meanwhile, so that one
+    which is in at the end is another plug-in.
+    """
 
     transaction: Transaction
     since_s: float
     read_token: str = ""
+    read_not_before_s: float = 0.0
     info: str = ""
-
-
-class Finished(Facts, frozen=True):
-    """The transaction is closed and the plug is still in."""
+    unplugged: bool = False
 
 
 SessionPhase = Idle | Resuming | Starting | Running | Stopping | Finished
@@ -145,6 +164,8 @@ class Connector(Facts, frozen=True):
     phase: SessionPhase = Idle()
     seen: EvseObservation | None = None
     """Last observation of this process; None: the controller has not answered yet."""
+    plugged: bool | None = None
+    """What the controller last knew; None: it has not known yet. One that can't tell now has not seen an unplugging."""
     plugged_since_s: float = 0.0
     evse_failure: str = ""
     """Plain words while the controller does not answer; empty also before it had time to."""
@@ -152,8 +173,16 @@ class Connector(Facts, frozen=True):
     sample: MeterSample | None = None
     commanded: EvseDesired | None = None
     settling_until_s: float = 0.0
-    """Until then a status that is only passed through is not shown (field report 42)."""
+    """Until then a status that is only passed through is not shown (field report 42); 0: nothing settles."""
+    fault_ended_s: float | None = None
+    """When this plug-in's last fault went; None: it had none."""
+    fault_returned: bool = False
+    """The present or last fault came back soon after the one before."""
+    offer_from_s: float = 0.0
+    """No energy until then, because the fault had come back; 0: nothing to wait for."""
     published: ConnectorState | None = None
+    beneath: ChargePointStatus | None = None
+    """The last published status but Faulted: what a fault overlays."""
 
     @property
     def transaction(self) -> Transaction | None:
@@ -164,9 +193,9 @@ class Connector(Facts, frozen=True):
         return None
 
     @property
-    def plugged(self) -> bool:
-        """Whether a vehicle is known to be connected."""
-        return self.seen is not None and bool(self.seen.plugged)
+    def ongoing(self) -> Transaction | None:
+        """The open transaction that has not been told to stop."""
+        return None if isinstance(self.phase, Stopping) else self.transaction
 
 
 class Asked(Facts, frozen=True):
@@ -187,10 +216,11 @@ class State(Facts, frozen=True):
     asked: tuple[Asked, ...] = ()
     online: bool = False
     ever_accepted: bool = False
-    registered: bool = False
     reader_failure: str = ""
     emergency_stop: bool = False
     resetting: ResetType | None = None
+    reset_until_s: float = 0.0
+    """When a Reset that did not happen is forgotten."""
     reset_said: tuple[ResetType | None, bool] | None = None
     charge_point: ConnectorState | None = None
     """What was last published for connector 0."""

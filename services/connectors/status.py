@@ -32,6 +32,14 @@ TRANSITIONS: dict[ChargePointStatus, frozenset[ChargePointStatus]] = {
 }
 """OCPP 1.6 §4.9, the table of transitions, for connectors above 0."""
 
+EMERGENCY_STOP = (ChargePointErrorCode.OTHER_ERROR, "CX008", "emergency stop pressed")
+EV_COMMUNICATION_ERROR_STATUSES = frozenset({PREPARING, SUSPENDED_EV, SUSPENDED_EVSE, FINISHING})
+"""With others EVCommunicationError shall not be used (OCPP 1.6 §4.9)."""
+EV_SIDE_DISCONNECTED = "EV side disconnected"
+"""`info` of SuspendedEV or Finishing, as OCPP 1.6 §4.9 spells it."""
+INFO_LENGTH_MAX = 50
+"""Characters in `info` and `vendorErrorCode`, both CiString50 (OCPP 1.6 §6.47)."""
+
 ALLOWED_BESIDE: frozenset[tuple[ChargePointStatus, ChargePointStatus]] = frozenset(
     {
         # Choice: a new session may begin from Finishing without a visible Preparing when the card was accepted while
@@ -51,13 +59,14 @@ def allowed(before: ChargePointStatus, after: ChargePointStatus) -> bool:
 
 def connector_state(state: State, connector: Connector, now: Now) -> ConnectorState | None:
     """What to say of a connector; None while the hardware has not yet been heard and there is no failure to report."""
-    error_code, vendor, info = _error(state, connector)
-    status = _status(state, connector, now)
+    status = _status(state, connector)
     if status is None:
         return None
+    error_code, vendor, info = _error(state, connector, status)
     before = connector.published
     info = info or _info(connector)
-    same = before is not None and (before.status, before.error_code, before.info) == (status, error_code, info)
+    said = (status, error_code, info, vendor)
+    same = before is not None and (before.status, before.error_code, before.info, before.vendor_error_code) == said
     seen = connector.seen
     return ConnectorState(
         connector_id=connector.connector_id,
@@ -66,7 +75,7 @@ def connector_state(state: State, connector: Connector, now: Now) -> ConnectorSt
         error_code=error_code,
         info=info,
         vendor_error_code=vendor,
-        plugged=None if seen is None else seen.plugged,
+        plugged=connector.plugged,
         relay_closed=None if seen is None else seen.relay_closed,
         offered_a=seen.limit_a if seen is not None and seen.offering else 0.0,
         transaction=_view(connector),
@@ -75,81 +84,84 @@ def connector_state(state: State, connector: Connector, now: Now) -> ConnectorSt
 
 def charge_point_state(state: State, now: Now) -> ConnectorState:
     """What to say of connector 0: only Available, Unavailable and Faulted (OCPP 1.6 §4.9)."""
-    error_code, info = ChargePointErrorCode.NO_ERROR, ""
-    if state.reader_failure:
-        error_code, info = ChargePointErrorCode.READER_FAILURE, state.reader_failure
-    status = AVAILABLE
+    status, error_code, vendor, info = AVAILABLE, ChargePointErrorCode.NO_ERROR, "", ""
     if state.emergency_stop:
-        status, error_code, info = FAULTED, ChargePointErrorCode.OTHER_ERROR, "emergency stop pressed"
+        status, (error_code, vendor, info) = FAULTED, EMERGENCY_STOP
+    elif state.reader_failure:
+        error_code, info = ChargePointErrorCode.READER_FAILURE, state.reader_failure[:INFO_LENGTH_MAX]
     before = state.charge_point
-    same = before is not None and (before.status, before.error_code, before.info) == (status, error_code, info[:50])
+    same = before is not None and (before.status, before.error_code, before.info) == (status, error_code, info)
     at = before.at if same and before is not None else now.moment()
-    return ConnectorState(CHARGE_POINT, status, at, error_code=error_code, info=info[:50])
+    return ConnectorState(CHARGE_POINT, status, at, error_code=error_code, info=info, vendor_error_code=vendor)
 
 
-def stopping_faults(connector: Connector) -> tuple[EvseFault, ...]:
+def stopping_faults(seen: EvseObservation | None) -> tuple[EvseFault, ...]:
     """Faults that make a connector Faulted. EVCommunicationError is a warning (OCPP 1.6 §4.9)."""
-    faults = () if connector.seen is None else connector.seen.faults
+    faults = () if seen is None else seen.faults
     return tuple(fault for fault in faults if fault.error_code is not ChargePointErrorCode.EV_COMMUNICATION_ERROR)
 
 
 def healthy(state: State, connector: Connector) -> bool:
     """Whether a session may begin here: the controller answers, and there is no fault and no emergency stop."""
-    return not (state.emergency_stop or connector.evse_failure or stopping_faults(connector)) and connector.seen is not None
+    faulted = state.emergency_stop or connector.evse_failure or stopping_faults(connector.seen)
+    return not faulted and connector.seen is not None
 
 
-def _error(state: State, connector: Connector) -> tuple[ChargePointErrorCode, str, str]:
+def _error(state: State, connector: Connector, status: ChargePointStatus) -> tuple[ChargePointErrorCode, str, str]:
+    """Error code, vendor code and info; the gravest first."""
     if state.emergency_stop:
-        return ChargePointErrorCode.OTHER_ERROR, "CX008", "emergency stop pressed"
+        return EMERGENCY_STOP
     if connector.evse_failure:
-        return ChargePointErrorCode.INTERNAL_ERROR, "evse-offline", connector.evse_failure[:50]
-    faults = () if connector.seen is None else stopping_faults(connector) or connector.seen.faults
+        return ChargePointErrorCode.INTERNAL_ERROR, "evse-offline", connector.evse_failure[:INFO_LENGTH_MAX]
+    faults = stopping_faults(connector.seen)
+    if not faults and connector.seen is not None and status in EV_COMMUNICATION_ERROR_STATUSES:
+        faults = connector.seen.faults
     if faults:
-        return faults[0].error_code, faults[0].vendor_code, ""
+        return faults[0].error_code, faults[0].vendor_code[:INFO_LENGTH_MAX], ""
     if connector.meter_failure:
-        return ChargePointErrorCode.POWER_METER_FAILURE, "", connector.meter_failure[:50]
+        return ChargePointErrorCode.POWER_METER_FAILURE, "", connector.meter_failure[:INFO_LENGTH_MAX]
     return ChargePointErrorCode.NO_ERROR, "", ""
 
 
-def _status(state: State, connector: Connector, now: Now) -> ChargePointStatus | None:
-    if state.emergency_stop or stopping_faults(connector) or connector.evse_failure:
+def _status(state: State, connector: Connector) -> ChargePointStatus | None:
+    if state.emergency_stop or stopping_faults(connector.seen) or connector.evse_failure:
         return FAULTED
-    if connector.seen is None:
-        return None if connector.published is None else connector.published.status
+    if connector.seen is None or connector.plugged is None:
+        return None
     match connector.phase:
         case Resuming():
-            return None if connector.published is None else connector.published.status
+            return None
         case Running():
-            return _status_running(connector, connector.seen, now)
-        case Stopping():
+            return _status_running(connector, connector.seen)
+        case Stopping() | Finished():
             return FINISHING
         case Starting():
             return PREPARING
-        case Finished():
-            return FINISHING if connector.plugged else AVAILABLE
         case Idle():
-            bound = any(w.connector_id == connector.connector_id for w in state.waiting)
-            return PREPARING if connector.plugged or bound else AVAILABLE
+            awaited = any(w.connector_id == connector.connector_id for w in state.waiting)
+            return PREPARING if connector.plugged or awaited else AVAILABLE
 
 
-def _status_running(connector: Connector, seen: EvseObservation, now: Now) -> ChargePointStatus:
-    commanded = connector.commanded
-    offered = commanded is not None and commanded.energy_allowed
-    if offered and seen.offering and seen.control_pilot in ("C", "D") and seen.relay_closed:
+def _status_running(connector: Connector, seen: EvseObservation) -> ChargePointStatus:
+    """SuspendedEVSE takes precedence where both suspend, except with no vehicle (OCPP 1.6 §4.9)."""
+    if not connector.plugged:
+        return SUSPENDED_EV
+    if connector.commanded is None or not connector.commanded.energy_allowed:
+        return SUSPENDED_EVSE
+    asks = seen.control_pilot in ("C", "D")
+    if seen.offering and asks and seen.relay_closed:
         return CHARGING
-    settling = now.boottime_s < connector.settling_until_s
-    before = connector.published
-    if settling and before is not None and before.status is not FAULTED:
-        return before.status
-    return SUSPENDED_EV if offered and seen.offering else SUSPENDED_EVSE
+    if connector.beneath is not None and (connector.settling_until_s or seen.control_pilot is None):
+        return connector.beneath
+    return SUSPENDED_EV if seen.offering and not asks else SUSPENDED_EVSE
 
 
 def _info(connector: Connector) -> str:
     match connector.phase:
         case Stopping(info=info):
             return info
-        case Running() if not connector.plugged:
-            return "EV side disconnected"
+        case Running() if connector.plugged is False:
+            return EV_SIDE_DISCONNECTED
     return ""
 
 

@@ -1,8 +1,8 @@
 """connectors.db: open transactions, waiting authorizations, the outbox of the journal; all changes of a step in one commit.
 
-Owns: the tables `transactions`, `waiting`, `finished`. Does not: decide anything. Bodies are JSON, so that a support
-engineer can read them with any SQLite tool. A row that can't be read is set aside in `unreadable`, reported, and never
-prevents the start.
+Owns: the tables `transactions`, `waiting`, `finished`, `known`. Does not: decide anything. Bodies are JSON, so that a support
+engineer can read them with any SQLite tool; their types are checked when they are written and when they are read. A row that
+can't be read is set aside in `unreadable`, reported, and never prevents the start.
 """
 
 import sqlite3
@@ -10,20 +10,23 @@ from typing import TypeVar
 
 import msgspec
 
+from bus.codec import checked_builtins
 from bus.database import transaction
 from bus.journal import Outbox
 from services.connectors import events as e
-from services.connectors.core import Loaded
-from services.connectors.state import SessionMark, Transaction, Waiting
+from services.connectors.recovery import Loaded
+from services.connectors.state import Finished, Transaction, Waiting
 
 T = TypeVar("T")
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS transactions (local_tx_id TEXT PRIMARY KEY, connector_id INTEGER NOT NULL, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS waiting (waiting_id TEXT PRIMARY KEY, body TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS finished (connector_id TEXT PRIMARY KEY, body TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS finished (connector_id INTEGER PRIMARY KEY, body TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS known (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS unreadable (source TEXT NOT NULL, id TEXT NOT NULL, body TEXT, reason TEXT NOT NULL)",
 )
+_EVER_ACCEPTED = "ever_accepted"
 _KEYS = {"transactions": "local_tx_id", "waiting": "waiting_id", "finished": "connector_id"}
 
 
@@ -41,24 +44,23 @@ class Store:
         """What was open when the last process ended; unreadable rows are set aside and listed in `unreadable`."""
         transactions = tuple(self._rows("transactions", Transaction).values())
         waiting = tuple(self._rows("waiting", Waiting).values())
-        finished = {int(key): mark for key, mark in self._rows("finished", SessionMark).items()}
-        return Loaded(transactions=transactions, waiting=waiting, finished=finished)
+        finished = {int(key): body for key, body in self._rows("finished", Finished).items()}
+        row = self._database.execute("SELECT value FROM known WHERE name = ?", (_EVER_ACCEPTED,)).fetchone()
+        return Loaded(transactions, waiting, finished, ever_accepted=row == ("true",))
 
     def apply(self, changes: tuple[e.Change, ...], outbox: Outbox) -> None:
         """Write changes, inside the caller's transaction."""
         for change in changes:
             match change:
                 case e.SaveTransaction(transaction=saved):
-                    self._save(
-                        "transactions", "(local_tx_id, connector_id, body)", (saved.local_tx_id, saved.connector_id), saved
-                    )
-                    self._drop("finished", str(saved.connector_id))
-                case e.CloseTransaction(local_tx_id=local_tx_id, connector_id=connector_id, mark=mark):
+                    keys = (saved.local_tx_id, saved.connector_id)
+                    self._save("transactions", "(local_tx_id, connector_id, body)", keys, saved)
+                case e.CloseTransaction(local_tx_id=local_tx_id, connector_id=connector_id, finished=finished):
                     self._drop("transactions", local_tx_id)
-                    if mark is not None:
-                        self._save("finished", "(connector_id, body)", (str(connector_id),), mark)
+                    if finished is not None:
+                        self._save("finished", "(connector_id, body)", (connector_id,), finished)
                 case e.DropFinished(connector_id=connector_id):
-                    self._drop("finished", str(connector_id))
+                    self._drop("finished", connector_id)
                 case e.SaveWaiting(waiting=waiting):
                     self._save("waiting", "(waiting_id, body)", (waiting.waiting_id,), waiting)
                 case e.DropWaiting(waiting_id=waiting_id):
@@ -67,6 +69,9 @@ class Store:
                     outbox.append(entry, entry_name(entry.local_tx_id, entry.number))
                 case e.ForgetEntry(local_tx_id=local_tx_id, number=number):
                     outbox.forget_named(entry_name(local_tx_id, number))
+                case e.SaveEverAccepted(ever_accepted=ever_accepted):
+                    known = (_EVER_ACCEPTED, "true" if ever_accepted else "false")
+                    self._database.execute("INSERT OR REPLACE INTO known VALUES (?, ?)", known)
 
     def _rows(self, table: str, type_: type[T]) -> dict[str, T]:
         found: dict[str, T] = {}
@@ -86,9 +91,9 @@ class Store:
     def _save(self, table: str, columns: str, keys: tuple[object, ...], body: msgspec.Struct) -> None:
         marks = ", ".join("?" * (len(keys) + 1))
         statement = f"INSERT OR REPLACE INTO {table} {columns} VALUES ({marks})"
-        self._database.execute(statement, (*keys, msgspec.json.encode(body).decode()))
+        self._database.execute(statement, (*keys, msgspec.json.encode(checked_builtins(body)).decode()))
 
-    def _drop(self, table: str, key: str) -> None:
+    def _drop(self, table: str, key: object) -> None:
         self._database.execute(f"DELETE FROM {table} WHERE {_KEYS[table]} = ?", (key,))
 
 

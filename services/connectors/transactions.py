@@ -2,22 +2,23 @@
 
 Implements the Charge Point's side of OCPP 1.6 §4.7, §4.8 and §4.10.
 
-Owns: opening and closing, energy arithmetic, journal entries. Does not: decide who may charge (`cards.py`) or when a phase
-moves on (`core.py`).
+Owns: opening and closing, energy arithmetic, journal entries, what a delivery changes. Does not: decide who may charge
+(`cards.py`) or when a phase moves on (`core.py`).
 """
 
 import msgspec
 
 from bus.messages import (
+    Delivered,
+    DeliveryEntry,
     MeterSample,
     MeterValue,
     MeterValues,
-    Moment,
     StartTransaction,
     StopTransaction,
     TransactionEntry,
 )
-from bus.vocabulary import ReadingContext, Reason
+from bus.vocabulary import AuthorizationStatus, ReadingContext, Reason
 from services.connectors import events as e
 from services.connectors.readings import sampled_values
 from services.connectors.state import (
@@ -26,39 +27,52 @@ from services.connectors.state import (
     Idle,
     Now,
     Reading,
+    Resuming,
     Running,
     Segment,
     SessionMark,
     Settings,
+    Starting,
     StopIntent,
     Stopping,
     Transaction,
-    Waiting,
 )
 from services.connectors.work import Work
 from services.hardware.contract import EvseObservation
 
 CHECKPOINT_S = 60.0
+"""The last reading of a running transaction is on disk at least this often (design §2).
+
+Choice: a car that draws nothing is no exception. A power cut may come at any time, and the time of its stop is billed as
+well; one small commit a minute ends with the transaction. Without a new reading there is nothing to write.
+"""
+CONTACTOR_S = 5.0
+"""How long the contactor may take to open before the reading for meterStop is taken all the same."""
 SAMPLE_AGE_S_MAX = 3.0
 """An older reading is not sent as a fresh one (field report 34)."""
+OPENS_AT_ONCE = frozenset({Reason.EMERGENCY_STOP, Reason.EV_DISCONNECTED, Reason.DE_AUTHORIZED})
+"""Reasons for which the contactor opens before anything is written (design §3)."""
 
 
-def open_transaction(work: Work, connector: Connector, waiting: Waiting, sample: MeterSample) -> None:
+def open_transaction(work: Work, connector: Connector, phase: Starting, sample: MeterSample) -> None:
     """The start: on disk, with its journal entry, before current is offered."""
+    waiting = phase.waiting
     at = work.now.moment()
-    register_wh = sample.energy_import_wh
+    register = sample.energy_import_wh
     transaction = Transaction(
         local_tx_id=work.fresh_id(),
         connector_id=connector.connector_id,
         id_tag=waiting.id_tag,
         started_at=at,
-        meter_start_wh=register_wh,
-        segment=Segment(sample.serial, first_wh=register_wh, base_wh=register_wh),
-        last=Reading(register_wh, work.now.moment(sample.read_boottime_s)),
-        mark=_mark(connector.seen),
+        meter_start_wh=register,
+        segment=Segment(sample.serial, first_wh=register, base_wh=register, replacements=sample.replacements),
+        last=Reading(register, work.now.moment(sample.read_boottime_s)),
+        mark=mark_of(connector.seen),
         parent_id_tag=waiting.parent_id_tag,
     )
-    start = StartTransaction(connector.connector_id, waiting.id_tag, register_wh, at)
+    start = StartTransaction(connector.connector_id, waiting.id_tag, register, at)
+    if phase.finished is not None:
+        work.change(e.DropFinished(connector.connector_id))
     work.change(
         e.DropWaiting(waiting.waiting_id),
         e.SaveTransaction(transaction),
@@ -70,29 +84,56 @@ def open_transaction(work: Work, connector: Connector, waiting: Waiting, sample:
         connector_id=connector.connector_id,
         local_tx_id=transaction.local_tx_id,
         id_tag=waiting.id_tag,
-        detail=f"meterStart {register_wh} Wh",
+        detail=f"meterStart {register} Wh",
     )
 
 
 def running(transaction: Transaction, settings: Settings, now: Now) -> Running:
-    """The phase of a transaction that runs from now on."""
+    """The phase of a transaction, as the disk has it, that runs from now on."""
     interval_s = settings.meter_value_sample_interval_s
     sample_due_s = now.boottime_s + interval_s if interval_s > 0 else None
-    return Running(transaction, sample_due_s, now.boottime_s + CHECKPOINT_S)
+    return Running(transaction, transaction, sample_due_s, now.boottime_s + CHECKPOINT_S)
+
+
+def follow(work: Work, connector: Connector, sample: MeterSample) -> Connector:
+    """A new reading of a transaction that runs or stops; the connector with it.
+
+    Another meter is committed at once: what the one before it has counted is known nowhere else.
+    """
+    assert isinstance(connector.phase, Running | Stopping)
+    before = connector.phase.transaction
+    transaction, replaced = follow_register(before, sample, work.now)
+    if not replaced:
+        return work.put(connector, phase=msgspec.structs.replace(connector.phase, transaction=transaction))
+    work.note(
+        "another meter counts on within the transaction",
+        connector_id=connector.connector_id,
+        local_tx_id=transaction.local_tx_id,
+        detail=f"serial {sample.serial} at {sample.energy_import_wh} Wh, before it {before.segment.serial}",
+        warning=True,
+    )
+    return save(work, connector, transaction)
 
 
 def follow_register(transaction: Transaction, sample: MeterSample, now: Now) -> tuple[Transaction, bool]:
     """The transaction with a new reading, and whether another meter has taken over.
 
-    A meter replaced during a transaction goes on as the sum of its segments (design §4.1): a new serial, or a register
-    below the last one, which the meter service has confirmed.
+    A meter replaced during a transaction goes on as the sum of its segments (design §4.1): a new serial, a register below
+    the last one, or one more replacement counted by the meter service, which has confirmed it. A reading
+    older than the last one says nothing: it came late over the bus, and would look like a register that went back.
     """
-    segment = transaction.segment
-    replaced = sample.serial != segment.serial or register_wh(segment, sample) < transaction.last.energy_wh
+    last, segment = transaction.last, transaction.segment
+    if last.at.boot_id == now.boot_id and round(sample.read_boottime_s * 1000) < last.at.boottime_ms:
+        return transaction, False
+    other_serial = bool(sample.serial and segment.serial) and sample.serial != segment.serial
+    counted = sample.replacements > segment.replacements
+    replaced = other_serial or counted or register_wh(segment, sample) < last.energy_wh
+    # A lower count is that of a meter service that has restarted: it is followed from there.
+    segment = msgspec.structs.replace(segment, serial=sample.serial or segment.serial, replacements=sample.replacements)
     if replaced:
-        segment = Segment(sample.serial, first_wh=sample.energy_import_wh, base_wh=transaction.last.energy_wh)
-    last = Reading(register_wh(segment, sample), now.moment(sample.read_boottime_s))
-    return msgspec.structs.replace(transaction, segment=segment, last=last), replaced
+        segment = msgspec.structs.replace(segment, first_wh=sample.energy_import_wh, base_wh=last.energy_wh)
+    new = Reading(register_wh(segment, sample), now.moment(sample.read_boottime_s))
+    return msgspec.structs.replace(transaction, segment=segment, last=new), replaced
 
 
 def register_wh(segment: Segment, sample: MeterSample) -> int:
@@ -100,32 +141,52 @@ def register_wh(segment: Segment, sample: MeterSample) -> int:
     return segment.base_wh + sample.energy_import_wh - segment.first_wh
 
 
+def save(work: Work, connector: Connector, transaction: Transaction) -> Connector:
+    """Put a changed transaction on disk, in whatever phase it is; the connector with it."""
+    assert isinstance(connector.phase, Running | Stopping | Resuming)
+    work.change(e.SaveTransaction(transaction))
+    phase = msgspec.structs.replace(connector.phase, transaction=transaction)
+    if isinstance(phase, Running):
+        phase = msgspec.structs.replace(phase, saved=transaction)
+    return work.put(connector, phase=phase)
+
+
 def sample_and_checkpoint(work: Work, connector: Connector, phase: Running) -> None:
-    """MeterValues when they are due, and the last reading on disk at least every CHECKPOINT_S."""
+    """MeterValues when they are due, and what the disk has at most CHECKPOINT_S behind.
+
+    A controller that counts anew (it restarted, or the plug came back while the transaction runs on) is a checkpoint too:
+    by its old counters the plug-in would not be found again after a restart of this service.
+    """
     now_s = work.now.boottime_s
     interval_s = work.state.settings.meter_value_sample_interval_s
     phase = _follow_interval(phase, interval_s, now_s)
-    due = phase.sample_due_s is not None and phase.sample_due_s <= now_s
-    if not due and phase.checkpoint_due_s > now_s:
+    sampling = phase.sample_due_s is not None and phase.sample_due_s <= now_s
+    seen, mark = connector.seen, phase.transaction.mark
+    counts_anew = bool(connector.plugged) and seen is not None and not same_session(mark, seen)
+    if not (sampling or counts_anew or phase.checkpoint_due_s <= now_s):
         work.put(connector, phase=phase)
         return
-    transaction = msgspec.structs.replace(phase.transaction, mark=_mark(connector.seen, phase.transaction.mark))
-    if due:
+    transaction = phase.transaction
+    if connector.plugged:
+        transaction = msgspec.structs.replace(transaction, mark=mark_of(seen))
+    if sampling:
         transaction = _append_sample(work, connector, transaction)
-    if transaction != phase.transaction or transaction.last.energy_wh != transaction.meter_start_wh:
+    if transaction != phase.saved:
         work.change(e.SaveTransaction(transaction))
     sample_due_s = phase.sample_due_s
-    if due and sample_due_s is not None:
+    if sampling and sample_due_s is not None:
         sample_due_s += interval_s * ((now_s - sample_due_s) // interval_s + 1)
-    work.put(connector, phase=Running(transaction, sample_due_s, now_s + CHECKPOINT_S))
+    work.put(connector, phase=Running(transaction, transaction, sample_due_s, now_s + CHECKPOINT_S))
 
 
 def stop(work: Work, connector: Connector, reason: Reason, *, id_tag: str | None = None, info: str = "") -> None:
-    """The intent to stop: on disk before the contactor opens (unless safety has opened it already)."""
-    assert isinstance(connector.phase, Running), "only a running transaction can be stopped"
-    intent = StopIntent(reason, work.now.moment(), id_tag)
-    mark = _mark(connector.seen, connector.phase.transaction.mark)
-    transaction = msgspec.structs.replace(connector.phase.transaction, stop=intent, mark=mark)
+    """The intent to stop: on disk before the contactor opens, unless safety opens it first."""
+    transaction = connector.ongoing
+    assert transaction is not None, "only an ongoing transaction can be stopped"
+    if reason in OPENS_AT_ONCE:
+        connector = work.withdraw_at_once(connector)
+    mark = mark_of(connector.seen) if connector.plugged else transaction.mark
+    transaction = msgspec.structs.replace(transaction, stop=StopIntent(reason, work.now.moment(), id_tag), mark=mark)
     work.change(e.SaveTransaction(transaction))
     work.put(connector, phase=Stopping(transaction, since_s=work.now.boottime_s, info=info))
     work.note(
@@ -137,19 +198,33 @@ def stop(work: Work, connector: Connector, reason: Reason, *, id_tag: str | None
     )
 
 
-def close_with_reading(work: Work, connector: Connector, transaction: Transaction, sample: MeterSample | None) -> None:
+def close_with_reading(work: Work, connector: Connector, sample: MeterSample | None) -> None:
     """The outcome: StopTransaction with the register after the contactor opened, or the last trustworthy one."""
-    assert transaction.stop is not None
     if sample is not None:
-        transaction, _ = follow_register(transaction, sample, work.now)
-    mark = _mark(connector.seen, transaction.mark) if connector.plugged else None
-    _close(work, transaction, mark)
-    work.put(connector, phase=Finished() if connector.plugged else Idle())
+        connector = follow(work, connector, sample)
+    phase = connector.phase
+    assert isinstance(phase, Stopping)
+    transaction = phase.transaction
+    finished = None
+    if connector.plugged is None:
+        # A controller that was not heard since this process started will tell later whether the plug is still in.
+        same_boot = transaction.started_at.boot_id == work.now.boot_id
+        finished = Finished(transaction.mark if same_boot else SessionMark(0, 0), transaction.id_tag)
+        work.put(connector, phase=Resuming(finished=finished))
+    elif connector.plugged and not phase.unplugged:
+        finished = Finished(mark_of(connector.seen), transaction.id_tag)
+        work.put(connector, phase=finished)
+    else:
+        work.put(connector, phase=Idle())
+    _close(work, transaction, finished)
 
 
 def close_at_last_reading(work: Work, transaction: Transaction, reason: Reason) -> None:
-    """The end of a transaction whose own plug-in is gone: its last committed reading, stamped with that reading's time."""
-    intent = StopIntent(reason, transaction.last.at, None if transaction.stop is None else transaction.stop.id_tag)
+    """The end of a transaction whose own plug-in is gone: its last committed reading.
+
+    `reason` and that reading's time hold unless it had been told to stop before.
+    """
+    intent = transaction.stop or StopIntent(reason, transaction.last.at)
     _close(work, msgspec.structs.replace(transaction, stop=intent), None)
 
 
@@ -158,9 +233,48 @@ def same_session(mark: SessionMark, seen: EvseObservation) -> bool:
     return seen.session_energy_ws >= mark.energy_ws and seen.session_elapsed_s >= mark.elapsed_s
 
 
-def _close(work: Work, transaction: Transaction, mark: SessionMark | None) -> None:
+def mark_of(seen: EvseObservation | None) -> SessionMark:
+    """The controller's counters now. Only meaningful while a plug is in."""
+    return SessionMark(0, 0) if seen is None else SessionMark(seen.session_energy_ws, seen.session_elapsed_s)
+
+
+def delivered(work: Work, entry: DeliveryEntry) -> None:
+    """The queue says what became of a message: the answer to StartTransaction counts (OCPP 1.6 §4.8, errata v4.0 3.17)."""
+    work.change(e.ForgetEntry(entry.local_tx_id, entry.number))
+    found = (c for c in work.state.connectors if c.transaction and c.transaction.local_tx_id == entry.local_tx_id)
+    connector = next(found, None)
+    if connector is None or entry.number != 0 or not isinstance(entry.outcome, Delivered):
+        return
+    transaction = connector.transaction
+    assert transaction is not None
+    info = entry.outcome.id_tag_info
+    if info is not None and info.parent_id_tag is not None:
+        transaction = msgspec.structs.replace(transaction, parent_id_tag=info.parent_id_tag)
+    if entry.outcome.transaction_id is not None:
+        transaction = msgspec.structs.replace(transaction, transaction_id=entry.outcome.transaction_id)
+    refused = info is not None and info.status is not AuthorizationStatus.ACCEPTED
+    stops = work.state.settings.stop_transaction_on_invalid_id
+    if refused and not stops:
+        transaction = msgspec.structs.replace(transaction, deauthorized=True)
+    connector = save(work, connector, transaction)
+    if info is None or not refused:
+        return
+    work.note(
+        "Central System refuses the idTag of the transaction, "
+        + ("the transaction stops" if stops else "it goes on without energy, as StopTransactionOnInvalidId is false"),
+        connector_id=connector.connector_id,
+        local_tx_id=transaction.local_tx_id,
+        id_tag=transaction.id_tag,
+        detail=str(info.status),
+        warning=True,
+    )
+    if stops and connector.ongoing is not None:
+        stop(work, connector, Reason.DE_AUTHORIZED)
+
+
+def _close(work: Work, transaction: Transaction, finished: Finished | None) -> None:
     intent = transaction.stop
-    assert intent is not None
+    assert intent is not None, "a transaction is closed only after the intent to stop it"
     stop_message = StopTransaction(
         connector_id=transaction.connector_id,
         meter_stop_wh=transaction.last.energy_wh,
@@ -170,7 +284,7 @@ def _close(work: Work, transaction: Transaction, mark: SessionMark | None) -> No
     )
     work.change(
         e.AppendEntry(TransactionEntry(transaction.local_tx_id, transaction.next_number, stop_message)),
-        e.CloseTransaction(transaction.local_tx_id, transaction.connector_id, mark),
+        e.CloseTransaction(transaction.local_tx_id, transaction.connector_id, finished),
     )
     work.note(
         "transaction ends",
@@ -192,26 +306,18 @@ def _append_sample(work: Work, connector: Connector, transaction: Transaction) -
     )
     if not values:
         return transaction
-    message = MeterValues(connector.connector_id, (MeterValue(_moment_of(work.now, sample), values),))
+    value = MeterValue(work.now.moment(sample.read_boottime_s), values)
+    message = MeterValues(connector.connector_id, (value,))
     work.change(e.AppendEntry(TransactionEntry(transaction.local_tx_id, transaction.next_number, message)))
     return msgspec.structs.replace(transaction, next_number=transaction.next_number + 1)
-
-
-def _moment_of(now: Now, sample: MeterSample) -> Moment:
-    return now.moment(sample.read_boottime_s)
 
 
 def _follow_interval(phase: Running, interval_s: int, now_s: float) -> Running:
     """A changed MeterValueSampleInterval takes effect at once (field report 24)."""
     if interval_s <= 0:
-        return phase if phase.sample_due_s is None else Running(phase.transaction, None, phase.checkpoint_due_s)
-    if phase.sample_due_s is None or phase.sample_due_s > now_s + interval_s:
-        return Running(phase.transaction, now_s + interval_s, phase.checkpoint_due_s)
-    return phase
-
-
-def _mark(seen: EvseObservation | None, before: SessionMark | None = None) -> SessionMark:
-    """The controller's counters now; while it is not plugged in or not heard, what they were."""
-    if seen is None or (before is not None and not same_session(before, seen)):
-        return before or SessionMark(0, 0)
-    return SessionMark(seen.session_energy_ws, seen.session_elapsed_s)
+        due_s = None
+    elif phase.sample_due_s is None or phase.sample_due_s > now_s + interval_s:
+        due_s = now_s + interval_s
+    else:
+        due_s = phase.sample_due_s
+    return msgspec.structs.replace(phase, sample_due_s=due_s)

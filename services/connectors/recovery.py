@@ -1,0 +1,89 @@
+"""What the disk knew at the start, and what becomes of it once the hardware has spoken (pure; design §2).
+
+A transaction of this hardware boot waits for the controller to say whether the plug-in is still the same: then it is resumed,
+neither stopped nor started. Of an earlier boot it ended with the power, and is closed before any contactor may close.
+
+Owns: these decisions. Does not: read the disk (`store.py`).
+"""
+
+import msgspec
+
+from bus.vocabulary import Reason
+from services.connectors import events as e
+from services.connectors import transactions
+from services.connectors.state import Connector, Finished, Idle, Resuming, StopIntent, Stopping, Transaction, Waiting
+from services.connectors.work import Work
+from services.hardware.contract import EvseObservation
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """What the disk knew at the start."""
+
+    transactions: tuple[Transaction, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+    finished: dict[int, Finished] = {}
+    ever_accepted: bool = False
+
+
+def take_up(work: Work, loaded: Loaded) -> None:
+    """Make facts of what the disk knew."""
+    work.set(ever_accepted=loaded.ever_accepted)
+    for connector_id, finished in loaded.finished.items():
+        connector = work.connector(connector_id)
+        if connector is not None:
+            work.put(connector, phase=Resuming(finished=finished))
+    for transaction in loaded.transactions:
+        _take_up_transaction(work, transaction)
+    for waiting in loaded.waiting:
+        if waiting.boot_id == work.now.boot_id:
+            work.set(waiting=(*work.state.waiting, waiting))
+        else:
+            work.change(e.DropWaiting(waiting.waiting_id))
+
+
+def resolve(work: Work, connector: Connector, phase: Resuming, seen: EvseObservation) -> None:
+    """The hardware has spoken for the first time: is it the same plug-in?"""
+    if phase.transaction is not None:
+        _resolve_transaction(work, connector, phase.transaction, seen)
+        return
+    finished = phase.finished
+    assert finished is not None, "Resuming is of a transaction or of a finished one"
+    if connector.plugged and transactions.same_session(finished.mark, seen):
+        work.put(connector, phase=finished)
+    else:
+        work.change(e.DropFinished(connector.connector_id))
+        work.put(connector, phase=Idle())
+
+
+def _take_up_transaction(work: Work, transaction: Transaction) -> None:
+    connector = work.connector(transaction.connector_id)
+    power_failed = transaction.started_at.boot_id != work.now.boot_id
+    reason = Reason.POWER_LOSS if power_failed else Reason.OTHER
+    fields = {"connector_id": transaction.connector_id, "local_tx_id": transaction.local_tx_id}
+    if connector is None or connector.transaction is not None:
+        work.note("open transaction of a connector that is not there is closed at its last reading", warning=True, **fields)
+        transactions.close_at_last_reading(work, transaction, reason)
+    elif power_failed:
+        work.note("transaction was running when the power failed, it is closed", warning=True, **fields)
+        stopped = msgspec.structs.replace(transaction, stop=transaction.stop or StopIntent(reason))
+        work.change(e.SaveTransaction(stopped))
+        # The power cut has opened the contactor long ago: the reading may be taken at once, and before it closes again.
+        connector = work.withdraw_at_once(connector)
+        work.put(connector, phase=Stopping(stopped, since_s=work.now.boottime_s - transactions.CONTACTOR_S))
+    elif transaction.stop is not None:
+        work.note("stop of the transaction goes on after a restart", **fields)
+        work.put(connector, phase=Stopping(transaction, since_s=work.now.boottime_s))
+    else:
+        work.put(connector, phase=Resuming(transaction))
+
+
+def _resolve_transaction(work: Work, connector: Connector, transaction: Transaction, seen: EvseObservation) -> None:
+    fields = {"connector_id": connector.connector_id, "local_tx_id": transaction.local_tx_id}
+    if transactions.same_session(transaction.mark, seen):
+        work.note("transaction resumes after a restart of this service", **fields)
+        work.put(connector, phase=transactions.running(transaction, work.state.settings, work.now))
+        return
+    work.note("another plug-in meanwhile, the old transaction is closed at its last committed reading", warning=True, **fields)
+    connector = work.withdraw_at_once(connector)
+    transactions.close_at_last_reading(work, transaction, Reason.EV_DISCONNECTED)
+    work.put(connector, phase=Idle())

@@ -1,0 +1,172 @@
+"""What must hold in every step of the connectors core, whatever happens: checked on each state and its effects.
+
+Owns: the invariants of the money path. It keeps a real store up to date by the effects alone, as the service does, and what
+the journal got. Does not: know why something happens.
+"""
+
+import sqlite3
+
+import msgspec
+
+from bus.database import transaction
+from bus.journal import Outbox
+from bus.messages import ConnectorState, MeterValues, StartTransaction, StopTransaction, TransactionEntry
+from bus.vocabulary import CHARGE_POINT, ChargePointErrorCode, ChargePointStatus, Measurand
+from services.connectors import events as e
+from services.connectors.state import Finished, Resuming, Running, Starting, State, Stopping
+from services.connectors.status import EV_COMMUNICATION_ERROR_STATUSES, allowed
+from services.connectors.store import Store
+from services.hardware.contract import EvseDesired
+
+CHARGE_POINT_STATUSES = {ChargePointStatus.AVAILABLE, ChargePointStatus.UNAVAILABLE, ChargePointStatus.FAULTED}
+
+
+class Auditor:
+    """Looks over the shoulder of one station."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self.database = database
+        self.store = Store(database)
+        self.outbox = Outbox(database, "journal.transaction.")
+        self.entries: dict[str, list[TransactionEntry]] = {}
+        self.statuses: dict[int, list[ConnectorState]] = {}
+        self._shown: dict[int, ChargePointStatus] = {}
+
+    def process_starts(self) -> None:
+        """What a process before has shown is not a transition of this one: nobody saw what happened in between."""
+        self._shown.clear()
+
+    def check(self, state: State, effects: tuple[e.Effect, ...]) -> None:
+        """One step: `effects` led to `state`."""
+        self._check_sequence(effects)
+        for effect in effects:
+            match effect:
+                case e.Commit(changes=changes):
+                    self._commit(changes)
+                case e.SetEvse(connector_id=connector_id, desired=desired):
+                    self._check_energy(connector_id, desired)
+                case e.PublishConnector(state=said):
+                    self._check_status(said)
+        self._check_supply(state)
+        self._check_waiting(state)
+        self._check_disk(state)
+
+    def whole(self, local_tx_id: str) -> tuple[StartTransaction, tuple[MeterValues, ...], StopTransaction]:
+        """The messages of a closed transaction."""
+        start, *middle, stop = [entry.message for entry in self.entries[local_tx_id]]
+        assert isinstance(start, StartTransaction)
+        assert isinstance(stop, StopTransaction), f"transaction {local_tx_id} has no stop"
+        return start, tuple(m for m in middle if isinstance(m, MeterValues)), stop
+
+    def _check_sequence(self, effects: tuple[e.Effect, ...]) -> None:
+        commits = [index for index, effect in enumerate(effects) if isinstance(effect, e.Commit)]
+        assert len(commits) <= 1, "one step, one commit"
+        first = commits[0] if commits else 0
+        for effect in effects[:first]:
+            assert isinstance(effect, e.SetEvse), f"{effect} comes before the commit"
+            assert not effect.desired.energy_allowed, "energy is offered before the commit"
+        rest = [effect for effect in effects[first:] if isinstance(effect, e.Answer | e.ReadRegister | e.AskAuthorize | e.SetEvse)]
+        answers = [index for index, effect in enumerate(rest) if isinstance(effect, e.Answer)]
+        assert answers == list(range(len(answers))) or not commits, "answer first, then act (report 27 of operators)"
+
+    def _commit(self, changes: tuple[e.Change, ...]) -> None:
+        with transaction(self.database):
+            self.store.apply(changes, self.outbox)
+        for change in changes:
+            if isinstance(change, e.AppendEntry):
+                self._check_entry(change.entry)
+
+    def _check_entry(self, entry: TransactionEntry) -> None:
+        known = self.entries.setdefault(entry.local_tx_id, [])
+        assert entry.number == len(known), "numbers of entries have neither gap nor repetition"
+        assert isinstance(entry.message, StartTransaction) == (entry.number == 0), "StartTransaction is the first, and only it"
+        if known:
+            assert not isinstance(known[-1].message, StopTransaction), "nothing follows StopTransaction"
+            told = [wh for wh in map(register_wh, [*known, entry]) if wh is not None]
+            assert told == sorted(told), "the register never falls"
+        known.append(entry)
+
+    def _check_energy(self, connector_id: int, desired: EvseDesired) -> None:
+        if not desired.energy_allowed:
+            return
+        open_ones = [t for t in self.store.load().transactions if t.connector_id == connector_id]
+        assert len(open_ones) == 1, "energy needs one transaction on disk"
+        assert open_ones[0].stop is None, "a transaction that stops gets no energy"
+        assert not open_ones[0].deauthorized, "a refused idTag gets no energy"
+
+    def _check_status(self, said: ConnectorState) -> None:
+        connector_id, status = said.connector_id, said.status
+        if connector_id == CHARGE_POINT:
+            assert status in CHARGE_POINT_STATUSES
+        else:
+            before = self._shown.get(connector_id, status)
+            assert allowed(before, status), f"{before} -> {status} is not in OCPP's table"
+        if said.error_code is ChargePointErrorCode.EV_COMMUNICATION_ERROR:
+            assert status in EV_COMMUNICATION_ERROR_STATUSES
+        assert (status is ChargePointStatus.FAULTED) <= (said.error_code is not ChargePointErrorCode.NO_ERROR)
+        self._shown[connector_id] = status
+        self.statuses.setdefault(connector_id, []).append(said)
+
+    def _check_supply(self, state: State) -> None:
+        orders = [c.commanded for c in state.connectors if c.commanded is not None and c.commanded.energy_allowed]
+        assert sum(order.limit_a for order in orders) <= state.supply_current_a, "more is offered than the supply has"
+        for order in orders:
+            assert order.limit_a >= 6.0, "less than 6 A can't be offered"
+
+    def _check_waiting(self, state: State) -> None:
+        bound = [w.connector_id for w in state.waiting if w.connector_id is not None]
+        assert len(bound) == len(set(bound)), "two authorizations wait for one connector"
+        starting = [c.phase.waiting for c in state.connectors if isinstance(c.phase, Starting)]
+        everybody = [*state.waiting, *starting]
+        assert len(everybody) <= len(state.connectors), "more authorizations wait than there are connectors"
+        on_disk = {w.waiting_id for w in self.store.load().waiting}
+        assert {w.waiting_id for w in everybody} == on_disk, "memory and disk differ in what waits"
+
+    def _check_disk(self, state: State) -> None:
+        loaded = self.store.load()
+        on_disk = {t.local_tx_id: t for t in loaded.transactions}
+        in_memory = {c.transaction.local_tx_id: c.transaction for c in state.connectors if c.transaction is not None}
+        assert on_disk.keys() == in_memory.keys(), "memory and disk differ in what is open"
+        assert len({t.connector_id for t in loaded.transactions}) == len(on_disk), "two transactions on one connector"
+        for connector in state.connectors:
+            kept = connector.transaction and on_disk[connector.transaction.local_tx_id]
+            match connector.phase:
+                case Running(transaction=transaction, saved=saved):
+                    assert saved == kept, "what was saved is not what is on disk"
+                    assert transaction.next_number == saved.next_number
+                    assert saved.segment in (transaction.segment, msgspec.structs.replace(transaction.segment, serial=""))
+                case Resuming(transaction=transaction):
+                    assert transaction == kept
+                case Stopping(transaction=transaction):
+                    assert kept is not None
+                    assert kept.stop == transaction.stop
+        assert not self.store.unreadable
+        finished = {c.connector_id for c in state.connectors if _finished(c.phase) is not None}
+        assert loaded.finished.keys() == finished, "memory and disk differ in what is finished"
+
+
+def register_wh(entry: TransactionEntry) -> int | None:
+    """The transaction's register as one of its messages tells it, Wh; None: it does not."""
+    match entry.message:
+        case StartTransaction(meter_start_wh=wh) | StopTransaction(meter_stop_wh=wh):
+            return wh
+        case MeterValues(meter_values=values):
+            return max(
+                (
+                    int(sampled.value)
+                    for value in values
+                    for sampled in value.sampled_values
+                    if sampled.measurand is Measurand.ENERGY_ACTIVE_IMPORT_REGISTER
+                ),
+                default=None,
+            )
+    raise AssertionError("not a transaction message")
+
+
+def _finished(phase: object) -> Finished | None:
+    match phase:
+        case Finished():
+            return phase
+        case Starting(finished=finished) | Resuming(finished=finished):
+            return finished
+    return None

@@ -1,0 +1,275 @@
+"""A station in memory for tests of the core: real core, real store, `Plant` hardware, a virtual clock, an audit of each step.
+
+    bench = Bench()
+    bench.plug_in()
+    bench.card("TAG")
+    bench.advance(60)
+    assert bench.status() == "Charging"
+
+Owns: answering the core's questions as the hardware and `bench.authorize` would. Does not: use the bus; `test_service.py` does.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from bus.database import open_database
+from bus.messages import (
+    DeliveryEntry,
+    IdTagInfo,
+    LinkState,
+    Message,
+    RemoteStartStopAnswer,
+    RemoteStartTransaction,
+    RemoteStopTransaction,
+    Reset,
+    ResetReady,
+    StopTransaction,
+)
+from bus.messages import Delivered as DeliveredOutcome
+from bus.vocabulary import AuthorizationStatus, ChargePointStatus, RegistrationStatus, ResetType
+from services.connectors import core
+from services.connectors import events as e
+from services.connectors.state import Connector, Now, Settings, State
+from tests.connectors.auditor import Auditor
+from tests.connectors.plant import Plant
+
+STEP_S = 0.1
+OBSERVE_EVERY_S = 1.0
+UTC_OFFSET_S = 1_800_000_000.0
+ONLINE = LinkState(connected=True, registration=RegistrationStatus.ACCEPTED, connection=1, ever_accepted=True)
+OFFLINE = LinkState(connected=False, ever_accepted=True)
+
+ACCEPTED = IdTagInfo(AuthorizationStatus.ACCEPTED)
+
+
+class Bench:
+    """One station. `authorize` answers Authorize; None keeps the question open until `answer_authorize`."""
+
+    def __init__(self, connectors: int = 1, *, supply_a: float = 32.0, settings: Settings | None = None) -> None:
+        self.now_s = 100.0
+        self.boot_id = "boot-1"
+        self.database = open_database(":memory:")
+        self.audit = Auditor(self.database)
+        self.plants = {number: Plant(number) for number in range(1, connectors + 1)}
+        self.authorize: Callable[[str], IdTagInfo | None] = lambda _: ACCEPTED
+        self.silent_link = False
+        self.effects: list[e.Effect] = []
+        self.answers: dict[str, Message] = {}
+        self.open_questions: list[e.AskAuthorize] = []
+        self.commits = 0
+        self.commanded_off = 0
+        self._supply_a = supply_a
+        self._settings = settings or Settings()
+        self._reads: list[tuple[float, e.ReadRegister]] = []
+        self._ids = 0
+        self._calls = 0
+        self._observed: dict[int, object] = {}
+        self._observe_due_s = 0.0
+        self.state = self._blank()
+        self.take_up()
+        self.feed(e.LinkChanged(ONLINE))
+        self.advance(STEP_S)
+
+    def feed(self, event: e.Event) -> None:
+        """One event and, at once, what the neighbours answer to its effects."""
+        state, effects = core.step(self.state, event, self._now())
+        self._take(state, effects)
+
+    def advance(self, seconds: float) -> None:
+        """Let the hardware live for so long, and the core with it."""
+        end_s = self.now_s + seconds
+        while self.now_s < end_s - 1e-9:
+            self.now_s = round(self.now_s + STEP_S, 3)
+            for plant in self.plants.values():
+                plant.pass_time(STEP_S)
+            self._observe()
+            self._settle_reads()
+            deadline_s = core.next_deadline_s(self.state)
+            if deadline_s is not None and deadline_s <= self.now_s:
+                self.feed(e.Tick())
+
+    def take_up(self) -> None:
+        """The process starts: it knows what the disk knows."""
+        self.audit.process_starts()
+        self._observed.clear()
+        self._reads.clear()
+        self.open_questions.clear()
+        self._take(*core.resume(self.state, self.audit.store.load(), self._now()))
+
+    def restart(self, *, away_s: float = 0.5) -> None:
+        """The process dies and comes back; the hardware goes on as it is."""
+        for _ in range(round(away_s / STEP_S)):
+            self.now_s = round(self.now_s + STEP_S, 3)
+            for plant in self.plants.values():
+                plant.pass_time(STEP_S)
+        self.state = self._blank()
+        self.take_up()
+        self.feed(e.LinkChanged(ONLINE))
+
+    def power_cut(self) -> None:
+        """The board and the hardware lose power; the clock counts from the new boot."""
+        self.boot_id += "+"
+        self.now_s = 10.0
+        for plant in self.plants.values():
+            plant.lose_power()
+        self._observe_due_s = 0.0
+        self.state = self._blank()
+        self.take_up()
+
+    def card(self, id_tag: str = "TAG") -> None:
+        """A card is presented."""
+        self.feed(e.CardPresented(id_tag))
+
+    def plug_in(self, number: int = 1) -> None:
+        """A plug goes in and is seen."""
+        self.plants[number].plug_in()
+        self.advance(STEP_S)
+
+    def unplug(self, number: int = 1) -> None:
+        """The plug comes out and is seen."""
+        self.plants[number].unplug()
+        self.advance(STEP_S)
+
+    def remote_start(self, id_tag: str = "TAG", connector_id: int | None = None) -> RemoteStartStopAnswer:
+        """RemoteStartTransaction, and its answer."""
+        self._calls += 1
+        call_id = f"call-{self._calls}"
+        self.feed(e.RemoteStartRequested(call_id, RemoteStartTransaction(id_tag, connector_id)))
+        answer = self.answers[call_id]
+        assert isinstance(answer, RemoteStartStopAnswer)
+        return answer
+
+    def cancel_last_call(self) -> None:
+        """The caller of the last call stopped waiting."""
+        self.feed(e.CallCancelled(f"call-{self._calls}"))
+
+    def remote_stop(self, transaction_id: int) -> RemoteStartStopAnswer:
+        """RemoteStopTransaction, and its answer."""
+        self._calls += 1
+        call_id = f"call-{self._calls}"
+        self.feed(e.RemoteStopRequested(call_id, RemoteStopTransaction(transaction_id)))
+        answer = self.answers[call_id]
+        assert isinstance(answer, RemoteStartStopAnswer)
+        return answer
+
+    def reset(self, type_: ResetType) -> None:
+        """Reset."""
+        self._calls += 1
+        self.feed(e.ResetRequested(f"call-{self._calls}", Reset(type_)))
+
+    def deliver_start(
+        self, transaction_id: int = 7, info: IdTagInfo | None = ACCEPTED, *, local_tx_id: str | None = None
+    ) -> None:
+        """The Central System answers a StartTransaction."""
+        tx = local_tx_id or self.last_tx
+        self.feed(e.DeliveryStored(DeliveryEntry(tx, 0, DeliveredOutcome(transaction_id, info))))
+
+    def answer_authorize(self, info: IdTagInfo | None) -> None:
+        """Answer the oldest open Authorize; None: there is no answer."""
+        self.feed(e.AuthorizeAnswered(self.open_questions.pop(0).token, info))
+
+    def settings(self, **values: object) -> None:
+        """Configuration keys change."""
+        self._settings = msgspec.structs.replace(self._settings, **values)
+        self.feed(e.SettingsChanged(self._settings))
+
+    def connector(self, number: int = 1) -> Connector:
+        """What the core knows of a connector."""
+        return self.state.connectors[number - 1]
+
+    def status(self, number: int = 1) -> ChargePointStatus:
+        """What was last published of a connector."""
+        return self.audit.statuses[number][-1].status
+
+    def history(self, number: int = 1) -> list[ChargePointStatus]:
+        """All statuses of a connector, each once until it changes."""
+        shown: list[ChargePointStatus] = []
+        for said in self.audit.statuses.get(number, []):
+            if not shown or shown[-1] != said.status:
+                shown.append(said.status)
+        return shown
+
+    @property
+    def transactions(self) -> list[str]:
+        """Ids of all transactions that have begun, in order."""
+        return list(self.audit.entries)
+
+    @property
+    def last_tx(self) -> str:
+        """Id of the newest transaction."""
+        return self.transactions[-1]
+
+    def stop_message(self, local_tx_id: str | None = None) -> StopTransaction:
+        """The StopTransaction of a transaction, the newest by default."""
+        return self.audit.whole(local_tx_id or self.last_tx)[2]
+
+    def notes(self) -> str:
+        """All log lines."""
+        return "\n".join(effect.text for effect in self.effects if isinstance(effect, e.Note))
+
+    def reset_ready(self) -> ResetReady:
+        """What was last said about a Reset."""
+        return [effect.state for effect in self.effects if isinstance(effect, e.PublishReset)][-1]
+
+    def _blank(self) -> State:
+        connectors = tuple(Connector(number, 32.0) for number in self.plants)
+        return core.initial(connectors, self._settings, self._supply_a)
+
+    def _now(self) -> Now:
+        self._ids += 1
+        return Now(self.now_s, self.boot_id, f"id{self._ids}", UTC_OFFSET_S)
+
+    def _take(self, state: State, effects: tuple[e.Effect, ...]) -> None:
+        self.state = state
+        self.audit.check(state, effects)
+        self.effects.extend(effects)
+        for effect in effects:
+            match effect:
+                case e.Commit():
+                    self.commits += 1
+                case e.SetEvse(connector_id=number, desired=desired):
+                    self.commanded_off += self.plants[number].desired.energy_allowed and not desired.energy_allowed
+                    self.plants[number].desired = desired
+                case e.Answer(call_id=call_id, answer=answer):
+                    assert call_id not in self.answers, "one call, one answer"
+                    self.answers[call_id] = answer
+                case e.ReadRegister(timeout_s=timeout_s):
+                    self._reads.append((self.now_s + timeout_s, effect))
+                case e.AskAuthorize():
+                    self.open_questions.append(effect)
+        self._settle_reads()
+        while self.open_questions and (info := self.authorize(self.open_questions[0].id_tag)) is not None:
+            self.answer_authorize(info)
+
+    def _settle_reads(self) -> None:
+        for deadline_s, read in list(self._reads):
+            if (deadline_s, read) not in self._reads:
+                continue
+            plant = self.plants[read.connector_id]
+            if plant.meter_answers:
+                self._reads.remove((deadline_s, read))
+                self.feed(e.MeterRead(read.token, plant.sample(self.now_s)))
+            elif deadline_s <= self.now_s:
+                self._reads.remove((deadline_s, read))
+                self.feed(e.MeterRead(read.token, None))
+
+    def _observe(self) -> None:
+        due = self.now_s >= self._observe_due_s
+        if due:
+            self._observe_due_s = self.now_s + OBSERVE_EVERY_S
+        for number, plant in self.plants.items():
+            if not plant.answers:
+                self._fail(number)
+                continue
+            said = plant.observation()
+            if due or self._observed.get(number) != said:
+                self._observed[number] = said
+                self.feed(e.EvseObserved(number, said))
+            if due and plant.meter_answers:
+                self.feed(e.MeterSampled(plant.sample(self.now_s)))
+
+    def _fail(self, number: int) -> None:
+        if self._observed.get(number) != "failed":
+            self._observed[number] = "failed"
+            self.feed(e.EvseFailed(number, "port vanished"))

@@ -1,0 +1,320 @@
+"""Random lives of a station: whatever happens in whatever order, the auditor finds nothing (issue 3, acceptance 5).
+
+Observations are arbitrary, also such as no controller would give; questions are answered late, wrongly or not at all; the
+process dies and comes back from its store, and the power fails.
+"""
+
+import os
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from bus.database import open_database
+from bus.messages import (
+    Delivered,
+    DeliveryEntry,
+    GivenUp,
+    IdTagInfo,
+    MeterSample,
+    RemoteStartTransaction,
+    RemoteStopTransaction,
+    Reset,
+)
+from bus.vocabulary import AuthorizationStatus, ChargePointErrorCode, ResetType
+from services.connectors import core
+from services.connectors import events as e
+from services.connectors.state import Connector, Finished, Idle, Now, Resuming, Running, Settings, State
+from services.hardware.contract import EvseFault, EvseObservation
+from tests.connectors.auditor import Auditor
+from tests.connectors.bench import OFFLINE, ONLINE
+
+CONNECTORS = 3
+NUMBERS = st.integers(1, CONNECTORS)
+ID_TAGS = st.sampled_from(["A", "a", "B", "C", "D"])
+INFOS = st.builds(
+    IdTagInfo,
+    st.sampled_from([AuthorizationStatus.ACCEPTED] * 3 + [AuthorizationStatus.INVALID, AuthorizationStatus.CONCURRENT_TX]),
+    parent_id_tag=st.sampled_from([None, None, "G", "H"]),
+)
+FAULTS = st.sampled_from(
+    [()] * 8
+    + [(EvseFault(code, "x"),) for code in (ChargePointErrorCode.GROUND_FAILURE, ChargePointErrorCode.EV_COMMUNICATION_ERROR)]
+)
+RARELY = st.integers(0, 3)
+"""0: now. What ends everything would otherwise leave nothing to end."""
+PILOTS = st.sampled_from(["A", "B", "C", "C", "D", "E", "F", None])
+SETTINGS = st.builds(
+    Settings,
+    connection_time_out_s=st.sampled_from([1, 20, 60]),
+    allow_offline_tx_for_unknown_id=st.booleans(),
+    authorize_remote_tx_requests=st.booleans(),
+    stop_transaction_on_ev_side_disconnect=st.booleans(),
+    stop_transaction_on_invalid_id=st.booleans(),
+    meter_value_sample_interval_s=st.sampled_from([0, 1, 7, 60]),
+)
+
+
+class Station(RuleBasedStateMachine):
+    """One station with three connectors, two of which it can supply at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.database = open_database(":memory:")
+        self.audit = Auditor(self.database)
+        self.now_s = 1000.0
+        self.boot = 1
+        self.ids = 0
+        self.registers = dict.fromkeys(range(1, CONNECTORS + 1), 1000)
+        self.serials = dict.fromkeys(range(1, CONNECTORS + 1), "M")
+        self.boots = dict.fromkeys(range(1, CONNECTORS + 1), 0)
+        self.energy_ws = dict.fromkeys(range(1, CONNECTORS + 1), 0)
+        self.settings = Settings()
+        self.reads: list[e.ReadRegister] = []
+        self.asked: list[e.AskAuthorize] = []
+        self.calls: list[str] = []
+        self.state = self._blank()
+        self._take(*core.resume(self.state, self.audit.store.load(), self._now()))
+
+    def teardown(self) -> None:
+        self.database.close()
+
+    @initialize()
+    def goes_online(self) -> None:
+        self._feed(e.LinkChanged(ONLINE))
+
+    @rule(number=NUMBERS, plugged=st.sampled_from([True, True, True, False, None]), pilot=PILOTS, faults=FAULTS, data=st.data())
+    def controller_says(self, number: int, plugged: bool | None, pilot: str | None, faults: tuple, data: st.DataObject) -> None:
+        self.energy_ws[number] = max(0, self.energy_ws[number] + data.draw(st.sampled_from([0, 100, 1000, -10_000])))
+        offering, closed = data.draw(st.booleans()), data.draw(st.booleans())
+        self._observe(number, pilot, plugged=plugged, offering=offering, closed=closed, faults=faults)
+
+    @rule(number=NUMBERS, id_tag=ID_TAGS, remote=st.booleans(), read_at_once=st.sampled_from([True, True, False]))
+    def somebody_comes_to_charge(self, number: int, id_tag: str, remote: bool, read_at_once: bool) -> None:
+        """The usual way, as random steps alone would seldom find it."""
+        self._feed(e.EmergencyStopChanged(False))
+        self._feed(e.LinkChanged(ONLINE))
+        self._observe(number, "B", plugged=True)
+        if remote:
+            self._call(lambda call_id: e.RemoteStartRequested(call_id, RemoteStartTransaction(id_tag, number)))
+        else:
+            self._feed(e.CardPresented(id_tag))
+        while self.asked:
+            self._feed(e.AuthorizeAnswered(self.asked.pop().token, IdTagInfo(AuthorizationStatus.ACCEPTED)))
+        if read_at_once:
+            self.the_meter_answers_everybody()
+
+    @precondition(lambda self: self._running())
+    @rule(data=st.data(), pilot=st.sampled_from(["B", "C", "C", "C", None]), closed=st.booleans(), wh=st.integers(0, 500))
+    def a_car_charges(self, data: st.DataObject, pilot: str | None, closed: bool, wh: int) -> None:
+        number = data.draw(st.sampled_from(self._running()))
+        self.energy_ws[number] += wh * 3600
+        self.registers[number] += wh
+        self._observe(number, pilot, plugged=True, offering=True, closed=closed)
+        self._feed(e.MeterSampled(self._sample(number, 0.0)))
+
+    @precondition(lambda self: self._running())
+    @rule(data=st.data())
+    def a_car_leaves(self, data: st.DataObject) -> None:
+        self._observe(data.draw(st.sampled_from(self._running())), "A", plugged=False)
+
+    @rule()
+    def the_meter_answers_everybody(self) -> None:
+        while self.reads:
+            read = self.reads.pop(0)
+            self._feed(e.MeterRead(read.token, self._sample(read.connector_id, 0.0)))
+
+    @rule(number=NUMBERS)
+    def controller_restarts(self, number: int) -> None:
+        self.boots[number] += 1
+        self.energy_ws[number] = 0
+
+    @rule(number=NUMBERS, rare=RARELY)
+    def controller_falls_silent(self, number: int, rare: int) -> None:
+        if rare:
+            return
+        self._feed(e.EvseFailed(number, "port vanished"))
+
+    @rule(number=NUMBERS, wh=st.integers(0, 500), age_s=st.sampled_from([0.0, 0.0, 1.0, 30.0]))
+    def meter_says(self, number: int, wh: int, age_s: float) -> None:
+        self.registers[number] += wh
+        self._feed(e.MeterSampled(self._sample(number, age_s)))
+
+    @rule(number=NUMBERS, serial=st.sampled_from(["M", "N", ""]), wh=st.integers(0, 3000))
+    def meter_is_replaced(self, number: int, serial: str, wh: int) -> None:
+        self.serials[number], self.registers[number] = serial, wh
+
+    @rule(number=NUMBERS, failure=st.sampled_from(["", "no answer"]))
+    def meter_fails_or_recovers(self, number: int, failure: str) -> None:
+        self._feed(e.MeterFailureChanged(number, failure))
+
+    @precondition(lambda self: self.reads)
+    @rule(data=st.data(), answered=st.sampled_from([True, True, True, False]))
+    def reading_is_answered(self, data: st.DataObject, answered: bool) -> None:
+        read = self.reads.pop(data.draw(st.integers(0, len(self.reads) - 1)))
+        self._feed(e.MeterRead(read.token, self._sample(read.connector_id, 0.0) if answered else None))
+
+    @rule(id_tag=ID_TAGS)
+    def card_is_presented(self, id_tag: str) -> None:
+        self._feed(e.CardPresented(id_tag))
+
+    @precondition(lambda self: self.asked)
+    @rule(data=st.data(), info=st.one_of(INFOS, INFOS, st.none()))
+    def authorize_is_answered(self, data: st.DataObject, info: IdTagInfo | None) -> None:
+        asked = self.asked.pop(data.draw(st.integers(0, len(self.asked) - 1)))
+        self._feed(e.AuthorizeAnswered(asked.token, info))
+
+    @rule(id_tag=ID_TAGS, connector_id=st.sampled_from([None, 0, 1, 2, 3, 4]))
+    def remote_start(self, id_tag: str, connector_id: int | None) -> None:
+        self._call(lambda call_id: e.RemoteStartRequested(call_id, RemoteStartTransaction(id_tag, connector_id)))
+
+    @rule(transaction_id=st.integers(-2, 3))
+    def remote_stop(self, transaction_id: int) -> None:
+        self._call(lambda call_id: e.RemoteStopRequested(call_id, RemoteStopTransaction(transaction_id)))
+
+    @precondition(lambda self: self.calls)
+    @rule(data=st.data())
+    def call_is_cancelled(self, data: st.DataObject) -> None:
+        self._feed(e.CallCancelled(data.draw(st.sampled_from(self.calls))))
+
+    @rule(type_=st.sampled_from(ResetType), rare=RARELY)
+    def reset(self, type_: ResetType, rare: int) -> None:
+        if rare:
+            return
+        self._call(lambda call_id: e.ResetRequested(call_id, Reset(type_)))
+
+    @precondition(lambda self: self.audit.entries)
+    @rule(data=st.data(), info=st.one_of(INFOS, st.none()), transaction_id=st.integers(-2, 3), given_up=st.booleans())
+    def message_is_delivered(self, data: st.DataObject, info: IdTagInfo | None, transaction_id: int, given_up: bool) -> None:
+        local_tx_id = data.draw(st.sampled_from(sorted(self.audit.entries)))
+        number = data.draw(st.integers(0, len(self.audit.entries[local_tx_id]) - 1))
+        outcome = GivenUp("5 attempts") if given_up else Delivered(transaction_id if number == 0 else None, info)
+        self._feed(e.DeliveryStored(DeliveryEntry(local_tx_id, number, outcome)))
+
+    @rule(link=st.sampled_from([ONLINE, ONLINE, OFFLINE, None]))
+    def link_changes(self, link: object) -> None:
+        self._feed(e.LinkChanged(link))  # type: ignore[arg-type]
+
+    @rule(new=SETTINGS)
+    def settings_change(self, new: Settings) -> None:
+        self.settings = new
+        self._feed(e.SettingsChanged(new))
+
+    @rule(pressed=st.booleans(), rare=RARELY)
+    def emergency_stop(self, pressed: bool, rare: int) -> None:
+        if rare:
+            return
+        self._feed(e.EmergencyStopChanged(pressed))
+
+    @rule(seconds=st.sampled_from([0.1, 0.5, 2.0, 5.0, 30.0, 70.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now_s += seconds
+        self._tick_through()
+
+    @rule(rare=RARELY)
+    def process_restarts(self, rare: int) -> None:
+        if rare:
+            return
+        self.now_s += 0.5
+        self._restart()
+
+    @rule(rare=RARELY)
+    def power_fails(self, rare: int) -> None:
+        if rare:
+            return
+        self.now_s = 10.0
+        self.boot += 1
+        self.energy_ws = dict.fromkeys(self.energy_ws, 0)
+        self.boots = dict.fromkeys(self.boots, 0)
+        self._restart()
+
+    @rule(rare=RARELY)
+    def nothing_happens_any_more(self, rare: int) -> None:
+        """Nothing waits for ever: questions time out, deadlines lead on, and in the end only what may last is left."""
+        if rare:
+            return
+        for _ in range(20):
+            while self.reads:
+                self._feed(e.MeterRead(self.reads.pop().token, None))
+            while self.asked:
+                self._feed(e.AuthorizeAnswered(self.asked.pop().token, None))
+            self.now_s += 15.0
+            self._tick_through()
+        assert not self.state.waiting
+        assert not self.state.asked
+        assert self.state.resetting is None
+        for connector in self.state.connectors:
+            assert isinstance(connector.phase, Idle | Running | Finished | Resuming)
+            assert connector.settling_until_s == 0
+
+    def _running(self) -> list[int]:
+        return [c.connector_id for c in self.state.connectors if isinstance(c.phase, Running)]
+
+    def _observe(self, number: int, pilot: str | None, *, plugged: bool | None, **flags: Any) -> None:
+        observation = EvseObservation(
+            control_pilot=pilot,  # type: ignore[arg-type]
+            plugged=plugged,
+            offering=flags.get("offering", False),
+            relay_closed=flags.get("closed", False),
+            limit_a=16.0,
+            faults=flags.get("faults", ()),
+            session_energy_ws=self.energy_ws[number],
+            session_elapsed_s=self.energy_ws[number] // 100,
+            boots=self.boots[number],
+        )
+        self._feed(e.EvseObserved(number, observation))
+
+    def _call(self, event: object) -> None:
+        self.ids += 1
+        call_id = f"call-{self.ids}"
+        self.calls = [*self.calls[-5:], call_id]
+        effects = self._feed(event(call_id))  # type: ignore[operator]
+        assert [effect.call_id for effect in effects if isinstance(effect, e.Answer)] == [call_id]
+
+    def _feed(self, event: e.Event) -> tuple[e.Effect, ...]:
+        state, effects = core.step(self.state, event, self._now())
+        self._take(state, effects)
+        return effects
+
+    def _take(self, state: State, effects: tuple[e.Effect, ...]) -> None:
+        self.state = state
+        self.audit.check(state, effects)
+        self.reads.extend(effect for effect in effects if isinstance(effect, e.ReadRegister))
+        self.asked.extend(effect for effect in effects if isinstance(effect, e.AskAuthorize))
+
+    def _tick_through(self) -> None:
+        for _ in range(10):
+            deadline_s = core.next_deadline_s(self.state)
+            if deadline_s is None or deadline_s > self.now_s:
+                return
+            self._feed(e.Tick())
+        raise AssertionError("ticks do not lead on")
+
+    def _restart(self) -> None:
+        self.audit.process_starts()
+        self.reads.clear()
+        self.asked.clear()
+        self.state = self._blank()
+        self._take(*core.resume(self.state, self.audit.store.load(), self._now()))
+
+    def _blank(self) -> State:
+        connectors = tuple(Connector(number, 32.0) for number in range(1, CONNECTORS + 1))
+        return core.initial(connectors, self.settings, 17.0)
+
+    def _now(self) -> Now:
+        self.ids += 1
+        return Now(self.now_s, f"boot-{self.boot}", f"id{self.ids}", 1e9 if self.ids % 3 else None)
+
+    def _sample(self, number: int, age_s: float) -> MeterSample:
+        return MeterSample(number, self.now_s - age_s, self.serials[number], self.registers[number])
+
+
+LONG = bool(os.environ.get("CHARGEBUS_LONG"))
+Station.TestCase.settings = settings(
+    max_examples=3000 if LONG else 60,
+    stateful_step_count=120 if LONG else 60,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+test_random_lives_break_no_promise = Station.TestCase

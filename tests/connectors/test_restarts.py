@@ -1,0 +1,231 @@
+"""Restarts of the service and of the board, at every point of a session (design §2 "connectors down", "power cut")."""
+
+import pytest
+
+from bus.vocabulary import Reason
+from services.connectors import events as e
+from services.connectors.state import Settings
+from tests.connectors.bench import ACCEPTED, ONLINE, Bench
+from tests.connectors.test_sessions import charging
+
+
+def test_a_restart_resumes_the_same_transaction_without_touching_the_contactor() -> None:
+    """Design §2: neither a stop nor a second start; current and limit stay."""
+    bench = charging()
+    bench.deliver_start(42)
+    bench.restart(away_s=10)
+    bench.advance(30)
+    assert bench.plants[1].openings_under_load == 0
+    assert bench.commanded_off == 0
+    assert bench.history() == ["Available", "Preparing", "Charging"]
+    assert bench.remote_stop(42).status == "Accepted"
+    bench.advance(3)
+    assert len(bench.transactions) == 1
+    assert bench.stop_message().meter_stop_wh == int(bench.plants[1].register_wh)
+
+
+@pytest.mark.parametrize("tenths", range(0, 60, 3))
+def test_a_restart_at_any_moment_of_a_session_loses_and_doubles_nothing(tenths: int) -> None:
+    """One start, one stop, energy to the watt-hour, wherever the process dies."""
+    bench = Bench()
+    script = {5: bench.plug_in, 10: bench.card, 40: bench.card, 55: bench.unplug}
+    for tenth in range(65):
+        if tenth == tenths:
+            bench.restart(away_s=0.2)
+        if tenth in script:
+            script[tenth]()
+        bench.advance(0.1)
+    bench.advance(10)
+    assert len(bench.transactions) == 1
+    start, _, stop = bench.audit.whole(bench.last_tx)
+    assert stop.meter_stop_wh == int(bench.plants[1].register_wh)
+    assert start.meter_start_wh == 1000
+    assert bench.status() == "Available"
+
+
+def test_another_plug_in_meanwhile_closes_the_old_transaction_at_its_last_committed_reading() -> None:
+    """Design §2."""
+    bench = charging()
+    bench.advance(60)
+    committed = bench.audit.store.load().transactions[0].last
+    bench.plants[1].unplug()
+    bench.plants[1].plug_in()
+    bench.restart()
+    bench.advance(5)
+    stop = bench.stop_message()
+    assert (stop.reason, stop.meter_stop_wh, stop.at) == (Reason.EV_DISCONNECTED, committed.energy_wh, committed.at)
+    assert bench.status() == "Preparing"
+    assert not bench.plants[1].desired.energy_allowed
+
+
+def test_unplugged_meanwhile_ends_the_transaction_with_a_reading() -> None:
+    """OCPP 1.6 §4.10, after a restart."""
+    bench = charging()
+    bench.plants[1].unplug()
+    bench.restart()
+    bench.advance(3)
+    assert bench.stop_message().reason == Reason.EV_DISCONNECTED
+    assert bench.stop_message().meter_stop_wh == int(bench.plants[1].register_wh)
+    assert bench.status() == "Available"
+
+
+def test_unplugged_meanwhile_with_stop_on_disconnect_false_goes_on() -> None:
+    """OCPP 1.6 §4.10."""
+    bench = charging(settings=Settings(stop_transaction_on_ev_side_disconnect=False))
+    bench.plants[1].unplug()
+    bench.restart()
+    bench.advance(3)
+    assert bench.status() == "SuspendedEV"
+
+
+def test_a_stop_in_progress_goes_on_after_a_restart() -> None:
+    """The intent is on disk: reason, idTag and time are those of the first process; no energy in between."""
+    bench = charging()
+    bench.plants[1].meter_answers = False
+    bench.card()
+    told_s = bench.now_s
+    bench.advance(1)
+    bench.restart()
+    assert not bench.plants[1].desired.energy_allowed
+    bench.plants[1].meter_answers = True
+    bench.advance(8)
+    stop = bench.stop_message()
+    assert (stop.reason, stop.id_tag, stop.at.boottime_ms) == (Reason.LOCAL, "TAG", round(told_s * 1000))
+    assert bench.status() == "Finishing"
+
+
+def test_a_stop_in_progress_ends_even_if_the_controller_never_answers_again() -> None:
+    """Nothing waits for ever."""
+    bench = charging()
+    bench.card()
+    bench.plants[1].answers = False
+    bench.restart()
+    bench.advance(12)
+    assert bench.stop_message().reason == Reason.LOCAL
+    assert bench.status() == "Faulted"
+
+
+def test_an_authorization_that_waits_survives_a_restart() -> None:
+    """OCPP 1.6 §9.1.6: with the rest of its ConnectionTimeOut."""
+    bench = Bench(settings=Settings(connection_time_out_s=30))
+    bench.card()
+    bench.advance(20)
+    bench.restart()
+    bench.advance(1)
+    assert bench.status() == "Preparing"
+    bench.advance(10)
+    assert bench.status() == "Available"
+
+
+def test_a_remote_start_that_was_not_yet_authorized_is_asked_about_again_after_a_restart() -> None:
+    """OCPP 1.6 §5.11: it was Accepted."""
+    bench = Bench()
+    bench.plug_in()
+    bench.authorize = lambda _: None
+    bench.remote_start()
+    bench.restart()
+    bench.authorize = lambda _: ACCEPTED
+    bench.advance(5)
+    assert bench.status() == "Charging"
+
+
+def test_a_card_stops_a_transaction_that_still_waits_for_its_controller() -> None:
+    """The holder does not care that the service has just started."""
+    bench = charging()
+    bench.plants[1].answers = False
+    bench.restart()
+    bench.advance(1)
+    bench.card()
+    bench.advance(12)
+    assert bench.stop_message().reason == Reason.LOCAL
+
+
+def test_a_power_cut_closes_the_transaction_with_the_first_reading() -> None:
+    """Design §2: reason PowerLoss, the register read before any contactor closes."""
+    bench = charging()
+    bench.advance(45)
+    bench.power_cut()
+    bench.advance(3)
+    stop = bench.stop_message()
+    assert (stop.reason, stop.meter_stop_wh) == (Reason.POWER_LOSS, int(bench.plants[1].register_wh))
+    assert bench.status() == "Finishing"
+    assert not bench.plants[1].desired.energy_allowed
+    bench.restart()
+    bench.advance(3)
+    assert bench.status() == "Finishing", "the plug of the finished transaction is known by the counters of this boot"
+
+
+def test_a_power_cut_waits_for_a_meter_that_starts_later_than_this_service() -> None:
+    """At boot all services start at once: the first reading may need longer than at an ordinary stop."""
+    bench = charging()
+    bench.advance(45)
+    bench.plants[1].meter_answers = False
+    bench.power_cut()
+    bench.advance(15)
+    bench.plants[1].meter_answers = True
+    bench.advance(2)
+    assert bench.stop_message().meter_stop_wh == int(bench.plants[1].register_wh)
+
+
+def test_a_power_cut_without_a_meter_closes_at_the_last_checkpoint_with_its_own_time() -> None:
+    """Design §2: at most 60 s old."""
+    bench = charging(settings=Settings(meter_value_sample_interval_s=0))
+    bench.advance(100)
+    cut_s = bench.now_s
+    checkpoint = bench.audit.store.load().transactions[0].last
+    bench.plants[1].meter_answers = False
+    bench.power_cut()
+    bench.advance(40)
+    stop = bench.stop_message()
+    assert (stop.reason, stop.meter_stop_wh, stop.at) == (Reason.POWER_LOSS, checkpoint.energy_wh, checkpoint.at)
+    assert cut_s - stop.at.boottime_ms / 1000 <= 62
+
+
+def test_a_power_cut_in_the_middle_of_a_stop_keeps_its_reason() -> None:
+    bench = charging()
+    bench.plants[1].meter_answers = False
+    bench.card()
+    bench.power_cut()
+    bench.plants[1].meter_answers = True
+    bench.advance(3)
+    assert (bench.stop_message().reason, bench.stop_message().id_tag) == (Reason.LOCAL, "TAG")
+
+
+def test_a_power_cut_forgets_who_waited() -> None:
+    """A person whose card was accepted before the lights went out is not there any more."""
+    bench = Bench()
+    bench.card()
+    bench.power_cut()
+    bench.plug_in()
+    bench.advance(5)
+    assert bench.transactions == []
+
+
+def test_no_energy_flows_after_a_power_cut_before_the_old_transaction_is_closed() -> None:
+    """Design §2: before any contactor closes."""
+    bench = charging()
+    bench.plants[1].meter_answers = False
+    bench.power_cut()
+    bench.feed(e.LinkChanged(ONLINE))
+    bench.advance(5)
+    bench.card("NEXT")
+    bench.advance(5)
+    assert not bench.plants[1].desired.energy_allowed
+    bench.plants[1].meter_answers = True
+    bench.advance(5)
+    bench.card("NEXT")
+    bench.advance(5)
+    assert len(bench.transactions) == 2
+    assert bench.status() == "Charging"
+
+
+def test_an_open_transaction_of_a_connector_that_was_removed_is_closed() -> None:
+    """One StopTransaction, whatever became of station.toml."""
+    bench = Bench(2)
+    bench.plug_in(2)
+    bench.card()
+    bench.advance(30)
+    del bench.plants[2]
+    bench.restart()
+    bench.advance(1)
+    assert bench.stop_message().reason == Reason.OTHER

@@ -1,0 +1,369 @@
+"""The service among real nodes with a real database (design §3): whole sessions, and deaths at every effect of one."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bus.calls import Reply
+from bus.database import transaction
+from bus.messages import (
+    ConfigurationState,
+    IdTagInfo,
+    MeterState,
+    RemoteStartStopAnswer,
+    RemoteStartTransaction,
+    RemoteStopTransaction,
+    Reset,
+    ResetReady,
+    StartTransaction,
+    StopTransaction,
+    TransactionEntry,
+)
+from bus.vocabulary import AuthorizationStatus, ChargePointErrorCode, Reason, RemoteStartStopStatus, ResetType
+from services.connectors import events as e
+from services.connectors.service import masked
+from services.connectors.state import Running
+from tests.connectors.world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def charging(world: World) -> World:
+    world.plants[1].plug_in()
+    world.advance(1)
+    world.card()
+    world.advance(20)
+    assert status(world) == "Charging"
+    return world
+
+
+def status(world: World, number: int = 1) -> str | None:
+    shown = world.shown(number)
+    return None if shown is None else shown.status
+
+
+def messages(world: World) -> list[object]:
+    return [entry.message for entry in world.queue.entries]
+
+
+def test_a_whole_session_reaches_the_queue_once_and_in_order(world: World) -> None:
+    """Issue: the main job, from the reader's event to the journal; nothing is kept once it is delivered."""
+    charging(world)
+    world.advance(60)
+    world.card()
+    world.advance(5)
+    world.plants[1].unplug()
+    world.advance(3)
+    entries = world.queue.entries
+    assert [entry.number for entry in entries] == list(range(len(entries)))
+    assert [type(m).__name__ for m in messages(world)] == ["StartTransaction", "MeterValues", "StopTransaction"]
+    stop = entries[-1].message
+    assert isinstance(stop, StopTransaction)
+    assert stop.meter_stop_wh == int(world.plants[1].register_wh)
+    assert stop.at.utc_ms is not None
+    assert status(world) == "Available"
+    assert world.database.execute("SELECT count(*) FROM journal_out").fetchone() == (0,)
+    assert world.database.execute("SELECT count(*) FROM transactions").fetchone() == (0,)
+
+
+def test_remote_start_and_stop_are_answered_and_done(world: World) -> None:
+    """OCPP 1.6 §5.11, §5.12."""
+    world.plants[1].plug_in()
+    world.advance(1)
+    (reply,) = world.call(RemoteStartTransaction("APP", 1))
+    assert isinstance(reply, Reply)
+    assert reply.value == RemoteStartStopAnswer(RemoteStartStopStatus.ACCEPTED)
+    world.advance(10)
+    assert status(world) == "Charging"
+    assert world.authorized == ["APP"]
+    (reply,) = world.call(RemoteStopTransaction(4711))
+    assert isinstance(reply, Reply)
+    assert reply.value == RemoteStartStopAnswer(RemoteStartStopStatus.ACCEPTED)
+    world.advance(5)
+    stop = messages(world)[-1]
+    assert isinstance(stop, StopTransaction)
+    assert stop.reason is Reason.REMOTE
+
+
+def test_reset_is_answered_then_ready_is_published(world: World) -> None:
+    """OCPP 1.6 §5.14."""
+    world.link.watch(ResetReady, lambda _, __: None)
+    charging(world)
+    (reply,) = world.call(Reset(ResetType.SOFT))
+    assert isinstance(reply, Reply)
+    assert reply.error is None
+    world.advance(5)
+    assert world.link.latest(ResetReady) == ResetReady(ResetType.SOFT, ready=True)
+
+
+def test_a_refusal_in_start_transaction_conf_stops_the_transaction(world: World) -> None:
+    """OCPP 1.6 §4.8, through both journals."""
+    world.queue.info = IdTagInfo(AuthorizationStatus.BLOCKED)
+    world.plants[1].plug_in()
+    world.advance(1)
+    world.card()
+    world.advance(10)
+    stop = messages(world)[-1]
+    assert isinstance(stop, StopTransaction)
+    assert stop.reason is Reason.DE_AUTHORIZED
+    assert world.database.execute("SELECT count(*) FROM journal_out").fetchone() == (0,)
+
+
+def test_an_authorize_without_answer_is_decided_by_the_offline_rules(tmp_path: Path) -> None:
+    """OCPP 1.6 §3.5; MessageTimeout and a little more."""
+    world = World(tmp_path, configuration={"AllowOfflineTxForUnknownId": "true", "MessageTimeout": "5"})
+    world.answers_authorize = False
+    world.plants[1].plug_in()
+    world.advance(1)
+    world.card()
+    world.advance(6)
+    assert status(world) == "Preparing"
+    world.advance(5)
+    assert status(world) == "Charging"
+
+
+def test_a_start_is_refused_when_the_meter_does_not_answer(world: World) -> None:
+    """Design §4.1."""
+    world.plants[1].plug_in()
+    world.advance(1)
+    world.plants[1].meter_answers = False
+    world.card()
+    world.advance(5)
+    assert messages(world) == []
+    assert status(world) == "Preparing"
+
+
+def test_entries_wait_while_the_queue_is_down_and_are_handed_over_in_order(world: World) -> None:
+    """Design §2: queue down, charging goes on."""
+    node = world.nodes.pop("transaction_queue")
+    charging(world)
+    world.card()
+    world.advance(20)
+    assert messages(world) == []
+    assert world.database.execute("SELECT count(*) FROM journal_out").fetchone() == (2,)
+    world.nodes["transaction_queue"] = node
+    world.advance(20)
+    assert [type(m).__name__ for m in messages(world)] == ["StartTransaction", "StopTransaction"]
+
+
+def test_a_meter_service_that_falls_silent_is_reported_and_survived(world: World) -> None:
+    """Design §2: PowerMeterFailure."""
+    charging(world)
+    world.plants[1].meter_answers = False
+    world.advance(1)
+    world.meter._state_out._due_s.clear()  # its process is gone: nothing is refreshed any more
+    world.advance(20)
+    shown = world.shown()
+    assert shown is not None
+    assert (shown.status, shown.error_code) == ("Charging", ChargePointErrorCode.POWER_METER_FAILURE)
+
+
+def test_services_that_never_say_a_word_are_reported(tmp_path: Path) -> None:
+    """Design §2: rfid or meter down from the start is as wrong as later."""
+    world = World(tmp_path)
+    world.kill()
+    world.nodes.pop("meter")
+    world.nodes.pop("rfid")
+    world.advance(20)
+    shown, whole = world.shown(1), world.shown(0)
+    assert shown is not None
+    assert whole is not None
+    assert shown.error_code is ChargePointErrorCode.POWER_METER_FAILURE
+    assert whole.error_code is ChargePointErrorCode.READER_FAILURE
+    assert status(world) == "Available"
+
+
+def test_a_nonsense_key_on_the_bus_is_survived(world: World) -> None:
+    world.meter.publish(MeterState(1), "x")
+    world.advance(30)
+    world.meter._state_out._due_s.pop("meter.state.x.")
+    world.advance(30)
+    assert status(world) == "Available"
+
+
+def test_configuration_from_the_bus_takes_effect(world: World) -> None:
+    """Field report 24."""
+    charging(world)
+    world.link.publish(ConfigurationState({"MeterValueSampleInterval": "5"}))
+    world.advance(21)
+    assert len(world.queue.entries) >= 4
+
+
+def test_a_commit_that_fails_changes_nothing_but_an_ordinary_stop_still_opens(world: World) -> None:
+    """Design §3: safety does not depend on the disk; and what is not on disk has not happened."""
+    charging(world)
+    assert world.service is not None
+    world.database.execute("CREATE TRIGGER full BEFORE INSERT ON transactions BEGIN SELECT RAISE(FAIL, 'disk full'); END")
+    before = world.service._state
+    with pytest.raises(sqlite3.Error):
+        world.service.feed(e.CardPresented("TAG"))
+    assert not world.plants[1].desired.energy_allowed
+    assert world.service._state == before
+    world.database.execute("DROP TRIGGER full")
+    world.kill()
+    world.advance(10)
+    assert status(world) == "Charging", "the stop was never on disk; its holder presents the card again"
+
+
+def test_a_start_whose_commit_fails_offers_nothing(world: World) -> None:
+    """Design §3: the start of a transaction is on disk before current is offered."""
+    world.plants[1].plug_in()
+    world.advance(1)
+    world.database.execute("CREATE TRIGGER full BEFORE INSERT ON transactions BEGIN SELECT RAISE(FAIL, 'disk full'); END")
+    with pytest.raises(sqlite3.Error):
+        world.card()
+    assert not any(desired.energy_allowed for _, _, desired in world.orders)
+
+
+def test_a_delivery_whose_commit_fails_does_not_count(world: World) -> None:
+    """Design §3: the consumer stores, commits, and only then acts and acknowledges."""
+    world.queue.delivers = False
+    charging(world)
+    assert world.service is not None
+    world.database.execute("CREATE TRIGGER full BEFORE DELETE ON journal_out BEGIN SELECT RAISE(FAIL, 'disk full'); END")
+    world.queue.delivers = True
+    with pytest.raises(sqlite3.Error):
+        world.advance(1)
+    transaction_now = world.service._state.connectors[0].transaction
+    assert transaction_now is not None
+    assert transaction_now.transaction_id is None
+    world.database.execute("DROP TRIGGER full")
+    world.kill()
+    world.advance(10)
+    phase = world.service._state.connectors[0].phase  # type: ignore[union-attr]
+    assert isinstance(phase, Running)
+    assert phase.transaction.transaction_id == 4711
+
+
+def test_a_call_whose_caller_gave_up_during_the_commit_did_not_happen(world: World) -> None:
+    """Design §3: an absolute deadline that the handler checks inside its commit."""
+    world.plants[1].plug_in()
+    world.advance(1)
+    node = world.nodes["connectors"]
+    clock = node.now
+    late = iter([0.0, 0.0])
+
+    def slow() -> float:
+        return clock() + next(late, 100.0)
+
+    node.now = slow  # type: ignore[method-assign]
+    assert world.call(RemoteStartTransaction("APP", 1)) == []
+    node.now = clock  # type: ignore[method-assign]
+    world.advance(5)
+    assert messages(world) == []
+    assert world.database.execute("SELECT count(*) FROM waiting").fetchone() == (0,)
+
+
+def test_unreadable_rows_are_set_aside_and_do_not_prevent_the_start(world: World) -> None:
+    """Field report 52."""
+    with transaction(world.database):
+        world.database.execute("INSERT INTO transactions VALUES ('bad', 1, '{}')")
+        world.database.execute("INSERT INTO waiting VALUES ('bad', 'nonsense')")
+        world.database.execute("INSERT INTO finished VALUES (1, 'null')")
+    world.kill()
+    world.advance(3)
+    assert status(world) == "Available"
+    assert world.database.execute("SELECT source FROM unreadable ORDER BY source").fetchall() == [
+        ("finished",),
+        ("transactions",),
+        ("waiting",),
+    ]
+
+
+def test_an_id_tag_in_a_log_is_masked() -> None:
+    """hardware.md §5.6."""
+    assert [masked(tag) for tag in ("AB", "ABCDEF", "0123456789")] == ["AB", "AB…", "0123…89"]
+
+
+def play(world: World) -> None:
+    """One session with a person who presents the card again as long as the display shows that nothing came of it."""
+    world.plants[1].plug_in()
+    world.advance(1)
+    for _ in range(6):
+        shown = world.shown()
+        if shown is not None and shown.transaction is not None:
+            break
+        world.on_guard(world.card)
+        world.advance(3)
+    world.advance(8)
+    world.stop_s = world.now_s
+    for _ in range(6):
+        shown = world.shown()
+        if shown is not None and (shown.transaction is None or shown.transaction.stopping):
+            break
+        world.on_guard(world.card)
+        world.advance(3)
+    world.advance(8)
+    world.plants[1].unplug()
+    world.advance(8)
+
+
+def deaths(tmp_path: Path, **options: object) -> Iterator[World]:
+    """Worlds in which `play` was played, the process dying one effect later each time; the last one is without death."""
+    lives = 0
+    while True:
+        directory = tmp_path / str(lives)
+        directory.mkdir()
+        world = World(directory)
+        world.lives[0] = lives
+        for name, value in options.items():
+            setattr(world, name, value)
+        play(world)
+        yield world
+        world.database.close()
+        if world.deaths == 0:
+            break
+        lives += 1
+    assert lives > 30, "a session does more than that"
+
+
+@pytest.mark.parametrize("next_lives", [10**9, 0, 1, 3, 6])
+def test_death_at_any_effect_of_a_session_loses_and_doubles_nothing(tmp_path: Path, next_lives: int) -> None:
+    """Style §9, design §3: crash after every effect in turn, and once more while it comes back; hardware as it was.
+
+    One StartTransaction, one StopTransaction, energy to the watt-hour; and a healthy transaction's contactor is never told to
+    open by a restart.
+    """
+    for world in deaths(tmp_path, next_lives=next_lives):
+        numbers = [entry.number for entry in world.queue.entries]
+        assert numbers == list(range(len(numbers)))
+        start, *_, stop = messages(world)
+        assert isinstance(start, StartTransaction)
+        assert isinstance(stop, StopTransaction)
+        assert (start.meter_start_wh, stop.meter_stop_wh) == (1000, int(world.plants[1].register_wh))
+        assert stop.reason is Reason.LOCAL
+        on_s = next(at_s for at_s, _, desired in world.orders if desired.energy_allowed)
+        off = [at_s for at_s, _, desired in world.orders if on_s < at_s < world.stop_s and not desired.energy_allowed]
+        assert off == []
+        assert world.plants[1].openings_under_load <= 1
+        assert_nothing_is_left(world)
+
+
+def test_a_power_cut_at_any_effect_of_a_session_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    """Design §2: each transaction has one start and one stop, and together they are what the meter counted."""
+    for world in deaths(tmp_path, power_fails_with_it=True):
+        entries: dict[str, list[TransactionEntry]] = {}
+        for entry in world.queue.entries:
+            entries.setdefault(entry.local_tx_id, []).append(entry)
+        billed_wh = 0
+        for own in entries.values():
+            assert [entry.number for entry in own] == list(range(len(own)))
+            start, stop = own[0].message, own[-1].message
+            assert isinstance(start, StartTransaction)
+            assert isinstance(stop, StopTransaction)
+            assert stop.reason in (Reason.POWER_LOSS, Reason.LOCAL)
+            billed_wh += stop.meter_stop_wh - start.meter_start_wh
+        assert billed_wh == int(world.plants[1].register_wh) - 1000
+        assert_nothing_is_left(world)
+
+
+def assert_nothing_is_left(world: World) -> None:
+    """All is delivered, nobody waits, the connector is free."""
+    assert status(world) == "Available"
+    for table in ("journal_out", "transactions", "waiting", "finished"):
+        assert world.database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
