@@ -4,7 +4,7 @@ Owns: its command line, the book as a file of JSON lines, and one JSON object pe
 `{"call": "Reset", "payload": {"type": "Soft"}}` sends a CALL (the answer is printed as a line of JSON),
 `{"behaviour": {"registration": "Pending"}}` sets switches,
 `{"rule": "call_error", "with": ["StartTransaction", 2]}` adds a rule.
-The end of standard input ends nothing; SIGTERM and SIGINT do.
+Does not: end with its standard input; SIGTERM and SIGINT end it.
 """
 
 import argparse
