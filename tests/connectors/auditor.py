@@ -65,7 +65,9 @@ class Auditor:
         for effect in effects[:first]:
             assert isinstance(effect, e.SetEvse), f"{effect} comes before the commit"
             assert not effect.desired.energy_allowed, "energy is offered before the commit"
-        rest = [effect for effect in effects[first:] if isinstance(effect, e.Answer | e.ReadRegister | e.AskAuthorize | e.SetEvse)]
+        rest = [
+            effect for effect in effects[first:] if isinstance(effect, e.Answer | e.ReadRegister | e.AskAuthorize | e.SetEvse)
+        ]
         answers = [index for index, effect in enumerate(rest) if isinstance(effect, e.Answer)]
         assert answers == list(range(len(answers))) or not commits, "answer first, then act (report 27 of operators)"
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import msgspec
 
 from bus.database import open_database
+from bus.messages import Delivered as DeliveredOutcome
 from bus.messages import (
     DeliveryEntry,
     IdTagInfo,
@@ -26,7 +27,6 @@ from bus.messages import (
     ResetReady,
     StopTransaction,
 )
-from bus.messages import Delivered as DeliveredOutcome
 from bus.vocabulary import AuthorizationStatus, ChargePointStatus, RegistrationStatus, ResetType
 from services.connectors import core
 from services.connectors import events as e

@@ -51,7 +51,16 @@ UNSURE = EvseObservation(None, None, False, False, 0.0, session_energy_ws=20, se
 FAULTY = EvseObservation("B", True, False, False, 0.0, faults=(GROUND_FAULT,), session_energy_ws=20, session_elapsed_s=20)
 AT = Moment("boot", 900_000, 900_000)
 TRANSACTION = Transaction(
-    "tx", 1, "TAG", AT, 100, Segment("M", 100, 100), Reading(150, AT), SessionMark(10, 10), parent_id_tag="GROUP", transaction_id=7
+    "tx",
+    1,
+    "TAG",
+    AT,
+    100,
+    Segment("M", 100, 100),
+    Reading(150, AT),
+    SessionMark(10, 10),
+    parent_id_tag="GROUP",
+    transaction_id=7,
 )
 WAITING = Waiting("w1", "TAG", 1030.0, "boot", 1, call_id="call")
 STOPPED = msgspec.structs.replace(TRANSACTION, stop=StopIntent(Reason.LOCAL, AT, "TAG"))

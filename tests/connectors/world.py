@@ -19,7 +19,6 @@ from bus.messages import (
     DeliveryEntry,
     IdTagInfo,
     IdTagPresented,
-    LinkState,
     MeterState,
     ReaderState,
     ReadMeter,
