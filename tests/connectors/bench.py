@@ -273,3 +273,13 @@ class Bench:
         if self._observed.get(number) != "failed":
             self._observed[number] = "failed"
             self.feed(e.EvseFailed(number, "port vanished"))
+
+
+def charging(**options: object) -> Bench:
+    """A car charges on connector 1, started by TAG."""
+    bench = Bench(**options)  # type: ignore[arg-type]
+    bench.plug_in()
+    bench.card()
+    bench.advance(30)
+    assert bench.status() == "Charging"
+    return bench
