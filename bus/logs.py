@@ -53,6 +53,7 @@ class LogfmtFormatter(logging.Formatter):
         self._service = service
 
     def format(self, record: logging.LogRecord) -> str:
+        """The line of a record, without line feed."""
         fields: dict[str, Any] = {
             "level": _LEVELS.get(record.levelname, record.levelname.lower()),
             "service": self._service,

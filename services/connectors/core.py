@@ -8,7 +8,7 @@ it is acted on, and energy is withdrawn for safety before anything is written.
 
 Owns: the dispatch of events and the rules of phases. Rooms of their own: `cards.py` (who may charge), `transactions.py`
 (what a transaction says), `observations.py` (what a controller says), `recovery.py` (what a restart finds), `status.py`,
-`output.py`.
+`output.py`. Does not: know the clock, the disk, the bus or a device; `service.py` carries out what is decided.
 """
 
 import msgspec
