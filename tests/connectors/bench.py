@@ -34,6 +34,10 @@ from services.connectors.state import Connector, Now, Settings, State
 from tests.connectors.auditor import Auditor
 from tests.connectors.plant import Plant
 
+REFUSED = IdTagInfo(AuthorizationStatus.INVALID)
+FAMILY = IdTagInfo(AuthorizationStatus.ACCEPTED, parent_id_tag="FAMILY")
+WHOLE = ["Available", "Preparing", "Charging", "Finishing", "Available"]
+"""The statuses of a whole session."""
 STEP_S = 0.1
 OBSERVE_EVERY_S = 1.0
 UTC_OFFSET_S = 1_800_000_000.0

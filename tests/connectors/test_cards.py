@@ -6,11 +6,7 @@ from bus.messages import IdTagInfo
 from bus.vocabulary import AuthorizationStatus, Reason
 from services.connectors import events as e
 from services.connectors.state import Settings
-from tests.connectors.bench import OFFLINE, Bench, charging
-
-REFUSED = IdTagInfo(AuthorizationStatus.INVALID)
-FAMILY = IdTagInfo(AuthorizationStatus.ACCEPTED, parent_id_tag="FAMILY")
-WHOLE = ["Available", "Preparing", "Charging", "Finishing", "Available"]
+from tests.connectors.bench import FAMILY, OFFLINE, REFUSED, WHOLE, Bench, charging
 
 
 def test_plug_first_then_card_charges_and_bills_what_the_meter_counted() -> None:

@@ -2,16 +2,12 @@
 
 import pytest
 
-from bus.messages import IdTagInfo
-from bus.vocabulary import AuthorizationStatus, ChargePointErrorCode, Reason, ResetType
+from bus.vocabulary import ChargePointErrorCode, Reason, ResetType
 from services.connectors import events as e
 from services.connectors.state import Idle, Settings
 from services.hardware.contract import EvseFault
-from tests.connectors.bench import OFFLINE, ONLINE, Bench, charging
+from tests.connectors.bench import OFFLINE, ONLINE, WHOLE, Bench, charging
 from tests.connectors.plant import GROUND_FAULT
-
-FAMILY = IdTagInfo(AuthorizationStatus.ACCEPTED, parent_id_tag="FAMILY")
-WHOLE = ["Available", "Preparing", "Charging", "Finishing", "Available"]
 
 
 def test_a_card_on_a_faulted_connector_is_not_asked_about() -> None:

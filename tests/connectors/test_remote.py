@@ -6,11 +6,8 @@ from bus.messages import DeliveryEntry, GivenUp, IdTagInfo
 from bus.vocabulary import AuthorizationStatus, Reason
 from services.connectors import events as e
 from services.connectors.state import Settings
-from tests.connectors.bench import Bench, charging
+from tests.connectors.bench import REFUSED, Bench, charging
 from tests.connectors.plant import GROUND_FAULT
-
-REFUSED = IdTagInfo(AuthorizationStatus.INVALID)
-FAMILY = IdTagInfo(AuthorizationStatus.ACCEPTED, parent_id_tag="FAMILY")
 
 
 @pytest.mark.parametrize("transaction_id", [0, -1, -7, 4711])

@@ -6,11 +6,7 @@ from bus.messages import IdTagInfo
 from bus.vocabulary import AuthorizationStatus, ChargePointErrorCode, Reason
 from services.connectors import events as e
 from services.connectors.state import Settings
-from tests.connectors.bench import Bench, charging
-
-REFUSED = IdTagInfo(AuthorizationStatus.INVALID)
-FAMILY = IdTagInfo(AuthorizationStatus.ACCEPTED, parent_id_tag="FAMILY")
-WHOLE = ["Available", "Preparing", "Charging", "Finishing", "Available"]
+from tests.connectors.bench import REFUSED, WHOLE, Bench, charging
 
 
 def test_unplugging_under_load_ends_the_transaction_and_says_why() -> None:

@@ -5,10 +5,8 @@ import pytest
 from bus.messages import IdTagInfo
 from bus.vocabulary import AuthorizationStatus
 from services.connectors.state import Settings
-from tests.connectors.bench import Bench
+from tests.connectors.bench import FAMILY, Bench
 from tests.connectors.plant import GROUND_FAULT
-
-FAMILY = IdTagInfo(AuthorizationStatus.ACCEPTED, parent_id_tag="FAMILY")
 
 
 def test_each_card_starts_the_car_that_has_just_been_plugged_in() -> None:
