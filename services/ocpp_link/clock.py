@@ -1,13 +1,17 @@
 """Which clock is believed (pure; design §5).
 
-Sources by rank: a synchronised system clock; the Central System's currentTime; the system clock of a board that has no
-better one is not believed. The last known time is a floor, never a time. Owns: the choice. Does not: set any clock.
+Sources by rank: a system clock that is synchronised; the Central System's currentTime. A system clock that nobody disciplines
+is not believed. The last known time is a floor, never a time. Owns: the choice. Does not: set any clock.
 """
 
 import msgspec
 
 from bus.messages import ClockState
 
+UTC_MS_MIN = 1_577_836_800_000
+"""2020-01-01: no right clock says less while this firmware runs, and nothing goes out dated 1970 (field report 27)."""
+UTC_MS_MAX = 4_102_444_800_000
+"""2100-01-01."""
 STEP_S_MIN = 0.5
 """Smaller differences of the system clock are not worth a step."""
 CENTRAL_STEP_S_MIN = 2.0
@@ -23,7 +27,13 @@ class Clock(msgspec.Struct, frozen=True):
 
     def state(self) -> ClockState:
         """For the bus."""
-        return ClockState(self.source, self.utc_offset_s, self.floor_utc_ms)
+        floor_only = self.source == "none" and self.floor_utc_ms is not None
+        return ClockState("floor" if floor_only else self.source, self.utc_offset_s, self.floor_utc_ms)
+
+
+def plausible(utc_ms: float) -> bool:
+    """Whether any clock could rightly say this."""
+    return UTC_MS_MIN <= utc_ms < UTC_MS_MAX
 
 
 def system_clock_seen(clock: Clock, utc_offset_s: float, *, synchronised: bool) -> Clock:

@@ -4,6 +4,8 @@ Owns: the current values in memory, always those on the disk. Does not: know the
 or when something is sent.
 """
 
+import sqlite3
+
 from bus.vocabulary import ConfigurationStatus
 from services.configuration import keys
 from services.configuration.formats import Problem
@@ -44,16 +46,22 @@ class Configuration:
         return Answered(p.GetConfigurationConf(configuration_key=entries or None, unknown_key=report.unknown or None))
 
     def change(self, req: p.ChangeConfigurationReq, changed_utc: str) -> Answered:
-        """OCPP 1.6 §5.3: on the disk when this returns."""
+        """OCPP 1.6 §5.3: on the disk when this returns. What the disk does not take is Rejected, and the old value holds."""
         change = keys.change(self._values, req.key, req.value, self._able)
         if change.accepted:
-            self._store.set_value(change.key, change.values[change.key], changed_utc)
+            try:
+                self._store.set_value(change.key, change.values[change.key], changed_utc)
+            except sqlite3.Error as error:
+                status = ConfigurationStatus.REJECTED
+                return Answered(p.ChangeConfigurationConf(status=status), f"the value can't be stored: {error}")
             self._values = change.values
-        accepted = change.status is ConfigurationStatus.ACCEPTED
-        return Answered(p.ChangeConfigurationConf(status=change.status), "" if accepted else change.reason)
+        return Answered(p.ChangeConfigurationConf(status=change.status), change.reason)
 
     def set_heartbeat_interval(self, interval_s: int, changed_utc: str) -> bool:
-        """BootNotification.conf sets HeartbeatInterval (OCPP 1.6 §4.2); False if it has that value already."""
+        """BootNotification.conf sets HeartbeatInterval (OCPP 1.6 §4.2); False if it has that value already.
+
+        Raises sqlite3.Error.
+        """
         if self._values.get(HEARTBEAT_INTERVAL) == str(interval_s):
             return False
         self._store.set_value(HEARTBEAT_INTERVAL, str(interval_s), changed_utc)

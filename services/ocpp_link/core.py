@@ -9,10 +9,11 @@ Owns: OCPP-J 1.6 §5 (connection), OCPP 1.6 §4.2 (BootNotification), §4.6 (Hea
 
 from msgspec.structs import replace
 
-from bus.messages import Authorize, IdTagInfo
+from bus.messages import Authorize, IdTagInfo, ResetReady
 from bus.vocabulary import AuthorizationStatus, RegistrationStatus, ResetType
 from services.ocpp_link import backoff, deliveries, statuses
 from services.ocpp_link import events as e
+from services.ocpp_link.clock import plausible
 from services.ocpp_link.events import Purpose
 from services.ocpp_link.payloads import BootNotificationConf, HeartbeatConf
 from services.ocpp_link.state import Connecting, Now, Offline, Open, Settings, State
@@ -20,12 +21,19 @@ from services.ocpp_link.timestamps import parse_utc_ms
 from services.ocpp_link.translate import id_tag_info
 from services.ocpp_link.work import Work
 
+AUTHORIZE_MAX = 8
+"""More idTags than this don't wait at once: with the other CALLs they stay below what `rpc.py` lets wait."""
 BOOT_INTERVAL_S = 30
 """Our own choice between BootNotifications where the Central System gives none: interval 0, no answer, CALLERROR."""
+BOOT_PACE_S = 10.0
+BOOTS_UNANSWERED_MAX = 3
+"""Then the connection is made anew."""
 HEARTBEAT_S_MAX = 86_400.0
 """At least one Heartbeat a day, for the clock (OCPP 1.6 §4.6)."""
 RESET_WAIT_S = {ResetType.SOFT: 60.0, ResetType.HARD: 15.0}
 """How long transactions may take to stop before the station restarts all the same (OCPP 1.6 §5.14)."""
+RESTART_WAIT_S = 60.0
+"""How long the restart of a Reset may take; if this process lives on, the station boots with the Central System again."""
 SECURITY_ERROR = "SecurityError"
 
 
@@ -39,6 +47,8 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             _lost(work, reason)
         case e.FrameSeen() | e.PongSeen() | e.CallSent():
             _traffic(work, event)
+        case e.SendFailed():
+            work.end_connection("frames can't be sent as fast as they come")
         case e.CallAnswered():
             _answered(work, event)
         case e.CallFailed():
@@ -50,12 +60,11 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
         case e.ConnectorSaid(state=connector):
             statuses.said(work, connector)
         case e.AuthorizeAsked(call_id=call_id, id_tag=id_tag):
-            if work.state.accepted:
-                work.do(e.SendCall(Purpose.AUTHORIZE, call_id, Authorize(id_tag)))
-            else:
-                work.do(e.RefuseCaller(call_id, "offline"))
+            _authorize_asked(work, call_id, id_tag)
         case e.DeliverAsked(call_id=call_id, request=request):
             deliveries.asked(work, call_id, request)
+        case e.CallerGone(call_id=call_id):
+            _caller_gone(work, call_id)
         case e.SettingsChanged(settings=settings):
             _settings_changed(work, settings)
         case e.ResetAccepted(reset=reset):
@@ -63,7 +72,7 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             work.set(reset=reset.type, reset_deadline_s=now.boottime_s + RESET_WAIT_S[reset.type])
             _reset_if_ready(work, ready=reset.ready)
         case e.ResetSaid(ready=ready):
-            _reset_if_ready(work, ready=ready.ready and ready.type is not None)
+            _reset_said(work, ready)
         case e.Tick():
             _reset_if_ready(work, ready=False)
         case _:
@@ -78,8 +87,12 @@ def next_deadline_s(state: State) -> float | None:
     match state.connection:
         case Offline(next_try_s=next_try_s):
             deadlines.append(next_try_s)
+        case Open(closing_until_s=float() as closing_until_s):
+            deadlines.append(closing_until_s)
         case Open(ping_due_s=ping_due_s, pong_due_s=pong_due_s) as connection:
             deadlines += [ping_due_s, pong_due_s]
+            if state.flapping:
+                deadlines.append(connection.since_s + backoff.STABLE_S)
             if state.accepted:
                 deadlines.append(None if state.heartbeat_asked else _heartbeat_due_s(state, connection))
             elif not state.boot_asked:
@@ -88,33 +101,49 @@ def next_deadline_s(state: State) -> float | None:
 
 
 def _opened(work: Work) -> None:
-    connection = work.state.connection
-    failures = connection.failures if isinstance(connection, Connecting) else 0
-    now_s = work.now.boottime_s
-    opened = Open(since_s=now_s, last_sent_s=now_s, last_received_s=now_s, failures=failures)
-    work.set(connection=_with_ping(opened, work.state.settings, now_s), connection_number=work.state.connection_number + 1)
-    work.set(boot_asked=False, heartbeat_asked=False, telling=None)
+    now_s, settings = work.now.boottime_s, work.state.settings
+    _forget_calls(work)
+    opened = Open(since_s=now_s, last_sent_s=now_s, last_received_s=now_s, failures=work.state.connection.failures)
+    work.set(connection=_with_ping(opened, settings, now_s), connection_number=work.state.connection_number + 1)
+    work.set(boots_unanswered=0)
     statuses.reconnected(work)
-    work.set(last_failure="")
-    work.note("connected to the Central System")
+    # The number is on the disk before anything is sent: it is never used for another connection (design §4.10).
+    work.do(e.KeepSession())
+    if not work.state.flapping:
+        work.note("connected to the Central System")
 
 
 def _lost(work: Work, reason: str) -> None:
+    """However the connection was lost: from here only Offline leads on, to Connect."""
     state, now_s = work.state, work.now.boottime_s
+    repeated = reason == state.last_failure
     match state.connection:
         case Offline():
             return
         case Connecting(failures=failures):
-            pass
+            if not repeated:
+                work.note("Central System can't be reached, tried again with back-off", detail=reason, warning=True)
+            work.set(flapping=state.flapping and repeated)
         case Open(since_s=since_s, failures=failures):
-            failures = 0 if now_s - since_s >= backoff.STABLE_S else failures
-            work.note("connection to the Central System lost", detail=reason, warning=True)
+            stable = now_s - since_s >= backoff.STABLE_S
+            failures, repeated = (0, False) if stable else (failures, repeated)
+            if not repeated:
+                work.note("connection to the Central System lost", detail=reason, warning=True)
+            elif not state.flapping:
+                work.note("connections are made and lost again and again", detail=reason, warning=True)
+            work.set(flapping=repeated)
     settings = state.settings
     wait_s = backoff.wait_s(failures, settings.reconnect_s_min, settings.reconnect_s_max, work.now.random)
-    if isinstance(state.connection, Connecting) and state.last_failure != reason:
-        work.note("Central System can't be reached, tried again with back-off", detail=reason, warning=True)
-    work.set(connection=Offline(now_s + wait_s, failures + 1, reason), boot_asked=False, heartbeat_asked=False, telling=None)
-    work.set(last_failure=reason)
+    work.set(connection=Offline(now_s + wait_s, failures + 1, reason), last_failure=reason)
+    _forget_calls(work)
+
+
+def _forget_calls(work: Work) -> None:
+    """Nothing that was asked on the connection before will be answered."""
+    authorizing = work.state.authorizing
+    work.set(boot_asked=False, heartbeat_asked=False, telling=None, authorizing=())
+    for call_id in authorizing:
+        work.do(e.RefuseCaller(call_id, "connection lost"))
     deliveries.connection_lost(work)
 
 
@@ -131,109 +160,191 @@ def _traffic(work: Work, event: e.FrameSeen | e.PongSeen | e.CallSent) -> None:
     work.set(connection=connection)
 
 
+def _authorize_asked(work: Work, call_id: str, id_tag: str) -> None:
+    authorizing = work.state.authorizing
+    if not work.state.accepted:
+        work.do(e.RefuseCaller(call_id, "offline"))
+    elif len(authorizing) >= AUTHORIZE_MAX:
+        work.do(e.RefuseCaller(call_id, f"{AUTHORIZE_MAX} idTags wait for the Central System already"))
+    elif call_id not in authorizing:
+        work.set(authorizing=(*authorizing, call_id))
+        work.do(e.SendCall(Purpose.AUTHORIZE, call_id, Authorize(id_tag), caller_id=call_id))
+
+
+def _authorize_ended(work: Work, call_id: str, effect: e.AnswerCaller | e.RefuseCaller) -> None:
+    """Answer the call, once: nobody waits for a late Authorize.conf."""
+    if call_id in work.state.authorizing:
+        work.set(authorizing=tuple(one for one in work.state.authorizing if one != call_id))
+        work.do(effect)
+
+
+def _caller_gone(work: Work, call_id: str) -> None:
+    if call_id in work.state.authorizing:
+        work.do(e.TakeBack(Purpose.AUTHORIZE, call_id))
+    deliveries.caller_gone(work, call_id)
+
+
 def _answered(work: Work, event: e.CallAnswered) -> None:
     match event.purpose, event.conf:
         case Purpose.BOOT, BootNotificationConf() as conf:
-            _registered(work, conf)
+            _registered(work, conf, late=event.late)
+        case Purpose.DELIVER, conf:
+            deliveries.delivered(work, event.tag, conf)
+        case _ if event.late:
+            # What it would have told has been settled when its time was over.
+            pass
         case Purpose.HEARTBEAT, HeartbeatConf(current_time=current_time):
             work.set(heartbeat_asked=False, last_heartbeat_s=work.now.boottime_s)
             _believe_time(work, current_time)
         case Purpose.VERIFY, HeartbeatConf(current_time=current_time):
+            work.set(last_heartbeat_s=work.now.boottime_s)
             _believe_time(work, current_time)
-            deliveries.verified(work)
+            deliveries.verified(work, event.tag)
         case Purpose.STATUS, _:
             statuses.acknowledged(work)
         case Purpose.AUTHORIZE, conf:
-            work.do(e.AnswerCaller(event.tag, id_tag_info(conf) or IdTagInfo(AuthorizationStatus.INVALID)))
-        case Purpose.DELIVER, conf:
-            deliveries.delivered(work, event.tag, conf)
+            answer = id_tag_info(conf) or IdTagInfo(AuthorizationStatus.INVALID)
+            _authorize_ended(work, event.tag, e.AnswerCaller(event.tag, answer))
 
 
 def _believe_time(work: Work, current_time: str) -> None:
+    """OCPP 1.6 §4.2, §4.6. A time that can't be true is not believed: nothing goes out dated 1970 (design §5)."""
     utc_ms = parse_utc_ms(current_time)
-    if utc_ms is None:
-        work.note("Central System's currentTime is no date and time, it is ignored", detail=current_time[:40], warning=True)
-    else:
+    usable = utc_ms is not None and plausible(utc_ms)
+    if utc_ms is not None and usable:
         work.do(e.BelieveTime(utc_ms))
+    elif not work.state.time_refused:
+        work.note("Central System's currentTime can't be true, it is ignored", detail=current_time[:40], warning=True)
+    work.set(time_refused=not usable)
 
 
-def _registered(work: Work, conf: BootNotificationConf) -> None:
+def _registered(work: Work, conf: BootNotificationConf, *, late: bool) -> None:
+    """BootNotification.conf (OCPP 1.6 §4.2). A late one counts too, if no other has said more in the meantime."""
     before = work.state.registration
-    work.set(registration=conf.status, boot_asked=False, interval_s=conf.interval_s)
-    _believe_time(work, conf.current_time)
+    if late and before is RegistrationStatus.ACCEPTED:
+        return
+    work.set(registration=conf.status, boot_asked=False, boots_unanswered=0, boot_failure="", interval_s=conf.interval_s)
+    if not late:
+        _believe_time(work, conf.current_time)
     if conf.status is RegistrationStatus.ACCEPTED:
         if conf.interval_s > 0:
             work.do(e.SetHeartbeatInterval(conf.interval_s))
             work.set(settings=replace(work.state.settings, heartbeat_interval_s=conf.interval_s))
-        work.set(last_heartbeat_s=work.now.boottime_s)
+        work.set(last_heartbeat_s=work.now.boottime_s, accepted_at_s=work.now.boottime_s)
         if not work.state.ever_accepted:
             work.set(ever_accepted=True)
             work.do(e.KeepAccepted())
-        statuses.accepted(work)
+        if before is not RegistrationStatus.ACCEPTED:
+            statuses.accepted(work)
     else:
         work.set(boot_due_s=work.now.boottime_s + (conf.interval_s or BOOT_INTERVAL_S))
+        if before is RegistrationStatus.ACCEPTED:
+            work.do(e.DropWaiting())
     if before is not conf.status:
         work.note("Central System answers BootNotification", detail=f"{conf.status}, interval {conf.interval_s} s")
     work.do(e.KeepSession())
 
 
 def _failed(work: Work, event: e.CallFailed) -> None:
-    if event.code == SECURITY_ERROR:
-        _not_accepted(work, event.reason)
+    security = event.code == SECURITY_ERROR
     reason = f"{event.code}: {event.reason}" if event.reason else event.code
+    if security:
+        _not_accepted(work, reason)
     match event.purpose:
+        case Purpose.DELIVER:
+            deliveries.failed(work, event.tag, reason, security=security)
+        case _ if event.late:
+            pass
         case Purpose.BOOT:
-            work.set(boot_asked=False, boot_due_s=work.now.boottime_s + _boot_interval_s(work.state))
-            work.note("BootNotification failed, it is sent again", detail=reason, warning=True)
+            work.set(boots_unanswered=0)
+            _boot_failed(work, reason)
         case Purpose.HEARTBEAT:
             work.set(heartbeat_asked=False, last_heartbeat_s=work.now.boottime_s)
+        case Purpose.VERIFY if security:
+            deliveries.unverifiable(work, event.tag, "a Heartbeat met SecurityError after a transaction message met silence")
         case Purpose.VERIFY:
             # A CALLERROR is an answer all the same: the Central System is there.
-            deliveries.verified(work)
+            deliveries.verified(work, event.tag)
+        case Purpose.STATUS if security:
+            statuses.unanswered(work)
         case Purpose.STATUS:
             statuses.refused(work, reason)
         case Purpose.AUTHORIZE:
-            work.do(e.RefuseCaller(event.tag, reason))
-        case Purpose.DELIVER:
-            deliveries.failed(work, event.tag, reason, security=event.code == SECURITY_ERROR)
+            _authorize_ended(work, event.tag, e.RefuseCaller(event.tag, reason))
+
+
+def _boot_failed(work: Work, reason: str) -> None:
+    """CALLERROR or silence: again after the interval of Pending or Rejected, else after our own."""
+    waits = work.state.registration in (RegistrationStatus.PENDING, RegistrationStatus.REJECTED)
+    interval_s = (work.state.interval_s if waits else 0) or BOOT_INTERVAL_S
+    if work.state.boot_failure != reason:
+        work.note("BootNotification failed, it is sent again", detail=reason, warning=True)
+    work.set(boot_asked=False, boot_failure=reason, boot_due_s=work.now.boottime_s + interval_s)
 
 
 def _not_accepted(work: Work, reason: str) -> None:
-    """CALLERROR SecurityError to anything means that we are not accepted (OCPP-J errata 3.8)."""
-    if work.state.registration is not None:
-        work.set(registration=None, boot_asked=False, boot_due_s=work.now.boottime_s)
-        work.note("Central System answers SecurityError, BootNotification is sent again", detail=reason, warning=True)
-        work.do(e.KeepSession())
+    """CALLERROR SecurityError to anything means that we are not accepted (OCPP-J errata 3.8).
+
+    Choice: BootNotification follows at once, but not within BOOT_PACE_S of the last acceptance: a Central System that
+    accepts the station and refuses all it sends would be flooded.
+    """
+    if work.state.registration is not RegistrationStatus.ACCEPTED:
+        return
+    now_s, accepted_at_s = work.now.boottime_s, work.state.accepted_at_s
+    due_s = now_s if accepted_at_s is None else max(now_s, accepted_at_s + BOOT_PACE_S)
+    work.set(registration=None, boot_due_s=due_s)
+    work.note("Central System answers SecurityError, BootNotification is sent again", detail=reason, warning=True)
+    work.do(e.KeepSession())
+    work.do(e.DropWaiting())
 
 
 def _timed_out(work: Work, event: e.CallTimedOut) -> None:
     match event.purpose:
         case Purpose.BOOT:
-            work.set(boot_asked=False, boot_due_s=work.now.boottime_s + _boot_interval_s(work.state))
-            work.note("no answer to BootNotification, it is sent again", warning=True)
+            _boot_failed(work, "no answer")
+            work.set(boots_unanswered=work.state.boots_unanswered + 1)
+            if work.state.boots_unanswered >= BOOTS_UNANSWERED_MAX:
+                # A proxy may hold the connection for a Central System that is gone.
+                work.end_connection("the Central System does not answer BootNotification")
         case Purpose.HEARTBEAT | Purpose.VERIFY:
-            work.do(e.CloseConnection("the Central System does not answer a Heartbeat"))
+            work.end_connection("the Central System does not answer a Heartbeat")
         case Purpose.STATUS:
-            work.set(telling=None)
-            work.do(e.CloseConnection("the Central System does not answer a StatusNotification"))
+            work.note("no answer to a StatusNotification", warning=True)
+            statuses.unanswered(work)
+            _ask_for_life(work)
         case Purpose.AUTHORIZE:
-            work.do(e.RefuseCaller(event.tag, "no answer within MessageTimeout"))
+            _authorize_ended(work, event.tag, e.RefuseCaller(event.tag, "no answer within MessageTimeout"))
+            _ask_for_life(work)
         case Purpose.DELIVER:
             deliveries.timed_out(work, event.tag)
 
 
+def _ask_for_life(work: Work) -> None:
+    """Silence: a Heartbeat tells whether the Central System is there at all; without its answer the connection ends."""
+    if work.state.accepted and not work.state.heartbeat_asked:
+        work.set(heartbeat_asked=True)
+        work.do(e.SendCall(Purpose.HEARTBEAT, "heartbeat"))
+
+
 def _not_sent(work: Work, event: e.CallNotSent) -> None:
+    """The connection went, or the CALL was taken back. Nothing is tried again at once: that could go on for ever."""
+    connection, now_s = work.state.connection, work.now.boottime_s
     match event.purpose:
         case Purpose.BOOT:
-            work.set(boot_asked=False)
-        case Purpose.HEARTBEAT | Purpose.VERIFY:
+            due_s = now_s + BOOT_INTERVAL_S if work.state.usable else work.state.boot_due_s
+            work.set(boot_asked=False, boot_due_s=due_s)
+        case Purpose.HEARTBEAT:
             work.set(heartbeat_asked=False)
+            if isinstance(connection, Open):
+                work.set(connection=replace(connection, last_sent_s=now_s), last_heartbeat_s=now_s)
+        case Purpose.VERIFY:
+            deliveries.unverifiable(work, event.tag, "no Heartbeat could be sent after a transaction message met silence")
         case Purpose.STATUS:
-            work.set(telling=None)
+            statuses.unanswered(work)
         case Purpose.AUTHORIZE:
-            work.do(e.RefuseCaller(event.tag, "connection lost"))
+            _authorize_ended(work, event.tag, e.RefuseCaller(event.tag, event.reason))
         case Purpose.DELIVER:
-            deliveries.connection_lost(work)
+            deliveries.not_sent(work, event.tag, event.reason)
 
 
 def _settings_changed(work: Work, settings: Settings) -> None:
@@ -249,24 +360,32 @@ def _with_ping(connection: Open, settings: Settings, now_s: float) -> Open:
     return replace(connection, ping_due_s=due_s)
 
 
-def _boot_interval_s(state: State) -> int:
-    return state.interval_s or BOOT_INTERVAL_S
-
-
-def _heartbeat_due_s(state: State, connection: Open) -> float | None:
+def _heartbeat_due_s(state: State, connection: Open) -> float:
     """After a time without any CALL of ours, and once a day for the clock (OCPP 1.6 §4.6)."""
     daily_s = state.last_heartbeat_s + HEARTBEAT_S_MAX
     interval_s = state.settings.heartbeat_interval_s
     return min(daily_s, connection.last_sent_s + interval_s) if interval_s > 0 else daily_s
 
 
+def _reset_said(work: Work, said: ResetReady) -> None:
+    """How far connectors are. A Reset that an earlier process of the link has accepted is carried out all the same.
+
+    Not at the first word of it: Reset.conf may be on its way, and goes out before the restart (field report 27).
+    """
+    if said.type is not None and work.state.reset is None:
+        work.set(reset=said.type, reset_deadline_s=work.now.boottime_s + RESET_WAIT_S[said.type])
+        return
+    _reset_if_ready(work, ready=said.ready and said.type is not None)
+
+
 def _reset_if_ready(work: Work, *, ready: bool) -> None:
-    state = work.state
+    state, now_s = work.state, work.now.boottime_s
     if state.reset is None or state.reset_deadline_s is None:
         return
-    if ready or state.reset_deadline_s <= work.now.boottime_s:
+    if ready or state.reset_deadline_s <= now_s:
         work.note("station restarts because of Reset", detail=str(state.reset), warning=True)
-        work.set(reset_deadline_s=None, registration=None)
+        # The next process sends BootNotification, not this one: its acceptance would be taken for the next one's.
+        work.set(reset_deadline_s=None, registration=None, boot_due_s=now_s + RESTART_WAIT_S)
         work.do(e.KeepSession())
         work.do(e.RestartStation(hard=state.reset is ResetType.HARD))
 
@@ -278,26 +397,33 @@ def _pursue(work: Work) -> None:
         case Offline(next_try_s=next_try_s, failures=failures) if next_try_s <= now_s:
             work.set(connection=Connecting(failures))
             work.do(e.Connect())
+        case Open(closing_until_s=float() as until_s, closing_reason=reason):
+            if until_s <= now_s:
+                _lost(work, reason)
         case Open() as connection:
+            _pursue_stability(work, connection)
             _pursue_pings(work, connection)
-            if work.state.registration is not RegistrationStatus.ACCEPTED:
-                if not work.state.boot_asked and work.state.boot_due_s <= now_s:
-                    work.set(boot_asked=True)
-                    work.do(e.SendCall(Purpose.BOOT, "boot"))
-                return
-            statuses.tell(work)
-            due_s = _heartbeat_due_s(work.state, connection)
-            if due_s is not None and due_s <= now_s and not work.state.heartbeat_asked:
-                work.set(heartbeat_asked=True)
-                work.do(e.SendCall(Purpose.HEARTBEAT, "heartbeat"))
+            if work.state.accepted:
+                statuses.tell(work)
+                if not work.state.heartbeat_asked and _heartbeat_due_s(work.state, connection) <= now_s:
+                    work.set(heartbeat_asked=True)
+                    work.do(e.SendCall(Purpose.HEARTBEAT, "heartbeat"))
+            elif work.state.usable and not work.state.boot_asked and work.state.boot_due_s <= now_s:
+                work.set(boot_asked=True)
+                work.do(e.SendCall(Purpose.BOOT, "boot"))
+
+
+def _pursue_stability(work: Work, connection: Open) -> None:
+    if work.state.flapping and connection.since_s + backoff.STABLE_S <= work.now.boottime_s:
+        work.set(flapping=False)
+        work.note("connection to the Central System is stable again")
 
 
 def _pursue_pings(work: Work, connection: Open) -> None:
     now_s = work.now.boottime_s
     if connection.pong_due_s is not None:
         if connection.pong_due_s <= now_s:
-            work.set(connection=replace(connection, pong_due_s=None, ping_due_s=None))
-            work.do(e.CloseConnection("no pong came back"))
+            work.end_connection("no pong came back")
     elif connection.ping_due_s is not None and connection.ping_due_s <= now_s:
         pong_due_s = now_s + work.state.settings.pong_timeout_s
         work.set(connection=replace(connection, ping_due_s=None, pong_due_s=pong_due_s))

@@ -29,6 +29,10 @@ class FrameSeen(Event, frozen=True):
     """Anything came from the Central System."""
 
 
+class SendFailed(Event, frozen=True):
+    """The socket did not take a frame."""
+
+
 class PongSeen(Event, frozen=True):
     """A ping was answered."""
 
@@ -58,12 +62,13 @@ class CallAnswered(Event, frozen=True):
 
 
 class CallFailed(Event, frozen=True):
-    """CALLERROR, or an answer that is not valid for its action."""
+    """CALLERROR, or an answer that is not valid for its action. `late` as in CallAnswered."""
 
     purpose: Purpose
     tag: str
     code: str
     reason: str
+    late: bool = False
 
 
 class CallTimedOut(Event, frozen=True):
@@ -74,10 +79,11 @@ class CallTimedOut(Event, frozen=True):
 
 
 class CallNotSent(Event, frozen=True):
-    """The connection went while the CALL waited or was under way."""
+    """The connection went while the CALL waited or was under way; or it waited too long and never went out."""
 
     purpose: Purpose
     tag: str
+    reason: str = "connection lost"
 
 
 class ConnectorSaid(Event, frozen=True):
@@ -98,6 +104,12 @@ class DeliverAsked(Event, frozen=True):
 
     call_id: str
     request: Deliver
+
+
+class CallerGone(Event, frozen=True):
+    """Who called us on the bus no longer waits: what has not been sent for it yet is not sent any more (design §3)."""
+
+    call_id: str
 
 
 class SettingsChanged(Event, frozen=True):
@@ -148,6 +160,19 @@ class SendCall(Effect, frozen=True):
     message: Message | None = None
     """Bus message to translate: ConnectorState, Deliver, Authorize; None for BootNotification and Heartbeat."""
     unique_id: str | None = None
+    caller_id: str = ""
+    """The call of the bus that it is sent for: not after that one's deadline (design §3)."""
+
+
+class DropWaiting(Effect, frozen=True):
+    """Take back all CALLs that are not sent yet; CallNotSent follows for each."""
+
+
+class TakeBack(Effect, frozen=True):
+    """Take back this one CALL if it is not sent yet; then CallNotSent follows."""
+
+    purpose: Purpose
+    tag: str
 
 
 class AnswerCaller(Effect, frozen=True):

@@ -4,10 +4,11 @@ Owns: how frames become events and effects become frames. Does not: decide (`cor
 or files; all that is handed in, so that tests and simulation run this very class.
 """
 
+import sqlite3
 import uuid
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import msgspec
 
@@ -15,18 +16,21 @@ from bus import messages as m
 from bus.calls import IncomingCall, Reply
 from bus.logs import Logger, utc_text
 from bus.node import Node
-from bus.vocabulary import ResetStatus
+from bus.vocabulary import RegistrationStatus, ResetStatus
 from services.configuration.model import StationConfig
 from services.configuration.store import ConfigurationStore
 from services.ocpp_link import clock as clocks
 from services.ocpp_link import core, kept, payloads, routes, rpc, translate, work
 from services.ocpp_link import events as e
-from services.ocpp_link.actions import ACTIONS, Malformed, decode_call, decode_conf
+from services.ocpp_link.actions import ACTIONS, Malformed, decode_call, decode_conf, encode, outgoing_problem
 from services.ocpp_link.call_error import CallError, ErrorCode
 from services.ocpp_link.configuration import Configuration
 from services.ocpp_link.events import Purpose
+from services.ocpp_link.masking import masked
 from services.ocpp_link.state import Now, Open, State
 
+MALFORMED = "malformed answer"
+"""Stands where the code of a CALLERROR would, for an answer that is not valid for its action."""
 SEEN_REFRESH_S = 5.0
 """How often the age of the last received frame is told on the bus."""
 
@@ -72,16 +76,24 @@ class LinkService:
         self._configuration = Configuration(board.store, config)
         self._rpc = rpc.Rpc()
         self._calls: dict[str, tuple[Purpose, str, str]] = {}
+        """Our CALLs that may still be answered, by unique id: why, tag, action."""
         self._callers: dict[str, IncomingCall] = {}
+        """Calls of the bus that wait for us."""
+        self._owner_call: str | None = None
+        """Our call to the owner of the Central System's CALL that is being worked on."""
+        self._unkept: set[str] = set()
+        """What the disk did not take; the log has said so."""
         self._events: deque[e.Event] = deque()
         self._feeding = False
         self._seen_told_s = 0.0
-        self._clock = clocks.Clock(floor_utc_ms=board.store.known_utc_ms())
         self._state = State(
             settings=self._configuration.session_settings(),
             ever_accepted=board.store.ever_accepted(config.central_system.url),
         )
-        self._state = kept.restored(self._state, board.store.begin_session(board.boot_id))
+        known: dict[str, str] = {}
+        self._keep("which application boot this is", lambda: known.update(board.store.begin_session(board.boot_id)))
+        self._state = kept.restored(self._state, known)
+        self._clock = kept.restored_clock(clocks.Clock(floor_utc_ms=board.store.known_utc_ms()), known)
         self._listen()
         self._node.publish(m.ConfigurationState(self._configuration.public()))
         self._node.publish(self._clock.state())
@@ -94,15 +106,14 @@ class LinkService:
 
     def on_lost(self, reason: str) -> None:
         """The WebSocket could not be opened, or is gone."""
-        if self._rpc.open:
-            self._rpc_step(rpc.Closed(reason))
-            self._calls.clear()
+        # The core first: what it hears of single CALLs afterwards must not look as if the connection still stood.
         self._feed(e.ConnectionLost(reason))
+        self._end_rpc(reason)
 
     def on_frame(self, text: str) -> None:
         """A text frame came."""
         self._feed(e.FrameSeen())
-        self._log.debug("<", frame=text)
+        self._log.debug("<", frame=masked(text))
         self._rpc_step(rpc.FrameReceived(text))
 
     def on_binary(self, size_bytes: int) -> None:
@@ -130,7 +141,7 @@ class LinkService:
             self._rpc_step(rpc.Tick())
         if due_s is not None and due_s <= now_s:
             self._feed(e.Tick())
-        if isinstance(self._state.connection, Open) and now_s - self._seen_told_s >= SEEN_REFRESH_S:
+        if isinstance(self._state.connection, Open) and self._seen_told_s + SEEN_REFRESH_S <= now_s:
             self._publish_link()
 
     def next_deadline_s(self) -> float | None:
@@ -145,10 +156,26 @@ class LinkService:
         node.watch(m.ResetReady, lambda _, ready: self._feed(e.ResetSaid(ready)))
         node.serve(m.Authorize, lambda request, call: self._called(call, e.AuthorizeAsked(call.call_id, request.id_tag)))
         node.serve(m.Deliver, lambda request, call: self._called(call, e.DeliverAsked(call.call_id, request)))
+        node.on_cancel(self._cancelled)
 
     def _called(self, call: IncomingCall, event: e.Event) -> None:
         self._callers[call.call_id] = call
         self._feed(event)
+
+    def _cancelled(self, call_id: str) -> None:
+        if call_id in self._callers:
+            self._feed(e.CallerGone(call_id))
+            self._callers.pop(call_id, None)
+
+    def _end_rpc(self, reason: str) -> None:
+        """All calls of the connection end, and what an owner was asked for is taken back: nobody would see its answer."""
+        if not self._rpc.open:
+            return
+        if self._owner_call is not None:
+            self._node.cancel(self._owner_call)
+            self._owner_call = None
+        self._rpc_step(rpc.Closed(reason))
+        self._calls.clear()
 
     def _feed(self, event: e.Event) -> None:
         """One event and all its effects; events that an effect causes wait for their turn."""
@@ -168,6 +195,7 @@ class LinkService:
     def _do(self, effect: e.Effect) -> None:
         match effect:
             case e.Connect():
+                self._end_rpc("replaced by a new connection")
                 self._board.socket.connect()
             case e.CloseConnection(reason=reason):
                 self._board.socket.close(reason)
@@ -175,6 +203,10 @@ class LinkService:
                 self._board.socket.ping()
             case e.SendCall():
                 self._send_call(effect)
+            case e.DropWaiting():
+                self._take_back(call.unique_id for call in self._rpc.waiting)
+            case e.TakeBack(purpose=purpose, tag=tag):
+                self._take_back(one for one, call in self._calls.items() if call[:2] == (purpose, tag))
             case e.AnswerCaller(call_id=call_id, answer=answer):
                 if call := self._callers.pop(call_id, None):
                     call.answer(answer)
@@ -184,13 +216,13 @@ class LinkService:
             case e.TellLateReport(report=report):
                 self._node.emit(report)
             case e.KeepSession():
-                self._board.store.keep(self._board.boot_id, kept.facts(self._state))
+                facts = kept.facts(self._state)
+                self._keep("the session", lambda: self._board.store.keep(self._board.boot_id, facts))
             case e.KeepAccepted():
-                since_utc = utc_text(self._board.system_utc_s())
-                self._board.store.set_accepted(self._config.central_system.url, since_utc)
+                url, since_utc = self._config.central_system.url, self._utc_text()
+                self._keep("that the station was accepted", lambda: self._board.store.set_accepted(url, since_utc))
             case e.SetHeartbeatInterval(interval_s=interval_s):
-                if self._configuration.set_heartbeat_interval(interval_s, self._utc_text()):
-                    self._node.publish(m.ConfigurationState(self._configuration.public()))
+                self._keep("HeartbeatInterval", lambda: self._set_heartbeat_interval(interval_s))
             case e.BelieveTime(utc_ms=utc_ms):
                 self._believe(clocks.central_system_seen(self._clock, utc_ms, self._node.now()))
             case e.PublishLink():
@@ -202,14 +234,42 @@ class LinkService:
             case _:
                 raise AssertionError(f"no way to do {type(effect).__name__}")
 
+    def _keep(self, what: str, write: Callable[[], None]) -> bool:
+        """Write to the disk. A disk that fails is told once, and the session goes on: it charges cars all the same."""
+        try:
+            write()
+        except sqlite3.Error as error:
+            if what not in self._unkept:
+                self._log.error("configuration.db can't be written, check the disk", not_kept=what, reason=error)
+            self._unkept.add(what)
+            return False
+        self._unkept.discard(what)
+        return True
+
+    def _set_heartbeat_interval(self, interval_s: int) -> None:
+        if self._configuration.set_heartbeat_interval(interval_s, self._utc_text()):
+            self._node.publish(m.ConfigurationState(self._configuration.public()))
+
     def _send_call(self, effect: e.SendCall) -> None:
         req = self._request(effect)
+        if problem := outgoing_problem(req):
+            self._log.error("a message that is not as OCPP wants it is sent all the same", reason=problem)
         name = type(req).__name__.removesuffix("Req")
         unique_id = effect.unique_id or str(uuid.uuid4())
         self._calls[unique_id] = (effect.purpose, effect.tag, name)
-        payload = msgspec.json.encode(req).decode()
-        call = rpc.Call(unique_id, name, payload, float(self._state.settings.message_timeout_s))
+        caller = self._callers.get(effect.caller_id)
+        call = rpc.Call(
+            unique_id,
+            name,
+            encode(req),
+            float(self._state.settings.message_timeout_s),
+            send_by_mono_s=None if caller is None else caller.deadline_s,
+        )
         self._rpc_step(rpc.Request(call))
+
+    def _take_back(self, unique_ids: Iterable[str]) -> None:
+        for unique_id in tuple(unique_ids):
+            self._rpc_step(rpc.Cancel(unique_id))
 
     def _request(self, effect: e.SendCall) -> payloads.Req:
         match effect.message:
@@ -231,42 +291,52 @@ class LinkService:
     def _do_rpc(self, effect: rpc.Effect) -> None:
         match effect:
             case rpc.SendFrame(text=text, unique_id=unique_id):
-                self._log.debug(">", frame=text)
+                self._log.debug(">", frame=masked(text))
                 if not self._board.socket.send(text):
-                    self._board.socket.close("frames can't be sent as fast as they come")
+                    self._feed(e.SendFailed())
                 elif unique_id:
                     self._feed(e.CallSent())
             case rpc.CallReceived(unique_id=unique_id, action=action, payload=payload):
                 self._call_received(unique_id, action, payload)
-            case rpc.LateAnswer(answer=rpc.Answered() as answer):
-                self._answered(answer, late=True)
             case rpc.LateAnswer(answer=answer):
-                self._calls.pop(answer.unique_id, None)
-            case rpc.Answered():
+                self._answered(answer, late=True)
+            case rpc.Answered() | rpc.Errored():
                 self._answered(effect, late=False)
-            case rpc.Errored(unique_id=unique_id, code=code, description=description):
-                purpose, tag, _ = self._calls.pop(unique_id)
-                self._feed(e.CallFailed(purpose, tag, code or "malformed answer", description))
             case rpc.TimedOut(unique_id=unique_id):
                 purpose, tag, _ = self._calls[unique_id]
+                self._forget_old_calls()
                 self._feed(e.CallTimedOut(purpose, tag))
-            case rpc.Unanswered(unique_id=unique_id) | rpc.NotSent(unique_id=unique_id):
+            case rpc.Unanswered(unique_id=unique_id, reason=reason) | rpc.NotSent(unique_id=unique_id, reason=reason):
                 purpose, tag, _ = self._calls.pop(unique_id)
-                self._feed(e.CallNotSent(purpose, tag))
+                self._feed(e.CallNotSent(purpose, tag, reason))
             case rpc.Note(text=text, detail=detail):
-                self._log.warning(text, detail=detail or None)
+                self._log.warning(text, detail=masked(detail) or None)
 
-    def _answered(self, answer: rpc.Answered, *, late: bool) -> None:
+    def _forget_old_calls(self) -> None:
+        """Keep only the calls that the RPC core still knows: it forgets old ones that never got an answer."""
+        known = {call.unique_id for call in self._rpc.waiting} | {call.unique_id for call in self._rpc.timed_out}
+        if self._rpc.outstanding is not None:
+            known.add(self._rpc.outstanding.unique_id)
+        self._calls = {unique_id: call for unique_id, call in self._calls.items() if unique_id in known}
+
+    def _answered(self, answer: rpc.Answered | rpc.Errored, *, late: bool) -> None:
         purpose, tag, name = self._calls.pop(answer.unique_id)
+        if isinstance(answer, rpc.Errored):
+            self._feed(e.CallFailed(purpose, tag, answer.code or MALFORMED, answer.description, late))
+            return
         conf_type = ACTIONS[name].conf
         assert conf_type is not None, f"{name} has no response"
         conf = decode_conf(answer.payload, conf_type)
         if isinstance(conf, Malformed):
-            self._feed(e.CallFailed(purpose, tag, "malformed answer", conf.reason))
-        elif not late or purpose is Purpose.DELIVER:
+            self._feed(e.CallFailed(purpose, tag, MALFORMED, conf.reason, late))
+        else:
             self._feed(e.CallAnswered(purpose, tag, conf, late))
 
     def _call_received(self, unique_id: str, action: str, payload: str) -> None:
+        if self._state.registration is RegistrationStatus.REJECTED:
+            self._log.info("CALL not answered: the Central System has rejected this station", action=action[:50])
+            self._rpc_step(rpc.Ignore(unique_id))
+            return
         req = decode_call(action, payload)
         if isinstance(req, CallError):
             self._refuse(unique_id, action, req)
@@ -286,10 +356,12 @@ class LinkService:
 
     def _change_configuration(self, unique_id: str, action: str, req: payloads.ChangeConfigurationReq) -> None:
         """Durable before the answer goes out, in effect right after it (field report 50)."""
+        before = self._configuration.public()
         answered = self._configuration.change(req, self._utc_text())
         self._answer(unique_id, action, answered)
-        self._node.publish(m.ConfigurationState(self._configuration.public()))
-        self._feed(e.SettingsChanged(self._configuration.session_settings()))
+        if (values := self._configuration.public()) != before:
+            self._node.publish(m.ConfigurationState(values))
+            self._feed(e.SettingsChanged(self._configuration.session_settings()))
 
     def _ask_owner(self, unique_id: str, action: str, req: payloads.Req) -> None:
         route = routes.OWNED[type(req)]
@@ -298,6 +370,7 @@ class LinkService:
             return
 
         def replied(reply: Reply) -> None:
+            self._owner_call = None
             if reply.error is not None:
                 error = CallError(ErrorCode.INTERNAL_ERROR, f"the station can't do this now: {reply.error}")
                 self._refuse(unique_id, action, error)
@@ -309,13 +382,13 @@ class LinkService:
                 if ready is not None:
                     self._feed(e.ResetSaid(ready))
 
-        self._node.call(route.to_owner(req), timeout_s=routes.OWNER_TIMEOUT_S, on_reply=replied)
+        self._owner_call = self._node.call(route.to_owner(req), timeout_s=routes.OWNER_TIMEOUT_S, on_reply=replied)
 
     def _answer(self, unique_id: str, action: str, answered: routes.Answered) -> None:
         if answered.reason:
             status = getattr(answered.conf, "status", "")
             self._log.info("request of the Central System refused", action=action, status=status, reason=answered.reason)
-        self._rpc_step(rpc.Reply(unique_id, msgspec.json.encode(answered.conf).decode()))
+        self._rpc_step(rpc.Reply(unique_id, encode(answered.conf)))
 
     def _refuse(self, unique_id: str, action: str, error: CallError) -> None:
         self._log.warning("CALL answered with CALLERROR", action=action[:50], code=error.code, reason=error.description)
@@ -330,12 +403,14 @@ class LinkService:
             step_s = clock.utc_offset_s - before.utc_offset_s
         self._log.info("clock is known" if step_s is None else "clock steps", source=clock.source, step_s=step_s)
         self._node.publish(clock.state())
+        self._keep("the clock", lambda: self._board.store.keep(self._board.boot_id, kept.clock_facts(clock)))
         self.keep_known_time()
 
     def keep_known_time(self) -> None:
         """Keep the known time as a floor for the next boot; called when it changes and once an hour (design §5, §8)."""
         if self._clock.utc_offset_s is not None:
-            self._board.store.set_known_utc_ms(round((self._node.now() + self._clock.utc_offset_s) * 1000))
+            utc_ms = round((self._node.now() + self._clock.utc_offset_s) * 1000)
+            self._keep("the known time", lambda: self._board.store.set_known_utc_ms(utc_ms))
 
     def _utc_text(self) -> str:
         """The believed time; the system clock's, while nothing better is known."""
@@ -346,5 +421,4 @@ class LinkService:
         connection = self._state.connection
         seen_s = connection.last_received_s if isinstance(connection, Open) else None
         self._seen_told_s = self._node.now()
-        view: Any = msgspec.structs.replace(work.view(self._state), last_received_boottime_s=seen_s)
-        self._node.publish(view)
+        self._node.publish(msgspec.structs.replace(work.view(self._state), last_received_boottime_s=seen_s))

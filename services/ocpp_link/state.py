@@ -39,7 +39,10 @@ class Connecting(Facts, frozen=True):
 
 
 class Open(Facts, frozen=True):
-    """Connected. `ping_due_s` None: no pings; `pong_due_s`: a ping waits for its pong."""
+    """Connected. `ping_due_s` None: no pings; `pong_due_s`: a ping waits for its pong.
+
+    `closing_until_s`: we have ended it; if nobody has said by then that it is gone, it counts as gone.
+    """
 
     since_s: float
     last_sent_s: float
@@ -47,6 +50,8 @@ class Open(Facts, frozen=True):
     failures: int = 0
     ping_due_s: float | None = None
     pong_due_s: float | None = None
+    closing_until_s: float | None = None
+    closing_reason: str = ""
 
 
 Connection = Offline | Connecting | Open
@@ -80,15 +85,27 @@ class State(Facts, frozen=True):
     connection_number: int = 0
     last_failure: str = ""
     """Why the last connection failed; the log says it once, not at every try."""
+    flapping: bool = False
+    """Connections are made and lost for the same reason again and again: the log has said so."""
     registration: RegistrationStatus | None = None
     boot_due_s: float = 0.0
     """When BootNotification may be sent, while not accepted."""
     boot_asked: bool = False
+    boots_unanswered: int = 0
+    """BootNotifications in a row that met silence on this connection."""
+    boot_failure: str = ""
+    """Why the last BootNotification failed; the log says it once, not at every try."""
     interval_s: int = 0
     """From BootNotification.conf; 0: our own choice (OCPP 1.6 §4.2)."""
+    accepted_at_s: float | None = None
+    """When BootNotification was accepted last, by this process."""
     ever_accepted: bool = False
     last_heartbeat_s: float = 0.0
     heartbeat_asked: bool = False
+    time_refused: bool = False
+    """The Central System's currentTime was not usable, and the log has said so."""
+    authorizing: tuple[str, ...] = ()
+    """Calls of the bus that wait for an Authorize.conf."""
     current: tuple[ConnectorState, ...] = ()
     """What connectors said last, each connector once."""
     acknowledged: tuple[tuple[int, Said], ...] = ()
@@ -105,11 +122,17 @@ class State(Facts, frozen=True):
     @property
     def accepted(self) -> bool:
         """Whether messages may be sent unasked (OCPP 1.6 §4.2)."""
-        return isinstance(self.connection, Open) and self.registration is RegistrationStatus.ACCEPTED
+        return self.usable and self.registration is RegistrationStatus.ACCEPTED
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is a connection that we have not ended ourselves."""
+        return isinstance(self.connection, Open) and self.connection.closing_until_s is None
 
 
 class Now(Facts, frozen=True):
-    """The instant of a step. `random` is from [0, 1); the core has no randomness of its own."""
+    """The instant of a step."""
 
     boottime_s: float
     random: float
+    """Drawn anew for each step by the shell, from [0, 1): jitter for the back-off. The core has no randomness of its own."""

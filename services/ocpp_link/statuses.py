@@ -2,6 +2,7 @@
 
 Owns: which status is still to be told. After BootNotification all are told; after a mere reconnect only what differs from
 what was last acknowledged (field report 45). Changes while connected are all told, in order; errors are never merged away.
+Does not: decide what a connector's status is; that is `connectors`'.
 """
 
 from bus.messages import ConnectorState
@@ -26,8 +27,8 @@ def said(work: Work, connector: ConnectorState) -> None:
     newest = _newest_told(work, connector.connector_id)
     if newest == what(connector):
         return
-    waiting = state.to_tell if len(state.to_tell) < TO_TELL_MAX else ()
-    work.set(to_tell=(*waiting, connector))
+    waiting = (*state.to_tell, connector)
+    work.set(to_tell=waiting if len(waiting) <= TO_TELL_MAX else _newest_of_each(waiting))
 
 
 def accepted(work: Work) -> None:
@@ -53,9 +54,8 @@ def tell(work: Work) -> None:
 def acknowledged(work: Work) -> None:
     """The Central System has it."""
     telling = work.state.telling
-    if telling is None:
-        return
-    _note_acknowledged(work, telling)
+    if telling is not None:
+        _note_acknowledged(work, telling)
 
 
 def refused(work: Work, reason: str) -> None:
@@ -65,6 +65,11 @@ def refused(work: Work, reason: str) -> None:
         return
     work.note("Central System refuses a StatusNotification", detail=f"connector {telling.connector_id}: {reason}", warning=True)
     _note_acknowledged(work, telling)
+
+
+def unanswered(work: Work) -> None:
+    """Silence, or it never went out: not repeated on this connection, which it could block; told again after a reconnect."""
+    work.set(telling=None)
 
 
 def what(connector: ConnectorState) -> Said:
@@ -77,6 +82,15 @@ def _note_acknowledged(work: Work, told: ConnectorState) -> None:
     known[told.connector_id] = what(told)
     work.set(acknowledged=tuple(sorted(known.items(), key=lambda item: item[0])), telling=None)
     work.do(e.KeepSession())
+
+
+def _newest_of_each(waiting: tuple[ConnectorState, ...]) -> tuple[ConnectorState, ...]:
+    """One status a connector, in the order in which they became true."""
+    newest: dict[int, ConnectorState] = {}
+    for connector in waiting:
+        newest.pop(connector.connector_id, None)
+        newest[connector.connector_id] = connector
+    return tuple(newest.values())
 
 
 def _newest_told(work: Work, connector_id: int) -> Said | None:

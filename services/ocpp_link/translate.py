@@ -14,8 +14,6 @@ from services.ocpp_link.timestamps import parse_utc_ms, utc_ms_text
 
 INFO_LENGTH_MAX = 50
 VENDOR_ID_LENGTH_MAX = 255
-TRANSACTION_ID_UNKNOWN = -1
-"""Only where the StartTransaction was given up (errata v4.0 3.18)."""
 
 
 def boot_notification(station: Station) -> p.BootNotificationReq:
@@ -46,10 +44,27 @@ def status_notification(state: m.ConnectorState, vendor: str, utc_offset_s: floa
     )
 
 
-def transaction_request(request: m.Deliver) -> p.StartTransactionReq | p.MeterValuesReq | p.StopTransactionReq:
-    """A transaction message with its transactionId; the same request always gives the same bytes (field report 16)."""
+def why_unsendable(request: m.Deliver) -> str:
+    """What keeps a transaction message from being put into OCPP, in plain words; empty: nothing."""
     message = request.message
-    transaction_id = TRANSACTION_ID_UNKNOWN if request.transaction_id is None else request.transaction_id
+    if not isinstance(message, m.StartTransaction) and request.transaction_id is None:
+        return "it has no transactionId"
+    values = () if isinstance(message, m.StartTransaction) else message.meter_values
+    moments = [value.at for value in values]
+    if isinstance(message, m.MeterValues):
+        if not any(value.sampled_values for value in values):
+            return "it has no value in it"
+    else:
+        moments.append(message.at)
+    return "it has a moment without UTC" if any(moment.utc_ms is None for moment in moments) else ""
+
+
+def transaction_request(request: m.Deliver) -> p.StartTransactionReq | p.MeterValuesReq | p.StopTransactionReq:
+    """A transaction message with its transactionId; the same request always gives the same bytes (field report 16).
+
+    Only for a request of which `why_unsendable` says nothing.
+    """
+    message, transaction_id = request.message, request.transaction_id
     match message:
         case m.StartTransaction():
             return p.StartTransactionReq(
@@ -60,12 +75,14 @@ def transaction_request(request: m.Deliver) -> p.StartTransactionReq | p.MeterVa
                 reservation_id=message.reservation_id,
             )
         case m.MeterValues():
+            assert transaction_id is not None, "MeterValues of a transaction have its transactionId"
             return p.MeterValuesReq(
                 connector_id=message.connector_id,
                 transaction_id=transaction_id,
                 meter_value=_meter_values(message.meter_values),
             )
         case m.StopTransaction():
+            assert transaction_id is not None, "a StopTransaction has its transactionId"
             return p.StopTransactionReq(
                 transaction_id=transaction_id,
                 meter_stop=message.meter_stop_wh,
@@ -77,7 +94,7 @@ def transaction_request(request: m.Deliver) -> p.StartTransactionReq | p.MeterVa
 
 
 def id_tag_info(conf: Any) -> m.IdTagInfo | None:
-    """The idTagInfo of a response, if it has one. An expiry that is no date is none, and is taken for expired never."""
+    """The idTagInfo of a response, if it has one. Choice: an expiryDate that is no date counts as absent."""
     info = getattr(conf, "id_tag_info", None)
     if info is None:
         return None
@@ -86,9 +103,11 @@ def id_tag_info(conf: Any) -> m.IdTagInfo | None:
 
 
 def _meter_values(values: tuple[m.MeterValue, ...]) -> tuple[p.MeterValue, ...]:
+    """An instant without a value is left out, since sampledValue must not be empty (field report §2.4)."""
     return tuple(
         p.MeterValue(timestamp=_timestamp(value.at), sampled_value=tuple(_sampled(s) for s in value.sampled_values))
         for value in values
+        if value.sampled_values
     )
 
 
