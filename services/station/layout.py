@@ -41,8 +41,8 @@ def _reason(reason: Reason) -> str:
     return reason.text + (f" (for {duration(reason.for_s)})" if reason.for_s is not None else "")
 
 
-def _for(seconds: float | None, prefix: str) -> str:
-    return "" if seconds is None else prefix + duration(seconds)
+def _for(seconds: float | None, prefix: str, suffix: str = "") -> str:
+    return "" if seconds is None else prefix + duration(seconds) + suffix
 
 
 def _service_line(name: str, service: ServiceReport) -> str:
@@ -57,7 +57,10 @@ def _link_line(report: Report) -> str:
     if link is None:
         return "link         not known"
     words = "connected" if link.connected else "not connected"
-    parts = [words, link.registration or "not registered", _for(link.last_received_s, "heard before "), link.detail]
+    heard = _for(link.last_received_s, "last heard ", " ago")
+    # While all is well the link has nothing to add.
+    detail = "" if link.detail == words else link.detail
+    parts = [words, link.registration or "not registered", heard, detail]
     return "link         " + ", ".join(part for part in parts if part)
 
 
