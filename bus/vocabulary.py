@@ -245,3 +245,9 @@ class ValueFormat(StrEnum):
 def same_id_tag(one: str, other: str) -> bool:
     """Whether two idTags are the same; an idTag is a CiString (OCPP 1.6 §7.28)."""
     return one.casefold() == other.casefold()
+
+
+def masked_id_tag(id_tag: str) -> str:
+    """An idTag as people may read it: enough to tell cards apart, too little to copy one (hardware.md §5.6)."""
+    shown = min(4, len(id_tag) // 2)
+    return id_tag[:shown] + "…" + (id_tag[-2:] if len(id_tag) >= 10 else "")

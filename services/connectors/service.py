@@ -30,6 +30,7 @@ from bus.messages import (
 from bus.node import Node
 from bus.streams import JournalIn, JournalOut
 from bus.topics import topic_named
+from bus.vocabulary import masked_id_tag
 from services.connectors import core
 from services.connectors import events as e
 from services.connectors.settings import settings_from
@@ -273,7 +274,7 @@ class ConnectorsService:
             note.text,
             connector=note.connector_id,
             local_tx_id=note.local_tx_id,
-            id_tag=None if note.id_tag is None else masked(note.id_tag),
+            id_tag=None if note.id_tag is None else masked_id_tag(note.id_tag),
             detail=note.detail,
         )
 
@@ -287,11 +288,6 @@ def split(effects: tuple[e.Effect, ...]) -> tuple[tuple[e.Effect, ...], tuple[e.
         if isinstance(effect, e.Commit):
             return effects[:index], effect.changes, effects[index + 1 :]
     return (), (), effects
-
-
-def masked(id_tag: str) -> str:
-    """An idTag as it may stand in a log: enough to recognise, not enough to copy (hardware.md §5.6)."""
-    return id_tag if len(id_tag) <= 4 else f"{id_tag[:4]}…{id_tag[-2:]}" if len(id_tag) > 6 else f"{id_tag[:2]}…"
 
 
 def _withdraws(effect: e.Effect) -> bool:

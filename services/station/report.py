@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bus.logs import utc_text
 from bus.messages import ConnectorState, MeterSample, Moment
-from bus.vocabulary import ChargePointErrorCode, ChargePointStatus
+from bus.vocabulary import ChargePointErrorCode, ChargePointStatus, masked_id_tag
 from services.station.facts import (
     ClockReport,
     ConnectorReport,
@@ -25,7 +25,6 @@ from services.station.facts import (
 
 STARTING_S = 10.0
 """A service that has run for less and is not heard yet is taken to be starting."""
-_ID_TAG_SHOWN = 4
 
 
 def report(facts: Facts) -> Report:
@@ -49,11 +48,6 @@ def report(facts: Facts) -> Report:
         queue=_queue(facts),
         reader=None if facts.reader is None else facts.reader.failure,
     )
-
-
-def shortened_id_tag(id_tag: str) -> str:
-    """Enough to tell cards apart, too little to copy one."""
-    return id_tag[: min(_ID_TAG_SHOWN, len(id_tag) // 2)] + "…"
 
 
 def _reasons(facts: Facts, services: dict[str, ServiceReport]) -> Iterator[Reason]:
@@ -205,7 +199,7 @@ def _transaction(facts: Facts, state: ConnectorState, sample: MeterSample | None
     return TransactionReport(
         local_tx_id=running.local_tx_id,
         transaction_id=running.transaction_id,
-        id_tag=shortened_id_tag(running.id_tag),
+        id_tag=masked_id_tag(running.id_tag),
         for_s=_age_s(facts, running.started_at),
         meter_start_wh=running.meter_start_wh,
         energy_wh=sample.energy_import_wh - running.meter_start_wh if sample is not None and same_meter else None,

@@ -23,7 +23,6 @@ from bus.messages import (
 )
 from bus.vocabulary import AuthorizationStatus, ChargePointErrorCode, Reason, RemoteStartStopStatus, ResetType
 from services.connectors import events as e
-from services.connectors.service import masked
 from services.connectors.state import Running
 from tests.connectors.world import World
 
@@ -273,11 +272,6 @@ def test_unreadable_rows_are_set_aside_and_do_not_prevent_the_start(world: World
         ("transactions",),
         ("waiting",),
     ]
-
-
-def test_an_id_tag_in_a_log_is_masked() -> None:
-    """hardware.md §5.6."""
-    assert [masked(tag) for tag in ("AB", "ABCDEF", "0123456789")] == ["AB", "AB…", "0123…89"]
 
 
 def play(world: World) -> None:

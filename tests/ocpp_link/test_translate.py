@@ -118,13 +118,13 @@ def test_id_tag_info(text: str | None, utc_ms: int | None) -> None:
 @pytest.mark.parametrize(
     ("frame", "shown"),
     [
-        ('[2,"1","Authorize",{"idTag":"04AABBCCDDEEFF"}]', '[2,"1","Authorize",{"idTag":"04…"}]'),
-        ('{"idTag" : "a\\"b", "x":1}', '{"idTag" : "…", "x":1}'),
-        ('{"parentIdTag":"12345678"}', '{"parentIdTag":"12…"}'),
+        ('[2,"1","Authorize",{"idTag":"04AABBCCDDEEFF"}]', '[2,"1","Authorize",{"idTag":"04AA…FF"}]'),
+        ('{"idTag" : "a\\"b", "x":1}', '{"idTag" : "a\\…", "x":1}'),
+        ('{"parentIdTag":"12345678"}', '{"parentIdTag":"1234…"}'),
         ('{"key":"AuthorizationKey","value":"secret"}', '{"key":"AuthorizationKey","value":"…"}'),
         ('{"value":"se\\"cret","key":"authorizationkey"}', '{"value":"…","key":"authorizationkey"}'),
         ('{"key":"HeartbeatInterval","value":"5"}', '{"key":"HeartbeatInterval","value":"5"}'),
-        ('{"idTag":"never closed', '{"idTag":"ne…'),
+        ('{"idTag":"never closed', '{"idTag":"neve…ed'),
     ],
 )
 def test_logs_show_neither_id_tags_nor_passwords(frame: str, shown: str) -> None:
