@@ -138,6 +138,8 @@ class LinkProcess:
                 self._service.on_frame(text)
             case ws.BinaryReceived(size_bytes=size_bytes):
                 self._service.on_binary(size_bytes)
+            case ws.PingReceived():
+                self._service.on_ping()
             case ws.PongReceived(payload=payload) if self._socket.answered_ping(payload):
                 self._service.on_pong()
 

@@ -121,6 +121,10 @@ class LinkService:
         self._feed(e.FrameSeen())
         self._rpc_step(rpc.BinaryReceived(size_bytes))
 
+    def on_ping(self) -> None:
+        """The Central System pinged, and has its pong: a sign of life."""
+        self._feed(e.FrameSeen())
+
     def on_pong(self) -> None:
         """A pong came."""
         self._feed(e.PongSeen())
