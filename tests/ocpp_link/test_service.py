@@ -146,6 +146,9 @@ class TestAuthorize:
         online.settle()
         online.connectors.cancel(call_id)
         online.connectors.call(m.Authorize("THIRD"), timeout_s=3, on_reply=lambda _: None)
+        online.settle()
+        # Its process dies, so that nobody says that the call is not wanted any more.
+        online.connectors = online._node("connectors")
         online.advance(40)
         assert online.said("Authorize") == [{"idTag": "FIRST"}]
 
