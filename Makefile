@@ -1,17 +1,23 @@
 # make run   sets everything up and shows one whole charging session on virtual hardware
 # make test  sets everything up, checks style and types, and runs every test
+# make bench measures speed and memory beside their budget, into build/bench.json; COMPARE=file shows the change against an
+#            earlier run's JSON, SUITES="bus queue" runs only these
 PYTHON ?= python3
 VENV := .venv
 WORKERS ?= 6
 READY := $(VENV)/.ready
 
-.PHONY: run test check clean
+.PHONY: run test bench check clean
 run: $(READY)
 	$(VENV)/bin/station demo
 
 # Most tests of whole stations wait for processes and virtual cars, so that more of them than cores run at a time.
 test: check
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
+
+bench: $(READY)
+	mkdir -p build
+	$(VENV)/bin/python -m tests.bench $(SUITES) --json build/bench.json $(if $(COMPARE),--compare $(COMPARE))
 
 check: $(READY)
 	$(VENV)/bin/ruff check .

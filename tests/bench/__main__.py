@@ -1,0 +1,57 @@
+"""`make bench`: measures the budget of `design.md` §8 and prints one table; JSON for a later comparison.
+
+    python -m tests.bench [SUITE …] [--json FILE] [--compare FILE]
+
+Owns: which suites there are, and their order. Does not: assert; a figure that misses its budget is shown as such.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from tests.bench import bus, imports, yardsticks
+from tests.bench.figures import Figure, Run, table, unmet
+
+Suite = Callable[[Path], Iterator[Figure]]
+
+SUITES: dict[str, Suite] = {"imports": imports.measure, "bus": bus.measure}
+"""By name, in the order of the table. Each gets a directory of its own."""
+
+
+def main() -> int:
+    """Run the suites that were asked for, all without a name."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure the budget of design.md §8.")
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}; none: all")
+    parser.add_argument("--json", metavar="FILE", help="write the figures, for a later --compare")
+    parser.add_argument("--compare", metavar="FILE", help="show the change against an earlier run's figures")
+    arguments = parser.parse_args()
+    strangers = set(arguments.suites) - set(SUITES)
+    if strangers:
+        parser.error(f"no such suite: {', '.join(sorted(strangers))}; there are {', '.join(SUITES)}")
+    before = msgspec.json.decode(Path(arguments.compare).read_bytes(), type=Run).figures if arguments.compare else ()
+    figures = _measure(arguments.suites or list(SUITES))
+    if arguments.json:
+        run = Run(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), os.cpu_count() or 1, figures)
+        Path(arguments.json).write_bytes(msgspec.json.format(msgspec.json.encode(run)))
+    print(table(figures, before))
+    print(f"{len(unmet(figures))} of {sum(f.budget is not None for f in figures)} budgets are missed")
+    return 0
+
+
+def _measure(names: list[str]) -> tuple[Figure, ...]:
+    found: list[Figure] = []
+    for name, suite in [("yardsticks", yardsticks.measure), *((name, SUITES[name]) for name in names)]:
+        print(f"measuring: {name}", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+            found += suite(Path(directory))
+    return tuple(found)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,135 @@
+"""What the same machine does without us, measured in the same run: the yardsticks of `design.md` §8.
+
+Owns: a bare Python start, a bare import of zmq and msgpack, a bare WebSocket echo, a bare pub/sub hop through zmq's own proxy,
+a bare SQLite commit. Does not: use any code of ours.
+"""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import websocket
+import zmq
+from websockets.sync.server import ServerConnection, serve
+
+from tests.bench.figures import Figure, percentile
+
+PYTHON_START = "bare Python start"
+PYTHON_IMPORTS = "import zmq, msgpack"
+ECHO = "bare WebSocket echo"
+HOP = "bare pub/sub hop through a proxy"
+COMMIT = "bare SQLite commit, WAL and FULL"
+FSYNC = "bare fsync after a write of 4 kB"
+_STARTS = 7
+_ROUNDS = 500
+_WARM_UP = 50
+
+
+def measure(directory: Path) -> Iterator[Figure]:
+    """All yardsticks; databases and sockets go into `directory`."""
+    yield Figure(PYTHON_START, _process_s("pass") * 1000, "ms")
+    yield Figure(PYTHON_IMPORTS, _process_s("import zmq, msgpack") * 1000, "ms")
+    yield Figure(ECHO, _echo_ms(), "ms", detail=f"median of {_ROUNDS}")
+    yield Figure(HOP, _hop_ms(directory), "ms", detail=f"median of {_ROUNDS}, ipc, there only")
+    yield Figure(COMMIT, _commit_ms(directory), "ms", detail=f"median of {_ROUNDS}, one row of 300 bytes")
+    yield Figure(FSYNC, _fsync_ms(directory), "ms", detail=f"median of {_ROUNDS}")
+
+
+def timed_ms(act: Callable[[], object], rounds: int = _ROUNDS, *, warm_up: int = _WARM_UP) -> list[float]:
+    """Milliseconds of each of `rounds` calls, after `warm_up` that do not count."""
+    for _ in range(warm_up):
+        act()
+    found = []
+    for _ in range(rounds):
+        began_s = time.perf_counter()
+        act()
+        found.append((time.perf_counter() - began_s) * 1000)
+    return found
+
+
+def _process_s(code: str) -> float:
+    def once() -> None:
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+    return percentile(timed_ms(once, _STARTS, warm_up=1), 50) / 1000
+
+
+def _echo_ms() -> float:
+    def echo(connection: ServerConnection) -> None:
+        for message in connection:
+            connection.send(message)
+
+    with serve(echo, "127.0.0.1", 0, compression=None) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        client = websocket.create_connection(f"ws://127.0.0.1:{server.socket.getsockname()[1]}/")
+
+        def once() -> None:
+            client.send('[2,"19223201","Heartbeat",{}]')
+            client.recv()
+
+        median = percentile(timed_ms(once), 50)
+        client.close()
+        server.shutdown()
+    thread.join()
+    return median
+
+
+def _hop_ms(directory: Path) -> float:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    front, back = f"ipc://{directory}/yard-in", f"ipc://{directory}/yard-out"
+    inside, outside = context.socket(zmq.XSUB), context.socket(zmq.XPUB)
+    inside.bind(front)
+    outside.bind(back)
+    threading.Thread(target=_proxy, args=(inside, outside), daemon=True).start()
+    publisher, subscriber = context.socket(zmq.PUB), context.socket(zmq.SUB)
+    publisher.connect(front)
+    subscriber.connect(back)
+    subscriber.setsockopt(zmq.SUBSCRIBE, b"a.")
+    while not subscriber.poll(10):
+        publisher.send_multipart([b"a.", b"attach"])
+    while subscriber.poll(50):
+        subscriber.recv_multipart()
+
+    def once() -> None:
+        publisher.send_multipart([b"a.", b"x" * 100])
+        subscriber.recv_multipart()
+
+    median = percentile(timed_ms(once), 50)
+    context.destroy(linger=0)
+    return median
+
+
+def _proxy(inside: "zmq.Socket[bytes]", outside: "zmq.Socket[bytes]") -> None:
+    try:
+        zmq.proxy(inside, outside)
+    except zmq.ZMQError:
+        inside.close(0)
+        outside.close(0)
+
+
+def _commit_ms(directory: Path) -> float:
+    database = sqlite3.connect(directory / "yardstick.db", isolation_level=None)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=FULL")
+    database.execute("CREATE TABLE rows (body TEXT)")
+    median = percentile(timed_ms(lambda: database.execute("INSERT INTO rows VALUES (?)", ("x" * 300,))), 50)
+    database.close()
+    return median
+
+
+def _fsync_ms(directory: Path) -> float:
+    descriptor = os.open(directory / "yardstick.bin", os.O_CREAT | os.O_WRONLY)
+
+    def once() -> None:
+        os.write(descriptor, b"x" * 4096)
+        os.fdatasync(descriptor)
+
+    median = percentile(timed_ms(once), 50)
+    os.close(descriptor)
+    return median
