@@ -95,6 +95,7 @@ def next_deadline_s(state: State) -> float | None:
                 deadlines.append(connection.since_s + backoff.STABLE_S)
             if state.accepted:
                 deadlines.append(None if state.heartbeat_asked else _heartbeat_due_s(state, connection))
+                deadlines.append(statuses.next_deadline_s(state))
             elif not state.boot_asked:
                 deadlines.append(state.boot_due_s)
     return min((d for d in deadlines if d is not None), default=None)

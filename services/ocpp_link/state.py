@@ -17,6 +17,7 @@ class Settings(Facts, frozen=True):
     """What the session obeys: OCPP keys and `[central_system]` of station.toml. Seconds; 0 of an interval: off."""
 
     heartbeat_interval_s: int = 300
+    minimum_status_duration_s: int = 0
     message_timeout_s: int = 30
     ping_interval_s: int = 20
     pong_timeout_s: float = 8.0
@@ -66,6 +67,13 @@ class Said(Facts, frozen=True):
     vendor_error_code: str
 
 
+class Settling(Facts, frozen=True):
+    """A status that has not lasted for MinimumStatusDuration yet. `since_s`: when the connector took it."""
+
+    connector: ConnectorState
+    since_s: float
+
+
 class Delivery(Facts, frozen=True):
     """The transaction message that is with the Central System. `call_id`: of the queue that waits for the report.
 
@@ -113,6 +121,8 @@ class State(Facts, frozen=True):
     to_tell: tuple[ConnectorState, ...] = ()
     """StatusNotifications still to be sent, in the order in which they became true."""
     telling: ConnectorState | None = None
+    settling: tuple[Settling, ...] = ()
+    """What is told once it has lasted for MinimumStatusDuration, each connector at most once."""
     delivery: Delivery | None = None
     reports: tuple[DeliveryReport, ...] = ()
     """The last outcomes, for a queue that asks again after its restart."""

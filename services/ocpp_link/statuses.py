@@ -3,11 +3,19 @@
 Owns: which status is still to be told. After BootNotification all are told; after a mere reconnect only what differs from
 what was last acknowledged (field report 45). Changes while connected are all told, in order; errors are never merged away.
 Does not: decide what a connector's status is; that is `connectors`'.
+
+MinimumStatusDuration (OCPP 1.6 §9.1.20): a new status waits in `settling` until it has been true for so long, each
+connector for itself; one that does not last is never told. What is told at once all the same (field report 40):
+an error that was not there before, with whatever status it comes; news of a status that is known already; and, since errata
+v4.0 3.22 wants the current status then, everything after BootNotification.
 """
 
+from msgspec.structs import replace
+
 from bus.messages import ConnectorState
+from bus.vocabulary import ChargePointErrorCode
 from services.ocpp_link import events as e
-from services.ocpp_link.state import Said
+from services.ocpp_link.state import Said, Settling, State
 from services.ocpp_link.work import Work
 
 TO_TELL_MAX = 200
@@ -22,29 +30,45 @@ def said(work: Work, connector: ConnectorState) -> None:
     work.set(current=tuple(sorted((*others, connector), key=lambda c: c.connector_id)))
     if before is not None and what(before) == what(connector):
         return
-    if not state.accepted:
-        return
-    newest = _newest_told(work, connector.connector_id)
-    if newest == what(connector):
-        return
-    waiting = (*state.to_tell, connector)
-    work.set(to_tell=waiting if len(waiting) <= TO_TELL_MAX else _newest_of_each(waiting))
+    if state.accepted:
+        _consider(work, connector)
 
 
 def accepted(work: Work) -> None:
-    """BootNotification was accepted: everything is told, connector 0 first (errata v4.0 3.22)."""
-    work.set(acknowledged=(), to_tell=work.state.current, telling=None)
+    """BootNotification was accepted: everything is told, connector 0 first (errata v4.0 3.22).
+
+    What the Central System had been told before is true now, not only since then: some ignore a status that is no newer than
+    the one they have (field report §2.19), so a repeat bears the time of its repetition.
+    """
+    known, now_ms = dict(work.state.acknowledged), round(work.now.boottime_s * 1000)
+    work.set(
+        acknowledged=(),
+        settling=(),
+        telling=None,
+        to_tell=tuple(
+            replace(c, at=replace(c.at, boottime_ms=now_ms, utc_ms=None)) if known.get(c.connector_id) == what(c) else c
+            for c in work.state.current
+        ),
+    )
 
 
 def reconnected(work: Work) -> None:
     """Only what differs from what was last acknowledged, in the order in which it became true (OCPP 1.6 §4.9)."""
     known = dict(work.state.acknowledged)
     differing = [c for c in work.state.current if known.get(c.connector_id) != what(c)]
-    work.set(to_tell=tuple(sorted(differing, key=lambda c: c.at.boottime_ms)), telling=None)
+    work.set(to_tell=(), telling=None, settling=())
+    for connector in sorted(differing, key=lambda c: c.at.boottime_ms):
+        _consider(work, connector)
+
+
+def next_deadline_s(state: State) -> float | None:
+    """When the next status has lasted long enough to be told."""
+    return min((_due_s(state, one) for one in state.settling), default=None)
 
 
 def tell(work: Work) -> None:
     """Send the next one; one at a time."""
+    _release(work)
     if work.state.telling is None and work.state.to_tell:
         head, *rest = work.state.to_tell
         work.set(telling=head, to_tell=tuple(rest))
@@ -75,6 +99,52 @@ def unanswered(work: Work) -> None:
 def what(connector: ConnectorState) -> Said:
     """What a StatusNotification tells of a state."""
     return Said(connector.status, connector.error_code, connector.info, connector.vendor_error_code)
+
+
+def _consider(work: Work, connector: ConnectorState) -> None:
+    """Tell it at once, let it settle, or leave it: a connector is back at what the Central System knows of it."""
+    state, number = work.state, connector.connector_id
+    unsettled = next((one for one in state.settling if one.connector.connector_id == number), None)
+    work.set(settling=tuple(one for one in state.settling if one is not unsettled))
+    newest = _newest_told(work, number)
+    if newest == what(connector):
+        return
+    since_s = min(work.now.boottime_s, connector.at.boottime_ms / 1000)
+    if unsettled is not None and unsettled.connector.status is connector.status:
+        since_s = unsettled.since_s
+    settling = Settling(connector, since_s)
+    if _is_urgent(newest, connector) or _due_s(state, settling) <= work.now.boottime_s:
+        _queue(work, connector)
+    else:
+        work.set(settling=(*work.state.settling, settling))
+
+
+def _is_urgent(newest: Said | None, connector: ConnectorState) -> bool:
+    """Whether it does not wait for MinimumStatusDuration: there is a new error, or the status is known already."""
+    is_error = connector.error_code is not ChargePointErrorCode.NO_ERROR
+    if newest is None:
+        return is_error
+    known_error = (newest.error_code, newest.vendor_error_code)
+    return newest.status == connector.status or (
+        is_error and known_error != (connector.error_code, connector.vendor_error_code)
+    )
+
+
+def _release(work: Work) -> None:
+    """Queue what has lasted long enough, in the order in which it became true."""
+    due = [one for one in work.state.settling if _due_s(work.state, one) <= work.now.boottime_s]
+    work.set(settling=tuple(one for one in work.state.settling if one not in due))
+    for one in sorted(due, key=lambda one: one.since_s):
+        _queue(work, one.connector)
+
+
+def _due_s(state: State, one: Settling) -> float:
+    return one.since_s + state.settings.minimum_status_duration_s
+
+
+def _queue(work: Work, connector: ConnectorState) -> None:
+    waiting = (*work.state.to_tell, connector)
+    work.set(to_tell=waiting if len(waiting) <= TO_TELL_MAX else _newest_of_each(waiting))
 
 
 def _note_acknowledged(work: Work, told: ConnectorState) -> None:

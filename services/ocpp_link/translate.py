@@ -29,10 +29,11 @@ def boot_notification(station: Station) -> p.BootNotificationReq:
 
 
 def status_notification(state: m.ConnectorState, vendor: str, utc_offset_s: float | None) -> p.StatusNotificationReq:
-    """A connector's state; without a timestamp while the clock is unknown (field reports 27, 28)."""
-    utc_ms = state.at.utc_ms
-    if utc_ms is None and utc_offset_s is not None:
-        utc_ms = state.at.boottime_ms + round(utc_offset_s * 1000)
+    """A connector's state; without a timestamp while the clock is unknown (field reports 27, 28).
+
+    The time is the link's own view of the moment: what connectors wrote beside it may be from before a step of the clock.
+    """
+    utc_ms = state.at.utc_ms if utc_offset_s is None else state.at.boottime_ms + round(utc_offset_s * 1000)
     return p.StatusNotificationReq(
         connector_id=state.connector_id,
         error_code=state.error_code,

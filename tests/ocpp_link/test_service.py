@@ -315,21 +315,6 @@ class TestConfiguration:
         assert state is not None
         assert state.values["MeterValueSampleInterval"] == "10"
 
-    def test_an_interval_of_heartbeats_holds_at_once(self, online: World) -> None:
-        """Field report 24."""
-        online.asked("ChangeConfiguration", {"key": "HeartbeatInterval", "value": "10"})
-        online.advance(10.1)
-        assert online.said()[-1] == "Heartbeat"
-
-    def test_pings_can_be_switched_off_and_on(self, online: World) -> None:
-        """OCPP 1.6 §9.1.34."""
-        online.asked("ChangeConfiguration", {"key": "WebSocketPingInterval", "value": "0"})
-        online.advance(100)
-        assert online.socket.pings == 0
-        online.asked("ChangeConfiguration", {"key": "WebSocketPingInterval", "value": "5"})
-        online.advance(5.1)
-        assert online.socket.pings == 1
-
     @pytest.mark.parametrize(
         ("key", "value", "status"),
         [

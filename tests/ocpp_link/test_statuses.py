@@ -9,6 +9,7 @@ from services.ocpp_link import events as e
 from services.ocpp_link import kept, statuses
 from services.ocpp_link.events import Purpose
 from services.ocpp_link.payloads import StatusNotificationConf
+from services.ocpp_link.state import Settings
 from tests.ocpp_link.steps import Core, of
 from tests.ocpp_link.world import connector
 
@@ -157,6 +158,112 @@ def test_beyond_the_bound_the_newest_of_each_connector_is_kept() -> None:
     assert link.state.acknowledged == tuple((c.connector_id, statuses.what(c)) for c in link.state.current)
 
 
+class TestMinimumStatusDuration:
+    """OCPP 1.6 §9.1.20; field reports 40 to 42."""
+
+    def link(self, *states: ConnectorState, duration_s: int = 10) -> Core:
+        link = Core(ping_interval_s=0, minimum_status_duration_s=duration_s)
+        link.say(*states)
+        link.open()
+        acknowledge(link, link.boot())
+        return link
+
+    def test_a_status_is_told_once_it_has_lasted_and_bears_the_time_since_when_it_is_true(self) -> None:
+        link = self.link(connector(1, A))
+        preparing = connector(1, P, link.now_s)
+        assert told(link.say(preparing)) == []
+        assert told(link.tick(9.9)) == []
+        assert acknowledge(link, link.tick(0.1)) == [preparing]
+
+    def test_one_that_did_not_last_is_never_told(self) -> None:
+        link = self.link(connector(1, A))
+        link.say(connector(1, P, link.now_s))
+        link.tick(9)
+        charging = connector(1, C, link.now_s)
+        link.say(charging)
+        assert acknowledge(link, link.tick(100)) == [charging]
+
+    def test_coming_back_in_time_is_no_news(self) -> None:
+        link = self.link(connector(1, A))
+        link.say(connector(1, P, link.now_s))
+        link.tick(9)
+        link.say(connector(1, A, link.now_s))
+        assert told(link.tick(100)) == []
+        assert link.deadline_s is None or link.deadline_s > link.now_s
+
+    def test_each_connector_waits_for_itself_and_the_order_is_kept(self) -> None:
+        link = self.link(connector(1, A), connector(2, A))
+        one = connector(1, P, link.now_s)
+        link.say(one)
+        link.tick(4)
+        two = connector(2, P, link.now_s)
+        link.say(two)
+        assert acknowledge(link, link.tick(6)) == [one]
+        assert acknowledge(link, link.tick(4)) == [two]
+
+    def test_a_new_error_is_told_at_once_and_its_end_has_to_last(self) -> None:
+        """Field report 40: errors are never merged away."""
+        link = self.link(connector(1, A))
+        link.say(connector(1, P, link.now_s))
+        faults = [connector(1, F, link.now_s, "GroundFailure"), connector(1, F, link.now_s, "HighTemperature")]
+        assert acknowledge(link, link.say(*faults)) == faults
+        well = connector(1, P, link.now_s)
+        assert told(link.say(well)) == []
+        assert acknowledge(link, link.tick(10)) == [well]
+
+    def test_a_warning_beside_a_known_status_comes_and_goes_at_once(self) -> None:
+        link = self.link(connector(1, C))
+        news = [connector(1, C, link.now_s, "PowerMeterFailure"), connector(1, C, link.now_s + 1)]
+        assert acknowledge(link, link.say(*news)) == news
+
+    def test_more_words_about_a_status_do_not_let_it_begin_anew(self) -> None:
+        link = self.link(connector(1, C))
+        link.say(connector(1, P, link.now_s))
+        link.tick(6)
+        more = connector(1, P, link.now_s, info="EV side disconnected")
+        link.say(more)
+        assert acknowledge(link, link.tick(4)) == [more]
+
+    def test_after_accepted_the_current_status_is_told_at_once(self) -> None:
+        """Errata v4.0 3.22."""
+        link = Core(ping_interval_s=0, minimum_status_duration_s=10)
+        link.say(STATION, connector(1, P, link.now_s))
+        link.open()
+        assert len(acknowledge(link, link.boot())) == 2
+
+    def test_after_a_reconnect_what_has_lasted_is_told_at_once_and_the_rest_in_its_time(self) -> None:
+        """OCPP 1.6 §4.9, rule 4: in the order in which the events occurred."""
+        link = self.link(connector(1, A), connector(2, A), connector(3, A))
+        link.do(e.ConnectionLost("cut"))
+        old, new = connector(1, P, link.now_s), connector(2, P, link.now_s + 8.0)
+        fault = connector(3, F, link.now_s + 9.0, "GroundFailure")
+        link.say(old)
+        link.tick(11)
+        link.say(new, fault)
+        assert acknowledge(link, link.open()) == [old, fault]
+        assert acknowledge(link, link.tick(10)) == [new]
+
+    def test_a_shorter_duration_holds_at_once(self) -> None:
+        """OCPP 1.6 §5.3: Accepted means effective immediately."""
+        link = self.link(connector(1, A), duration_s=1000)
+        preparing = connector(1, P, link.now_s)
+        link.say(preparing)
+        link.tick(5)
+        zero = Settings(ping_interval_s=0, minimum_status_duration_s=0)
+        assert acknowledge(link, link.do(e.SettingsChanged(zero))) == [preparing]
+
+
+def test_a_repeat_after_another_boot_bears_the_time_of_the_repeat() -> None:
+    """Field report §2.19: some Central Systems ignore a status that is no newer than the one they have."""
+    link = online(connector(1, A), connector(2, A))
+    link.tick(100)
+    link.fail(Purpose.HEARTBEAT, "SecurityError")
+    link.say(connector(2, P, 150.0))
+    repeated, news = acknowledge(link, link.boot())
+    assert (repeated.at.boottime_ms, repeated.at.utc_ms) == (round(link.now_s * 1000), None)
+    assert news == connector(2, P, 150.0)
+
+
 CHANGES = st.lists(
     st.one_of(
         st.builds(
@@ -177,10 +284,10 @@ CHANGES = st.lists(
 
 
 @settings(max_examples=200, deadline=None)
-@given(CHANGES)
-def test_in_the_end_the_central_system_believes_what_is_true(changes: list[e.Event]) -> None:
+@given(CHANGES, st.sampled_from([0, 5]))
+def test_in_the_end_the_central_system_believes_what_is_true(changes: list[e.Event], duration_s: int) -> None:
     """Whatever came between; and it was told nothing that it believed already on the same acceptance."""
-    link = Core(ping_interval_s=0).online()
+    link = Core(ping_interval_s=0, minimum_status_duration_s=duration_s).online()
     believed: dict[int, statuses.Said] = {}
     for event in changes:
         telling = link.state.telling

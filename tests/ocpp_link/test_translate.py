@@ -85,6 +85,13 @@ def test_each_status_is_valid(state: m.ConnectorState, vendor: str, utc_offset_s
     assert ("vendorId" in found) <= bool(state.vendor_error_code)
 
 
+def test_a_status_bears_its_moment_by_the_clock_that_is_believed_now() -> None:
+    """Field report 28: what connectors wrote before the Central System told the time may be wrong."""
+    state = m.ConnectorState(1, ChargePointStatus.AVAILABLE, m.Moment("b", 5_000, 1_600_000_000_000))
+    assert payload(translate.status_notification(state, "V", 1_800_000_000.0))["timestamp"] == "2027-01-15T08:00:05.000Z"
+    assert payload(translate.status_notification(state, "V", None))["timestamp"] == "2020-09-13T12:26:40.000Z"
+
+
 @given(st.builds(Station, identity=TEXTS, vendor=ID_TAGS, model=ID_TAGS, serial_number=st.text(max_size=25)))
 def test_each_boot_notification_is_valid_and_has_no_empty_field(station: Station) -> None:
     """Field report §2.7."""
