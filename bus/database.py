@@ -3,17 +3,21 @@
 Owns: the pragmas, transactions, the id of a store. Does not: know any table but its own `store` table.
 """
 
-import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bus import chance
+
 BUSY_TIMEOUT_MS = 5000
 
 
-def open_database(path: str) -> sqlite3.Connection:
-    """Open or create a database: WAL, synchronous=FULL, explicit transactions. Raises sqlite3.Error."""
-    database = sqlite3.connect(path, isolation_level=None)
+def open_database(path: str, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
+    """Open or create a database: WAL, synchronous=FULL, explicit transactions. Raises sqlite3.Error.
+
+    `factory`: the class of the connection, so that a simulation can stop the process between two statements.
+    """
+    database = sqlite3.connect(path, isolation_level=None, factory=factory)
     database.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=FULL")
@@ -43,6 +47,6 @@ def store_id(database: sqlite3.Connection) -> str:
         row = database.execute("SELECT value FROM store WHERE name = 'id'").fetchone()
         if row is not None:
             return str(row[0])
-        new = secrets.token_hex(8)
+        new = chance.token_hex(8)
         database.execute("INSERT INTO store (name, value) VALUES ('id', ?)", (new,))
         return new

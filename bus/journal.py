@@ -19,12 +19,12 @@ Owns: the tables `journal_out`, `journal_stream`, `journal_epoch`, `journal_in`.
 `forget` belong into the caller's transaction), move bytes or read a clock.
 """
 
-import secrets
 import sqlite3
 from enum import Enum
 
 import msgspec
 
+from bus import chance
 from bus.codec import JournalHeader, checked_builtins
 from bus.database import store_id, transaction
 from bus.messages import JournalPosition, Message
@@ -52,7 +52,7 @@ class Outbox:
     def __init__(self, database: sqlite3.Connection, stream: str) -> None:
         self._database = database
         self._stream = stream
-        self._epoch = secrets.randbits(62)
+        self._epoch = chance.bits(62)
         self.store = store_id(database)
         with transaction(database):
             database.execute(
@@ -154,7 +154,7 @@ class Outbox:
                 )
             self._database.execute(
                 "UPDATE journal_stream SET incarnation = ?, last_seq = ? WHERE stream = ?",
-                (secrets.randbits(62), len(kept), self._stream),
+                (chance.bits(62), len(kept), self._stream),
             )
             self._database.execute("DELETE FROM journal_epoch WHERE stream = ?", (self._stream,))
             self._begin_epoch(1)

@@ -94,7 +94,17 @@ IMPURE_IMPORTS = frozenset(
     | {"secrets", "select", "selectors", "serial", "shutil", "signal", "socket", "sqlite3", "sqlite_utils", "ssl"}
     | {"subprocess", "sys", "tempfile", "termios", "threading", "time", "tty", "urllib.request", "uuid", "websocket"}
     | {"websockets", "zmq", "minimalmodbus", "pymodbus"}
-    | {"bus.clock", "bus.database", "bus.journal", "bus.logs", "bus.mailbox", "bus.node", "bus.observer", "bus.process"}
+    | {
+        "bus.chance",
+        "bus.clock",
+        "bus.database",
+        "bus.journal",
+        "bus.logs",
+        "bus.mailbox",
+        "bus.node",
+        "bus.observer",
+        "bus.process",
+    }
     | {"bus.runtime", "bus.sockets", "bus.streams", "services.hardware.port", "services.hardware.runner"}
 )
 PURE_NAMES = frozenset({"bus.logs.utc_text", "bus.logs.parse", "bus.logs.line"})

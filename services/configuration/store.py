@@ -30,18 +30,18 @@ _SCHEMA = (
 class ConfigurationStore:
     """The link's hold on `configuration.db`. Methods raise sqlite3.Error where the disk fails."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, factory: type[sqlite3.Connection] = sqlite3.Connection) -> None:
         """Open or create the database. One that can't be read is put aside first; `problem` then says so in one line."""
         self.problem = ""
         try:
-            self._database = _opened(path)
+            self._database = _opened(path, factory)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
             aside = f"{path}.unreadable"
             self.problem = f"{path} is damaged ({error}); it was moved to {aside}, and station.toml applies again"
             _move_aside(path, aside)
-            self._database = _opened(path)
+            self._database = _opened(path, factory)
 
     def values(self) -> dict[str, str]:
         """What the Central System changed: text by key, as printed. Not checked against this firmware."""
@@ -150,8 +150,8 @@ def _uri_path(path: str) -> str:
     return quote(path)
 
 
-def _opened(path: str) -> sqlite3.Connection:
-    database = open_database(path)
+def _opened(path: str, factory: type[sqlite3.Connection]) -> sqlite3.Connection:
+    database = open_database(path, factory)
     try:
         # A damaged page may lie where no start-up query looks; the file is small enough to look everywhere.
         row = database.execute("PRAGMA quick_check(1)").fetchone()

@@ -4,11 +4,11 @@ Owns: how an event comes in and an effect goes out. Does not: decide (`core.py`)
 is handed in, so that the simulation runs this very class.
 """
 
-import secrets
 import sqlite3
 from collections.abc import Callable
 from typing import Protocol
 
+from bus import chance
 from bus.calls import IncomingCall, Reply
 from bus.database import transaction
 from bus.logs import Logger
@@ -279,7 +279,7 @@ class ConnectorsService:
         )
 
     def _now(self) -> Now:
-        return Now(self._node.now(), self._board.boot_id, secrets.token_hex(8), self._utc_offset_s)
+        return Now(self._node.now(), self._board.boot_id, chance.token_hex(8), self._utc_offset_s)
 
 
 def split(effects: tuple[e.Effect, ...]) -> tuple[tuple[e.Effect, ...], tuple[e.Change, ...], tuple[e.Effect, ...]]:

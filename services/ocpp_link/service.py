@@ -5,13 +5,13 @@ or files; all that is handed in, so that tests and simulation run this very clas
 """
 
 import sqlite3
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import msgspec
 
+from bus import chance
 from bus import messages as m
 from bus.calls import IncomingCall, Reply
 from bus.logs import Logger, utc_text
@@ -259,7 +259,7 @@ class LinkService:
         if problem := outgoing_problem(req):
             self._log.error("a message that is not as OCPP wants it is sent all the same", reason=problem)
         name = type(req).__name__.removesuffix("Req")
-        unique_id = effect.unique_id or str(uuid.uuid4())
+        unique_id = effect.unique_id or chance.unique_id()
         self._calls[unique_id] = (effect.purpose, effect.tag, name)
         caller = self._callers.get(effect.caller_id)
         call = rpc.Call(

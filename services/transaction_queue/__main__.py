@@ -7,8 +7,7 @@ the event `late_report.`.
 Owns: opening `transactions.db` and reading the configuration once. Does not: decide.
 """
 
-from uuid import uuid4
-
+from bus import chance
 from bus.clock import application_boot_id, hardware_boot_id
 from bus.database import open_database
 from bus.runtime import Runtime, run
@@ -23,7 +22,7 @@ def build(runtime: Runtime) -> TransactionQueue:
     surroundings = Surroundings(
         boot_id=hardware_boot_id(),
         run_id=application_boot_id(),
-        unique_id=lambda: str(uuid4()),
+        unique_id=chance.unique_id,
         log=runtime.log,
         set_problem=runtime.set_problem,
     )
