@@ -12,6 +12,8 @@ import msgspec
 from bus.vocabulary import (
     ID_TAG_LENGTH_MAX,
     AuthorizationStatus,
+    AvailabilityStatus,
+    AvailabilityType,
     ChargePointErrorCode,
     ChargePointStatus,
     Location,
@@ -181,6 +183,20 @@ class RemoteStartStopAnswer(Message, frozen=True):
     """`reason` says in plain words why it was rejected; it goes into the log, not on the wire."""
 
     status: RemoteStartStopStatus
+    reason: str = ""
+
+
+class ChangeAvailability(Message, frozen=True):
+    """Call to connectors (OCPP 1.6 §5.2): let a connector be used, or not; 0: all and the charge point."""
+
+    connector_id: ConnectorId
+    type: AvailabilityType
+
+
+class ChangeAvailabilityAnswer(Message, frozen=True):
+    """Sent once the change is on disk. `reason` says in plain words why it was rejected; it is not on the wire."""
+
+    status: AvailabilityStatus
     reason: str = ""
 
 

@@ -69,6 +69,7 @@ TOPICS: tuple[Topic, ...] = (
     _call("call.link.deliver.", m.Deliver, "ocpp_link", m.DeliveryReport),
     _call("call.connectors.remote_start_transaction.", m.RemoteStartTransaction, "connectors", m.RemoteStartStopAnswer),
     _call("call.connectors.remote_stop_transaction.", m.RemoteStopTransaction, "connectors", m.RemoteStartStopAnswer),
+    _call("call.connectors.change_availability.", m.ChangeAvailability, "connectors", m.ChangeAvailabilityAnswer),
     _call("call.connectors.reset.", m.Reset, "connectors", m.ResetAnswer),
     _call("call.meter.read.", m.ReadMeter, "meter", m.MeterSample),
     Topic("journal.transaction.", m.TransactionEntry, "connectors", Kind.JOURNAL, consumer="transaction_queue"),

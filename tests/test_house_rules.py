@@ -41,6 +41,7 @@ PURE = frozenset(
         "services/configuration/formats.py",
         "services/configuration/keys.py",
         "services/configuration/model.py",
+        "services/connectors/availability.py",
         "services/connectors/cards.py",
         "services/connectors/events.py",
         "services/connectors/observations.py",

@@ -23,7 +23,7 @@ from bus.vocabulary import (
 from services.connectors import events as e
 from services.connectors import transactions
 from services.connectors.state import Asked, Connector, Finished, Idle, Starting, State, Waiting
-from services.connectors.status import healthy
+from services.connectors.status import may_begin
 from services.connectors.work import Work
 
 ASKED_MAX = 8
@@ -39,7 +39,7 @@ def presented(work: Work, id_tag: str) -> None:
         if connector.ongoing is not None and same_id_tag(connector.ongoing.id_tag, id_tag):
             transactions.stop(work, connector, Reason.LOCAL, id_tag=id_tag)
             return
-    for waiting in _all_waiting(state):
+    for waiting in all_waiting(state):
         if same_id_tag(waiting.id_tag, id_tag):
             # OCPP 1.6 §4.9, B1: the second presentation ends the intended usage.
             drop_waiting(work, waiting)
@@ -115,7 +115,7 @@ def remote_stop(work: Work, call_id: str, request: RemoteStopTransaction) -> Non
 
 def cancelled(work: Work, call_id: str) -> None:
     """The caller was told of a failure: a start that has not begun must not begin any more."""
-    for waiting in _all_waiting(work.state):
+    for waiting in all_waiting(work.state):
         if waiting.call_id == call_id:
             drop_waiting(work, waiting)
             work.note("remote start taken back, its answer came too late", id_tag=waiting.id_tag, warning=True)
@@ -139,7 +139,7 @@ def drop_waiting(work: Work, waiting: Waiting) -> None:
 
 def drop_all_waiting(work: Work) -> None:
     """Nobody's authorization outlives a Reset or an emergency stop."""
-    for waiting in _all_waiting(work.state):
+    for waiting in all_waiting(work.state):
         drop_waiting(work, waiting)
 
 
@@ -184,8 +184,8 @@ def choose_connector(state: State, id_tag: str) -> int | None:
 
 
 def is_free(state: State, connector: Connector) -> bool:
-    """Whether a session may begin on this connector: no transaction, healthy. Finishing counts as free (field report 26)."""
-    return isinstance(connector.phase, Idle | Finished) and healthy(state, connector)
+    """Whether a session may begin on this connector: no transaction, `may_begin`. Finishing counts (field report 26)."""
+    return isinstance(connector.phase, Idle | Finished) and may_begin(state, connector)
 
 
 def _useful(state: State) -> bool:
@@ -205,7 +205,7 @@ def _refusal(state: State, request: RemoteStartTransaction) -> str:
         if request.connector_id > len(state.connectors):
             return f"there is no connector {request.connector_id}"
         if not is_free(state, state.connectors[request.connector_id - 1]):
-            return f"connector {request.connector_id} is busy or faulted"
+            return f"connector {request.connector_id} is busy, faulted or unavailable"
         if any(w.connector_id == request.connector_id for w in state.waiting):
             return f"an authorization waits on connector {request.connector_id} already"
     free = len(_free(state))
@@ -322,7 +322,7 @@ def _claims(state: State) -> list[Waiting]:
     return [w for w in state.waiting if w.connector_id in numbers]
 
 
-def _all_waiting(state: State) -> list[Waiting]:
+def all_waiting(state: State) -> list[Waiting]:
     """All authorizations that have not become a transaction: those that wait, and those whose start waits for a reading."""
     starting = [c.phase.waiting for c in state.connectors if isinstance(c.phase, Starting)]
     return [*state.waiting, *starting]

@@ -6,16 +6,17 @@ process. Status (`status.py`) and output (`output.py`) are derived from the fact
 What a phase change means on disk is said beside it; `work.py` orders the effects so that the intent is committed before
 it is acted on, and energy is withdrawn for safety before anything is written.
 
-Owns: the dispatch of events and the rules of phases. Rooms of their own: `cards.py` (who may charge), `transactions.py`
-(what a transaction says), `observations.py` (what a controller says), `recovery.py` (what a restart finds), `status.py`,
-`output.py`. Does not: know the clock, the disk, the bus or a device; `service.py` carries out what is decided.
+Owns: the dispatch of events and the rules of phases. Rooms of their own: `cards.py` (who may charge), `availability.py`
+(what may be used), `transactions.py` (what a transaction says), `observations.py` (what a controller says), `recovery.py`
+(what a restart finds), `status.py`, `output.py`. Does not: know the clock, the disk, the bus or a device; `service.py` carries
+out what is decided.
 """
 
 import msgspec
 
 from bus.messages import LinkState, MeterSample
 from bus.vocabulary import Reason, ResetType
-from services.connectors import cards, observations, recovery, transactions
+from services.connectors import availability, cards, observations, recovery, transactions
 from services.connectors import events as e
 from services.connectors.recovery import Loaded
 from services.connectors.state import (
@@ -30,7 +31,7 @@ from services.connectors.state import (
     State,
     Stopping,
 )
-from services.connectors.status import EV_SIDE_DISCONNECTED, healthy
+from services.connectors.status import EV_SIDE_DISCONNECTED, may_begin
 from services.connectors.transactions import CONTACTOR_S
 from services.connectors.work import Work
 
@@ -83,6 +84,8 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             cards.remote_stop(work, call_id, request)
         case e.CallCancelled(call_id=call_id):
             cards.cancelled(work, call_id)
+        case e.AvailabilityRequested(call_id=call_id, request=request):
+            availability.change(work, call_id, request)
         case e.ResetRequested(call_id=call_id, request=request):
             cards.reset(work, call_id, request)
         case e.DeliveryStored(entry=entry):
@@ -245,7 +248,7 @@ def _apply_rule(work: Work, connector: Connector) -> None:
         case Idle():
             _begin_if_authorized(work, connector)
         case Starting(waiting=waiting) as phase:
-            if not connector.plugged or not healthy(work.state, connector):
+            if not connector.plugged or not may_begin(work.state, connector):
                 work.put(connector, phase=phase.finished or Idle())
                 work.set(waiting=(*work.state.waiting, waiting))
         case Running() as phase:
@@ -256,7 +259,7 @@ def _apply_rule(work: Work, connector: Connector) -> None:
 
 def _begin_if_authorized(work: Work, connector: Connector) -> None:
     """Plugged in and authorized: ask for meterStart. The start itself is committed when the reading is there."""
-    if work.state.resetting is not None or not connector.plugged or not healthy(work.state, connector):
+    if work.state.resetting is not None or not connector.plugged or not may_begin(work.state, connector):
         return
     waiting = cards.authorized_for(work.state, connector)
     if waiting is None:

@@ -6,6 +6,7 @@ Owns: shapes. Does not: decide or act.
 import msgspec
 
 from bus.messages import (
+    ChangeAvailability,
     ConnectorState,
     DeliveryEntry,
     IdTag,
@@ -19,7 +20,7 @@ from bus.messages import (
     ResetReady,
     TransactionEntry,
 )
-from services.connectors.state import Finished, Settings, Transaction, Waiting
+from services.connectors.state import Availability, Finished, Settings, Transaction, Waiting
 from services.hardware.contract import EvseDesired, EvseObservation
 
 
@@ -92,6 +93,13 @@ class RemoteStopRequested(Event, frozen=True):
 
     call_id: str
     request: RemoteStopTransaction
+
+
+class AvailabilityRequested(Event, frozen=True):
+    """OCPP 1.6 §5.2."""
+
+    call_id: str
+    request: ChangeAvailability
 
 
 class ResetRequested(Event, frozen=True):
@@ -167,6 +175,13 @@ class DropWaiting(msgspec.Struct, frozen=True):
     waiting_id: str
 
 
+class SaveAvailability(msgspec.Struct, frozen=True):
+    """Change on disk: whether a connector, or the charge point (0), may be used."""
+
+    connector_id: int
+    availability: Availability
+
+
 class AppendEntry(msgspec.Struct, frozen=True):
     """Change on disk: a journal entry for the queue."""
 
@@ -187,7 +202,15 @@ class SaveEverAccepted(msgspec.Struct, frozen=True):
 
 
 Change = (
-    SaveTransaction | CloseTransaction | DropFinished | SaveWaiting | DropWaiting | AppendEntry | ForgetEntry | SaveEverAccepted
+    SaveTransaction
+    | CloseTransaction
+    | DropFinished
+    | SaveWaiting
+    | DropWaiting
+    | SaveAvailability
+    | AppendEntry
+    | ForgetEntry
+    | SaveEverAccepted
 )
 
 

@@ -8,10 +8,20 @@ Owns: these decisions. Does not: read the disk (`store.py`).
 
 import msgspec
 
-from bus.vocabulary import Reason
+from bus.vocabulary import CHARGE_POINT, Reason
 from services.connectors import events as e
 from services.connectors import transactions
-from services.connectors.state import Connector, Finished, Idle, Resuming, StopIntent, Stopping, Transaction, Waiting
+from services.connectors.state import (
+    Availability,
+    Connector,
+    Finished,
+    Idle,
+    Resuming,
+    StopIntent,
+    Stopping,
+    Transaction,
+    Waiting,
+)
 from services.connectors.work import Work
 from services.hardware.contract import EvseObservation
 
@@ -23,11 +33,14 @@ class Loaded(msgspec.Struct, frozen=True):
     waiting: tuple[Waiting, ...] = ()
     finished: dict[int, Finished] = {}
     ever_accepted: bool = False
+    availability: dict[int, Availability] = {}
 
 
 def take_up(work: Work, loaded: Loaded) -> None:
     """Make facts of what the disk knew."""
-    work.set(ever_accepted=loaded.ever_accepted)
+    work.set(ever_accepted=loaded.ever_accepted, availability=loaded.availability.get(CHARGE_POINT, Availability()))
+    for known in work.state.connectors:
+        work.put(known, availability=loaded.availability.get(known.connector_id, Availability()))
     for connector_id, finished in loaded.finished.items():
         connector = work.connector(connector_id)
         if connector is not None:

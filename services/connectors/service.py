@@ -14,6 +14,7 @@ from bus.database import transaction
 from bus.logs import Logger
 from bus.messages import (
     Authorize,
+    ChangeAvailability,
     ClockState,
     ConfigurationState,
     DeliveryEntry,
@@ -144,6 +145,7 @@ class ConnectorsService:
         node.watch(ConfigurationState, lambda _, configuration: self._configured(configuration.values))
         node.serve(RemoteStartTransaction, lambda r, call: self._called(call, e.RemoteStartRequested(call.call_id, r)))
         node.serve(RemoteStopTransaction, lambda r, call: self._called(call, e.RemoteStopRequested(call.call_id, r)))
+        node.serve(ChangeAvailability, lambda r, call: self._called(call, e.AvailabilityRequested(call.call_id, r)))
         node.serve(Reset, lambda r, call: self._called(call, e.ResetRequested(call.call_id, r)))
         node.on_cancel(lambda call_id: self.feed(e.CallCancelled(call_id)))
 

@@ -80,6 +80,13 @@ class Transaction(Facts, frozen=True):
     stop: StopIntent | None = None
 
 
+class Availability(Facts, frozen=True):
+    """Whether a connector, or the whole charge point, may be used (OCPP 1.6 §5.2). On disk, as it outlives any restart."""
+
+    operative: bool = True
+    """As the Central System last commanded it."""
+
+
 class Waiting(Facts, frozen=True):
     """An authorization, or a RemoteStartTransaction still to be authorized, that waits for a connector to be plugged in.
 
@@ -180,6 +187,7 @@ class Connector(Facts, frozen=True):
     """The present or last fault came back soon after the one before."""
     offer_from_s: float = 0.0
     """No energy until then, because the fault had come back; 0: nothing to wait for."""
+    availability: Availability = Availability()
     published: ConnectorState | None = None
     beneath: ChargePointStatus | None = None
     """The last published status but Faulted: what a fault overlays."""
@@ -196,6 +204,16 @@ class Connector(Facts, frozen=True):
     def ongoing(self) -> Transaction | None:
         """The open transaction that has not been told to stop."""
         return None if isinstance(self.phase, Stopping) else self.transaction
+
+    @property
+    def unavailable(self) -> bool:
+        """Whether it is taken out of use. One that charges is so only when its transaction is over: Scheduled."""
+        return not self.availability.operative and self.transaction is None
+
+    @property
+    def change_scheduled(self) -> bool:
+        """Whether it goes out of use once its transaction is over."""
+        return not self.availability.operative and self.transaction is not None
 
 
 class Asked(Facts, frozen=True):
@@ -224,6 +242,13 @@ class State(Facts, frozen=True):
     reset_said: tuple[ResetType | None, bool] | None = None
     charge_point: ConnectorState | None = None
     """What was last published for connector 0."""
+    availability: Availability = Availability()
+    """Of the charge point itself; each connector has its own."""
+
+    @property
+    def unavailable(self) -> bool:
+        """Whether the charge point is taken out of use, and no connector has a transaction left that this waits for."""
+        return not self.availability.operative and not any(connector.change_scheduled for connector in self.connectors)
 
 
 class Now(Facts, frozen=True):

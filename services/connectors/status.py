@@ -47,6 +47,9 @@ ALLOWED_BESIDE: frozenset[tuple[ChargePointStatus, ChargePointStatus]] = frozens
         (FINISHING, CHARGING),
         (FINISHING, SUSPENDED_EV),
         (FINISHING, SUSPENDED_EVSE),
+        # Choice: taken out of use while a plug or a card waits there. OCPP 1.6 §5.2 demands the change at once, as no
+        # transaction runs; by way of Available it would invite a new user (field report 42).
+        (PREPARING, UNAVAILABLE),
     }
 )
 """Transitions outside the table that real facts can hit."""
@@ -84,7 +87,8 @@ def connector_state(state: State, connector: Connector, now: Now) -> ConnectorSt
 
 def charge_point_state(state: State, now: Now) -> ConnectorState:
     """What to say of connector 0: only Available, Unavailable and Faulted (OCPP 1.6 §4.9)."""
-    status, error_code, vendor, info = AVAILABLE, ChargePointErrorCode.NO_ERROR, "", ""
+    status = UNAVAILABLE if state.unavailable else AVAILABLE
+    error_code, vendor, info = ChargePointErrorCode.NO_ERROR, "", ""
     if state.emergency_stop:
         status, (error_code, vendor, info) = FAULTED, EMERGENCY_STOP
     elif state.reader_failure:
@@ -101,10 +105,10 @@ def stopping_faults(seen: EvseObservation | None) -> tuple[EvseFault, ...]:
     return tuple(fault for fault in faults if fault.error_code is not ChargePointErrorCode.EV_COMMUNICATION_ERROR)
 
 
-def healthy(state: State, connector: Connector) -> bool:
-    """Whether a session may begin here: the controller answers, and there is no fault and no emergency stop."""
-    faulted = state.emergency_stop or connector.evse_failure or stopping_faults(connector.seen)
-    return not faulted and connector.seen is not None
+def may_begin(state: State, connector: Connector) -> bool:
+    """Whether a session may begin here: it is in use, its controller answers, and there is no fault and no emergency stop."""
+    prevented = connector.unavailable or state.emergency_stop or connector.evse_failure or stopping_faults(connector.seen)
+    return not prevented and connector.seen is not None
 
 
 def _error(state: State, connector: Connector, status: ChargePointStatus) -> tuple[ChargePointErrorCode, str, str]:
@@ -126,6 +130,8 @@ def _error(state: State, connector: Connector, status: ChargePointStatus) -> tup
 def _status(state: State, connector: Connector) -> ChargePointStatus | None:
     if state.emergency_stop or stopping_faults(connector.seen) or connector.evse_failure:
         return FAULTED
+    if connector.unavailable:
+        return UNAVAILABLE
     if connector.seen is None or connector.plugged is None:
         return None
     match connector.phase:

@@ -1,8 +1,8 @@
 """connectors.db: open transactions, waiting authorizations, the outbox of the journal; all changes of a step in one commit.
 
-Owns: the tables `transactions`, `waiting`, `finished`, `known`. Does not: decide anything. Bodies are JSON, so that a support
-engineer can read them with any SQLite tool; their types are checked when they are written and when they are read. A row that
-can't be read is set aside in `unreadable`, reported, and never prevents the start.
+Owns: the tables `transactions`, `waiting`, `finished`, `availability`, `known`. Does not: decide anything. Bodies are JSON,
+so that a support engineer can read them with any SQLite tool; types are checked when they are written and when they are read.
+A row that can't be read is set aside in `unreadable`, reported, and never prevents the start.
 """
 
 import sqlite3
@@ -15,7 +15,7 @@ from bus.database import transaction
 from bus.journal import Outbox
 from services.connectors import events as e
 from services.connectors.recovery import Loaded
-from services.connectors.state import Finished, Transaction, Waiting
+from services.connectors.state import Availability, Finished, Transaction, Waiting
 
 T = TypeVar("T")
 
@@ -23,11 +23,12 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS transactions (local_tx_id TEXT PRIMARY KEY, connector_id INTEGER NOT NULL, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS waiting (waiting_id TEXT PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS finished (connector_id INTEGER PRIMARY KEY, body TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS availability (connector_id INTEGER PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS known (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS unreadable (source TEXT NOT NULL, id TEXT NOT NULL, body TEXT, reason TEXT NOT NULL)",
 )
 _EVER_ACCEPTED = "ever_accepted"
-_KEYS = {"transactions": "local_tx_id", "waiting": "waiting_id", "finished": "connector_id"}
+_KEYS = {"transactions": "local_tx_id", "waiting": "waiting_id", "finished": "connector_id", "availability": "connector_id"}
 
 
 class Store:
@@ -45,8 +46,9 @@ class Store:
         transactions = tuple(self._rows("transactions", Transaction).values())
         waiting = tuple(self._rows("waiting", Waiting).values())
         finished = {int(key): body for key, body in self._rows("finished", Finished).items()}
+        availability = {int(key): body for key, body in self._rows("availability", Availability).items()}
         row = self._database.execute("SELECT value FROM known WHERE name = ?", (_EVER_ACCEPTED,)).fetchone()
-        return Loaded(transactions, waiting, finished, ever_accepted=row == ("true",))
+        return Loaded(transactions, waiting, finished, ever_accepted=row == ("true",), availability=availability)
 
     def apply(self, changes: tuple[e.Change, ...], outbox: Outbox) -> None:
         """Write changes, inside the caller's transaction."""
@@ -65,6 +67,8 @@ class Store:
                     self._save("waiting", "(waiting_id, body)", (waiting.waiting_id,), waiting)
                 case e.DropWaiting(waiting_id=waiting_id):
                     self._drop("waiting", waiting_id)
+                case e.SaveAvailability(connector_id=connector_id, availability=availability):
+                    self._save("availability", "(connector_id, body)", (connector_id,), availability)
                 case e.AppendEntry(entry=entry):
                     outbox.append(entry, entry_name(entry.local_tx_id, entry.number))
                 case e.ForgetEntry(local_tx_id=local_tx_id, number=number):

@@ -11,7 +11,6 @@ import msgspec
 
 from bus import messages as m
 from bus.vocabulary import (
-    AvailabilityStatus,
     ClearCacheStatus,
     DataTransferStatus,
     RegistrationStatus,
@@ -51,6 +50,10 @@ OWNED: dict[type[p.Req], Route] = {
         lambda answer: p.RemoteStopTransactionConf(status=answer.status),
         p.RemoteStopTransactionConf(status=RemoteStartStopStatus.REJECTED),
     ),
+    p.ChangeAvailabilityReq: Route(
+        lambda req: m.ChangeAvailability(connector_id=req.connector_id, type=req.type),
+        lambda answer: p.ChangeAvailabilityConf(status=answer.status),
+    ),
     p.ResetReq: Route(
         lambda req: m.Reset(type=req.type),
         lambda answer: p.ResetConf(status=answer.status),
@@ -71,10 +74,6 @@ def answer_here(req: p.Req) -> Answered | None:
         case p.UnlockConnectorReq():
             return Answered(
                 p.UnlockConnectorConf(status=UnlockStatus.NOT_SUPPORTED), "no connector has a lock (errata v4.0 3.85)"
-            )
-        case p.ChangeAvailabilityReq():
-            return Answered(
-                p.ChangeAvailabilityConf(status=AvailabilityStatus.REJECTED), "this release can't take connectors out of use"
             )
     return None
 

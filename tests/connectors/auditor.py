@@ -13,12 +13,13 @@ from bus.journal import Outbox
 from bus.messages import ConnectorState, MeterValues, StartTransaction, StopTransaction, TransactionEntry
 from bus.vocabulary import CHARGE_POINT, ChargePointErrorCode, ChargePointStatus, Measurand
 from services.connectors import events as e
-from services.connectors.state import Finished, Resuming, Running, Starting, State, Stopping
+from services.connectors.state import Availability, Finished, Resuming, Running, Starting, State, Stopping
 from services.connectors.status import EV_COMMUNICATION_ERROR_STATUSES, allowed
 from services.connectors.store import Store
 from services.hardware.contract import EvseDesired
 
 CHARGE_POINT_STATUSES = {ChargePointStatus.AVAILABLE, ChargePointStatus.UNAVAILABLE, ChargePointStatus.FAULTED}
+OUT_OF_USE = {ChargePointStatus.UNAVAILABLE, ChargePointStatus.FAULTED}
 
 
 class Auditor:
@@ -50,6 +51,7 @@ class Auditor:
         self._check_supply(state)
         self._check_waiting(state)
         self._check_disk(state)
+        self._check_availability(state)
 
     def whole(self, local_tx_id: str) -> tuple[StartTransaction, tuple[MeterValues, ...], StopTransaction]:
         """The messages of a closed transaction."""
@@ -145,6 +147,16 @@ class Auditor:
         assert not self.store.unreadable
         finished = {c.connector_id for c in state.connectors if _finished(c.phase) is not None}
         assert loaded.finished.keys() == finished, "memory and disk differ in what is finished"
+
+    def _check_availability(self, state: State) -> None:
+        kept = self.store.load().availability
+        assert kept.get(CHARGE_POINT, Availability()) == state.availability, "memory and disk differ in availability"
+        for connector in state.connectors:
+            assert kept.get(connector.connector_id, Availability()) == connector.availability, "as above, of a connector"
+            if connector.unavailable:
+                assert not isinstance(connector.phase, Starting), "a session begins where none may"
+                assert connector.connector_id not in {w.connector_id for w in state.waiting}, "somebody waits where nobody may"
+                assert connector.published is None or connector.published.status in OUT_OF_USE
 
 
 def register_wh(entry: TransactionEntry) -> int | None:

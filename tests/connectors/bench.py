@@ -14,8 +14,9 @@ from collections.abc import Callable
 import msgspec
 
 from bus.database import open_database
-from bus.messages import Delivered as DeliveredOutcome
 from bus.messages import (
+    ChangeAvailability,
+    ChangeAvailabilityAnswer,
     DeliveryEntry,
     IdTagInfo,
     LinkState,
@@ -27,7 +28,8 @@ from bus.messages import (
     ResetReady,
     StopTransaction,
 )
-from bus.vocabulary import AuthorizationStatus, ChargePointStatus, RegistrationStatus, ResetType
+from bus.messages import Delivered as DeliveredOutcome
+from bus.vocabulary import AuthorizationStatus, AvailabilityType, ChargePointStatus, RegistrationStatus, ResetType
 from services.connectors import core
 from services.connectors import events as e
 from services.connectors.state import Connector, Now, Settings, State
@@ -156,6 +158,15 @@ class Bench:
         answer = self.answers[call_id]
         assert isinstance(answer, RemoteStartStopAnswer)
         return answer
+
+    def change_availability(self, connector_id: int, type_: str) -> str:
+        """ChangeAvailability, and the status of its answer."""
+        self._calls += 1
+        call_id = f"call-{self._calls}"
+        self.feed(e.AvailabilityRequested(call_id, ChangeAvailability(connector_id, AvailabilityType(type_))))
+        answer = self.answers[call_id]
+        assert isinstance(answer, ChangeAvailabilityAnswer)
+        return answer.status
 
     def reset(self, type_: ResetType) -> None:
         """Reset."""

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from bus.messages import (
+    ChangeAvailability,
     Delivered,
     DeliveryEntry,
     GivenUp,
@@ -14,7 +15,7 @@ from bus.messages import (
     RemoteStopTransaction,
     Reset,
 )
-from bus.vocabulary import AuthorizationStatus, Reason, ResetType
+from bus.vocabulary import AuthorizationStatus, AvailabilityType, Reason, ResetType
 from services.connectors import core
 from services.connectors import events as e
 from services.connectors.state import (
@@ -76,6 +77,7 @@ PHASES: dict[str, SessionPhase] = {
     "resuming": Resuming(TRANSACTION),
     "resuming finished": Resuming(None, Finished(SessionMark(10, 10), "TAG")),
 }
+CALLS = e.RemoteStartRequested | e.RemoteStopRequested | e.AvailabilityRequested | e.ResetRequested
 ACCEPTED = IdTagInfo(AuthorizationStatus.ACCEPTED)
 GROUP = IdTagInfo(AuthorizationStatus.ACCEPTED, parent_id_tag="group")
 BLOCKED = IdTagInfo(AuthorizationStatus.BLOCKED)
@@ -113,6 +115,10 @@ EVENTS: dict[str, e.Event] = {
     "remote start of 9": e.RemoteStartRequested("c1", RemoteStartTransaction("APP", 9)),
     "remote stop": e.RemoteStopRequested("c1", RemoteStopTransaction(7)),
     "remote stop of another": e.RemoteStopRequested("c1", RemoteStopTransaction(8)),
+    "inoperative": e.AvailabilityRequested("c1", ChangeAvailability(1, AvailabilityType.INOPERATIVE)),
+    "all inoperative": e.AvailabilityRequested("c1", ChangeAvailability(0, AvailabilityType.INOPERATIVE)),
+    "operative": e.AvailabilityRequested("c1", ChangeAvailability(1, AvailabilityType.OPERATIVE)),
+    "availability of 9": e.AvailabilityRequested("c1", ChangeAvailability(9, AvailabilityType.INOPERATIVE)),
     "soft reset": e.ResetRequested("c1", Reset(ResetType.SOFT)),
     "hard reset": e.ResetRequested("c1", Reset(ResetType.HARD)),
     "cancelled": e.CallCancelled("call"),
@@ -145,6 +151,8 @@ MOVES: dict[tuple[str, str], type[SessionPhase]] = {
     ("starting", "no reading"): Idle,
     ("starting", "same card"): Idle,
     ("starting", "cancelled"): Idle,
+    ("starting", "inoperative"): Idle,
+    ("starting", "all inoperative"): Idle,
     ("starting", "soft reset"): Idle,
     ("starting", "hard reset"): Idle,
     ("starting", "emergency stop"): Idle,
@@ -156,6 +164,8 @@ MOVES: dict[tuple[str, str], type[SessionPhase]] = {
     ("starting again", "no reading"): Finished,
     ("starting again", "same card"): Finished,
     ("starting again", "cancelled"): Finished,
+    ("starting again", "inoperative"): Finished,
+    ("starting again", "all inoperative"): Finished,
     ("starting again", "soft reset"): Finished,
     ("starting again", "hard reset"): Finished,
     ("starting again", "emergency stop"): Finished,
@@ -216,7 +226,7 @@ def test_each_phase_answers_each_event_and_moves_only_where_it_should(phase: str
     found = type(after.connectors[0].phase)
     assert found is MOVES.get((phase, event), type(PHASES[phase]))
     assert len([effect for effect in effects if isinstance(effect, e.Commit)]) <= 1
-    if isinstance(EVENTS[event], e.RemoteStartRequested | e.RemoteStopRequested | e.ResetRequested):
+    if isinstance(EVENTS[event], CALLS):
         assert [effect.call_id for effect in effects if isinstance(effect, e.Answer)] == ["c1"]
     once_more, _ = core.step(after, EVENTS[event], NOW)
     core.step(once_more, e.Tick(), Now(5000.0, "boot", "later", None))

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from bus.database import open_database
 from bus.messages import (
+    ChangeAvailability,
     Delivered,
     DeliveryEntry,
     GivenUp,
@@ -22,7 +23,7 @@ from bus.messages import (
     RemoteStopTransaction,
     Reset,
 )
-from bus.vocabulary import AuthorizationStatus, ChargePointErrorCode, ResetType
+from bus.vocabulary import AuthorizationStatus, AvailabilityType, ChargePointErrorCode, ResetType
 from services.connectors import core
 from services.connectors import events as e
 from services.connectors.state import Connector, Finished, Idle, Now, Resuming, Running, Settings, State
@@ -172,6 +173,11 @@ class Station(RuleBasedStateMachine):
     @rule(transaction_id=st.integers(-2, 3))
     def remote_stop(self, transaction_id: int) -> None:
         self._call(lambda call_id: e.RemoteStopRequested(call_id, RemoteStopTransaction(transaction_id)))
+
+    @rule(connector_id=st.integers(0, CONNECTORS + 1), type_=st.sampled_from(["Operative", "Operative", "Inoperative"]))
+    def availability_is_commanded(self, connector_id: int, type_: str) -> None:
+        request = ChangeAvailability(connector_id, AvailabilityType(type_))
+        self._call(lambda call_id: e.AvailabilityRequested(call_id, request))
 
     @precondition(lambda self: self.calls)
     @rule(data=st.data())

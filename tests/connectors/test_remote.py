@@ -88,7 +88,7 @@ def test_remote_start_is_rejected_where_it_cannot_lead_to_a_start() -> None:
     assert bench.remote_start("C").reason == "an authorization waits for every free connector already"
     bench.plants[2].faults = (GROUND_FAULT,)
     bench.advance(0.1)
-    assert bench.remote_start("C", 2).reason == "connector 2 is busy or faulted"
+    assert bench.remote_start("C", 2).reason == "connector 2 is busy, faulted or unavailable"
 
 
 def test_remote_start_on_a_busy_connector_is_rejected() -> None:

@@ -11,6 +11,8 @@ import pytest
 from bus import messages as m
 from bus.vocabulary import (
     AuthorizationStatus,
+    AvailabilityStatus,
+    AvailabilityType,
     ChargePointStatus,
     RemoteStartStopStatus,
     ResetStatus,
@@ -258,6 +260,12 @@ class TestRemote:
         assert online.asked("RemoteStopTransaction", {"transactionId": 5}) == {"status": "Rejected"}
         assert any(fields.get("reason") == "no transaction 5 runs here" for _, _, fields in online.log.lines)
 
+    def test_change_availability_is_routed_to_connectors_and_answered(self, online: World) -> None:
+        """OCPP 1.6 §5.2."""
+        online.remote_answers[m.ChangeAvailability] = m.ChangeAvailabilityAnswer(AvailabilityStatus.SCHEDULED)
+        assert online.asked("ChangeAvailability", {"connectorId": 0, "type": "Inoperative"}) == {"status": "Scheduled"}
+        assert online.remote == [m.ChangeAvailability(0, AvailabilityType.INOPERATIVE)]
+
     def test_start_with_an_empty_id_tag_is_rejected(self, online: World) -> None:
         assert online.asked("RemoteStartTransaction", {"idTag": ""}) == {"status": "Rejected"}
 
@@ -404,7 +412,6 @@ class TestBadInput:
         assert online.asked("ClearCache") == {"status": "Rejected"}
         assert online.asked("DataTransfer", {"vendorId": "x"}) == {"status": "UnknownVendorId"}
         assert online.asked("UnlockConnector", {"connectorId": 1}) == {"status": "NotSupported"}
-        assert online.asked("ChangeAvailability", {"connectorId": 1, "type": "Inoperative"}) == {"status": "Rejected"}
 
 
 class TestReset:
