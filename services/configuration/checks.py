@@ -143,6 +143,8 @@ def _check_connector(connector: Connector, number: int) -> None:
     if connector.id != number:
         raise ConfigurationError(f"{where} id: is {connector.id}; connectors are numbered 1, 2, … in order, so give {number}")
     one_of(f"{where} cable", connector.cable, model.CABLES)
+    if connector.max_current_a is not None:
+        within(f"{where} max_current_a", connector.max_current_a, 6, 1000)
     one_of(f"{where} evse.driver", connector.evse.driver, model.EVSE_DRIVERS)
     one_of(f"{where} meter.driver", connector.meter.driver, model.METER_BAUDS)
     one_of(f"{where} meter.parity", connector.meter.parity, model.PARITIES)

@@ -97,6 +97,8 @@ class Connector(Section, frozen=True, kw_only=True):
     cable: str
     evse: Evse
     meter: Meter
+    max_current_a: float | None = None
+    """What its cable, contactor and fuse bear; None: as much as the supply gives."""
 
     @property
     def fixed_cable(self) -> bool:
@@ -133,3 +135,8 @@ class StationConfig(Section, frozen=True, kw_only=True):
     ocpp: dict[str, str] = {}
     system: System = System()
     policy: Policy = Policy()
+
+    def current_a_max(self, connector: Connector) -> float:
+        """Amps per phase that a connector may ever be offered."""
+        supply_a = self.supply.max_current_a
+        return supply_a if connector.max_current_a is None else min(connector.max_current_a, supply_a)

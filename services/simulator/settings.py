@@ -14,6 +14,8 @@ READER_DRIVERS = ("rdm6300",)
 METER_PHASES = {"sdm630": 3, "sdm120": 1}
 _FILE_BYTES_MAX = 1_000_000
 _CONNECTORS_MAX = 64
+_BOARD_A_MAX = 80
+"""No board is built for more, however strong the supply of the whole station is (hardware.md §3.1)."""
 
 
 class SettingsError(Exception):
@@ -32,7 +34,7 @@ class ConnectorSettings(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """The virtual installation. Amps per phase, volts between phase and neutral."""
+    """The virtual installation. Amps per phase that each board is built for, volts between phase and neutral."""
 
     max_current_a: int
     voltage_v: float
@@ -59,7 +61,7 @@ def from_table(table: dict[str, Any]) -> Settings:
     if len({connector.id for connector in found}) != len(found):
         raise SettingsError("two [[connector]] sections have the same id; number them from 1")
     return Settings(
-        max_current_a=int(_number(supply.get("max_current_a", 32), "[supply] max_current_a", 6, 80)),
+        max_current_a=int(min(_BOARD_A_MAX, _number(supply.get("max_current_a", 32), "[supply] max_current_a", 6, 1000))),
         voltage_v=_number(supply.get("voltage_v", 230.0), "[supply] voltage_v", 50, 500),
         connectors=found,
         reader=_reader(table),

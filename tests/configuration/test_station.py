@@ -61,6 +61,14 @@ def test_a_good_file_is_taken_with_the_defaults_for_what_it_leaves_out(tmp_path:
     assert config.reader.id_tag_format == "hex"
 
 
+@pytest.mark.parametrize(("own", "expected_a"), [("", 32.0), ("max_current_a = 16", 16.0), ("max_current_a = 63", 32.0)])
+def test_a_connector_bears_what_it_is_built_for_and_never_more_than_the_supply(
+    tmp_path: Path, own: str, expected_a: float
+) -> None:
+    config = load(tmp_path, GOOD.replace('cable = "fixed"', f'cable = "fixed"\n{own}'))
+    assert config.current_a_max(config.connectors[0]) == expected_a
+
+
 def test_a_station_without_a_reader_is_possible(tmp_path: Path) -> None:
     assert load(tmp_path, GOOD.replace('[reader]\ndriver = "rdm6300"\nport = "/dev/ttyR"\n', "")).reader is None
 
@@ -71,12 +79,13 @@ def test_a_station_without_a_reader_is_possible(tmp_path: Path) -> None:
         ("identity =", "identiy =", "[station]", "did you mean identity?"),
         ("[supply]", "[suply]", "top of the file", "did you mean supply?"),
         ("evse = { driver", "evse = { drivr", "[[connector]] number 1 evse", "did you mean driver?"),
-        ("cable =", "colour = 1\ncable =", "[[connector]] number 1", "known are id, cable, evse, meter"),
+        ("cable =", "colour = 1\ncable =", "[[connector]] number 1", "known are id, cable, evse, meter, max_current_a"),
         ('identity = "CP001"', "identity = 1", "[station] identity", "must be text in quotes, not a whole number"),
         ("max_current_a = 32", 'max_current_a = "32"', "[supply] max_current_a", "must be a number, not text in quotes"),
         ("max_current_a = 32", "max_current_a = nan", "[supply] max_current_a", "out of range"),
         ("max_current_a = 32", "max_current_a = 5", "[supply] max_current_a", "give 6 to 1000"),
         ("max_current_a = 32", "", "[supply] max_current_a", "missing; add it"),
+        ('cable = "fixed"', 'cable = "fixed"\nmax_current_a = 5', "[[connector]] number 1 max_current_a", "give 6 to 1000"),
         ("max_current_a = 32", "max_current_a = 32\nphases = 4", "[supply] phases", "give 1, 2 or 3"),
         ('vendor = "Vendor"', 'vendor = " "', "[station] vendor", "is empty"),
         ('model = "Model"', 'model = "A model of 21 letters"', "[station] model", "OCPP allows 20, so shorten it"),

@@ -35,6 +35,11 @@ def test_devices_of_all_connectors_are_found() -> None:
     assert (settings.max_current_a, settings.voltage_v, settings.reader) == (32, 230.0, "rdm6300")
 
 
+def test_a_supply_for_many_connectors_makes_no_board_stronger_than_it_is_built() -> None:
+    table = tomllib.loads(GOOD.replace("max_current_a = 32", "max_current_a = 512"))
+    assert from_table(table).max_current_a == 80
+
+
 def test_without_a_reader_section_there_is_no_reader() -> None:
     table = tomllib.loads(GOOD)
     del table["reader"]
