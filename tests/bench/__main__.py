@@ -15,12 +15,17 @@ from pathlib import Path
 
 import msgspec
 
-from tests.bench import bus, imports, yardsticks
+from tests.bench import bus, imports, station, yardsticks
 from tests.bench.figures import Figure, Run, table, unmet
 
 Suite = Callable[[Path], Iterator[Figure]]
 
-SUITES: dict[str, Suite] = {"imports": imports.measure, "bus": bus.measure}
+SUITES: dict[str, Suite] = {
+    "imports": imports.measure,
+    "bus": bus.measure,
+    "station": station.measure,
+    "sixteen": station.measure_many,
+}
 """By name, in the order of the table. Each gets a directory of its own."""
 
 
