@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from bus import chance
 
 BUSY_TIMEOUT_MS = 5000
+STORE_TABLE = "CREATE TABLE IF NOT EXISTS store (name TEXT PRIMARY KEY, value TEXT NOT NULL)"
+"""What a store knows about itself."""
 
 
 def open_database(path: str, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
@@ -43,7 +45,7 @@ def transaction(database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 def store_id(database: sqlite3.Connection) -> str:
     """The id that this database keeps for its life; a new or lost database gets a new one."""
     with transaction(database):
-        database.execute("CREATE TABLE IF NOT EXISTS store (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        database.execute(STORE_TABLE)
         row = database.execute("SELECT value FROM store WHERE name = 'id'").fetchone()
         if row is not None:
             return str(row[0])

@@ -33,6 +33,24 @@ WINDOW = 64
 """Entries sent ahead of the consumer's acknowledgement."""
 RESEND_S = 1.0
 """A live consumer that stores nothing new for so long gets what it has not acknowledged again."""
+_OUTBOX_TABLES = (
+    "CREATE TABLE IF NOT EXISTS journal_stream"
+    " (stream TEXT PRIMARY KEY, incarnation INTEGER NOT NULL, last_seq INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS journal_out"
+    " (stream TEXT NOT NULL, seq INTEGER NOT NULL, payload TEXT NOT NULL, name TEXT NOT NULL DEFAULT '',"
+    " PRIMARY KEY (stream, seq))",
+    "CREATE INDEX IF NOT EXISTS journal_out_by_name ON journal_out (stream, name)",
+    "CREATE TABLE IF NOT EXISTS journal_epoch"
+    " (stream TEXT NOT NULL, first_seq INTEGER NOT NULL, epoch INTEGER NOT NULL, PRIMARY KEY (stream, first_seq))",
+)
+_INBOX_TABLE = (
+    "CREATE TABLE IF NOT EXISTS journal_in (stream TEXT PRIMARY KEY, publisher_store TEXT NOT NULL,"
+    " incarnation INTEGER NOT NULL, last_seq INTEGER NOT NULL, epoch INTEGER NOT NULL)"
+)
+JOURNAL_TABLES = (*_OUTBOX_TABLES, _INBOX_TABLE)
+TABLES_OF_IDENTITY = frozenset({"store", "journal_in", "journal_stream", "journal_epoch"})
+"""Who a store is and what its peers have of it. A store that was saved from a damaged one must not claim to be that one: it
+begins with a new id, so that both sides compare anew, and the peer sends again all that it keeps."""
 EPOCHS_KEPT = 1000
 """Runs of the publisher whose numbers can be told apart; the consumer is never that far behind while it lives."""
 
@@ -55,21 +73,13 @@ class Outbox:
         self._epoch = chance.bits(62)
         self.store = store_id(database)
         with transaction(database):
+            for statement in _OUTBOX_TABLES:
+                database.execute(statement)
+            # A store saved from a damaged one has entries and no stream: their numbers are not given twice.
             database.execute(
-                "CREATE TABLE IF NOT EXISTS journal_stream"
-                " (stream TEXT PRIMARY KEY, incarnation INTEGER NOT NULL, last_seq INTEGER NOT NULL)"
+                "INSERT OR IGNORE INTO journal_stream SELECT ?1, 1, coalesce(max(seq), 0) FROM journal_out WHERE stream = ?1",
+                (stream,),
             )
-            database.execute(
-                "CREATE TABLE IF NOT EXISTS journal_out"
-                " (stream TEXT NOT NULL, seq INTEGER NOT NULL, payload TEXT NOT NULL, name TEXT NOT NULL DEFAULT '',"
-                " PRIMARY KEY (stream, seq))"
-            )
-            database.execute("CREATE INDEX IF NOT EXISTS journal_out_by_name ON journal_out (stream, name)")
-            database.execute(
-                "CREATE TABLE IF NOT EXISTS journal_epoch"
-                " (stream TEXT NOT NULL, first_seq INTEGER NOT NULL, epoch INTEGER NOT NULL, PRIMARY KEY (stream, first_seq))"
-            )
-            database.execute("INSERT OR IGNORE INTO journal_stream VALUES (?, 1, 0)", (stream,))
 
     @property
     def incarnation(self) -> int:
@@ -193,10 +203,7 @@ class Inbox:
         self._stream = stream
         self.store = store_id(database)
         with transaction(database):
-            database.execute(
-                "CREATE TABLE IF NOT EXISTS journal_in (stream TEXT PRIMARY KEY, publisher_store TEXT NOT NULL,"
-                " incarnation INTEGER NOT NULL, last_seq INTEGER NOT NULL, epoch INTEGER NOT NULL)"
-            )
+            database.execute(_INBOX_TABLE)
 
     def judge(self, header: JournalHeader) -> Verdict:
         """Whether the entry follows what is stored. Another store or incarnation starts from nothing."""

@@ -11,6 +11,7 @@ again, and what matters is on disk.
 import argparse
 import contextlib
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
@@ -22,6 +23,7 @@ from bus.clock import boottime_ns, boottime_s
 from bus.mailbox import Mailbox
 from bus.messages import DeviceHealth, Problem, ServiceHealth
 from bus.node import Node
+from bus.salvage import Schema, open_store
 from bus.topics import topic_of
 from bus.version import VERSION
 
@@ -124,6 +126,18 @@ class Runtime:
         self._health_changed |= known is None or (known.connected, known.detail) != (device.connected, device.detail)
         self._health_stale |= known != device
         self._devices[device.name] = device
+
+    def open_store(self, path: str, schema: Schema) -> sqlite3.Connection:
+        """The service's database, fit to be used; what was wrong with it is a problem of this run. Raises as `salvage` does."""
+        opened = open_store(path, schema)
+        self.report_store(os.path.basename(path), opened.problem)
+        return opened.database
+
+    def report_store(self, name: str, problem: str) -> None:
+        """Say loudly what was wrong with a database; empty: nothing."""
+        if problem:
+            self.set_problem(name, problem)
+            self.log.error("database was damaged, the service goes on with what could be saved", reason=problem)
 
     def loop(self, build: "Callable[[Runtime], Application]") -> None:
         """Build the application and feed it until the process is told to stop."""

@@ -10,7 +10,8 @@ import sqlite3
 from collections.abc import Callable, Mapping
 
 from bus import logs
-from bus.database import open_database, transaction
+from bus.database import transaction
+from bus.salvage import open_store, schema_of
 from services.configuration import keys
 from services.configuration.formats import Problem
 from services.configuration.station import StationConfig, capabilities, initial_values
@@ -25,23 +26,17 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS accepted (url TEXT PRIMARY KEY, since_utc TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS known_time (id INTEGER PRIMARY KEY CHECK (id = 1), utc_ms INTEGER NOT NULL)",
 )
+SCHEMA = schema_of(_SCHEMA)
+"""For `bus.salvage`."""
 
 
 class ConfigurationStore:
     """The link's hold on `configuration.db`. Methods raise sqlite3.Error where the disk fails."""
 
     def __init__(self, path: str, factory: type[sqlite3.Connection] = sqlite3.Connection) -> None:
-        """Open or create the database. One that can't be read is put aside first; `problem` then says so in one line."""
-        self.problem = ""
-        try:
-            self._database = _opened(path, factory)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise
-            aside = f"{path}.unreadable"
-            self.problem = f"{path} is damaged ({error}); it was moved to {aside}, and station.toml applies again"
-            _move_aside(path, aside)
-            self._database = _opened(path, factory)
+        """Open or create the database, damaged or not; `problem` then says in one line what was wrong."""
+        opened = open_store(path, SCHEMA, factory)
+        self._database, self.problem = opened.database, opened.problem
 
     def values(self) -> dict[str, str]:
         """What the Central System changed: text by key, as printed. Not checked against this firmware."""
@@ -148,30 +143,6 @@ def _uri_path(path: str) -> str:
     from urllib.parse import quote
 
     return quote(path)
-
-
-def _opened(path: str, factory: type[sqlite3.Connection]) -> sqlite3.Connection:
-    database = open_database(path, factory)
-    try:
-        # A damaged page may lie where no start-up query looks; the file is small enough to look everywhere.
-        row = database.execute("PRAGMA quick_check(1)").fetchone()
-        if row is None or row[0] != "ok":
-            raise sqlite3.DatabaseError(f"quick_check: {row[0] if row else 'no answer'}")
-        with transaction(database):
-            for statement in _SCHEMA:
-                database.execute(statement)
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def _move_aside(path: str, aside: str) -> None:
-    """Keep one copy of the damaged file for support; an older copy gives way, so that the disk never fills with them."""
-    os.replace(path, aside)
-    for suffix in ("-wal", "-shm"):
-        if os.path.exists(path + suffix):
-            os.replace(path + suffix, aside + suffix)
 
 
 def _pairs(database: sqlite3.Connection, query: str) -> dict[str, str]:

@@ -9,7 +9,6 @@ Its end leaves each controller's output as it is: the watchdog's guard decides a
 import os
 
 from bus.clock import boottime_s, hardware_boot_id
-from bus.database import open_database
 from bus.runtime import Runtime, run
 from services.configuration.model import StationConfig
 from services.configuration.station import load
@@ -18,6 +17,7 @@ from services.connectors import events as e
 from services.connectors.drivers import evse_driver
 from services.connectors.service import Board, ConnectorsService
 from services.connectors.state import Connector
+from services.connectors.store import SCHEMA
 from services.hardware.contract import EvseDesired
 from services.hardware.fleet import Fleet
 
@@ -53,7 +53,7 @@ class ConnectorsProcess:
         board = Board(
             boot_id=hardware_boot_id(),
             node=runtime.node,
-            database=open_database("../connectors.db"),
+            database=runtime.open_store("../connectors.db", SCHEMA),
             log=runtime.log,
             output=self._fleet,
         )

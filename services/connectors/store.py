@@ -13,6 +13,7 @@ import msgspec
 from bus.codec import checked_builtins
 from bus.database import transaction
 from bus.journal import Outbox
+from bus.salvage import schema_of
 from services.connectors import events as e
 from services.connectors.recovery import Loaded
 from services.connectors.state import Availability, Finished, Transaction, Waiting
@@ -27,6 +28,8 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS known (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS unreadable (source TEXT NOT NULL, id TEXT NOT NULL, body TEXT, reason TEXT NOT NULL)",
 )
+SCHEMA = schema_of(_TABLES)
+"""For `bus.salvage`."""
 _EVER_ACCEPTED = "ever_accepted"
 _KEYS = {"transactions": "local_tx_id", "waiting": "waiting_id", "finished": "connector_id", "availability": "connector_id"}
 
@@ -37,9 +40,7 @@ class Store:
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
         self.unreadable: list[str] = []
-        with transaction(database):
-            for statement in _TABLES:
-                database.execute(statement)
+        SCHEMA.create(database)
 
     def load(self) -> Loaded:
         """What was open when the last process ended; unreadable rows are set aside and listed in `unreadable`."""

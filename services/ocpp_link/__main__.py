@@ -77,9 +77,7 @@ class LinkProcess:
         self._runtime = runtime
         self._config = config
         store = ConfigurationStore("../configuration.db")
-        if store.problem:
-            runtime.set_problem("configuration.db", store.problem)
-            runtime.log.error("stored configuration is lost", reason=store.problem)
+        runtime.report_store("configuration.db", store.problem)
         reports: Mailbox[ws.SocketReport] = Mailbox()
         self._thread = ws.WebSocketThread(reports)
         self._socket = LinkSocket(self._thread, config)

@@ -9,8 +9,8 @@ Owns: opening `transactions.db` and reading the configuration once. Does not: de
 
 from bus import chance
 from bus.clock import application_boot_id, hardware_boot_id
-from bus.database import open_database
 from bus.runtime import Runtime, run
+from services.transaction_queue.schema import SCHEMA
 from services.transaction_queue.service import Surroundings, TransactionQueue
 
 SERVICE = "transaction_queue"
@@ -26,7 +26,8 @@ def build(runtime: Runtime) -> TransactionQueue:
         log=runtime.log,
         set_problem=runtime.set_problem,
     )
-    return TransactionQueue(runtime.node, open_database(DATABASE), surroundings, configuration=_configuration(runtime))
+    database = runtime.open_store(DATABASE, SCHEMA)
+    return TransactionQueue(runtime.node, database, surroundings, configuration=_configuration(runtime))
 
 
 def _configuration(runtime: Runtime) -> dict[str, str]:

@@ -8,9 +8,12 @@ sqlite_utils costs 65 ms and 4 MB at import, and it is needed only where somethi
 
 import sqlite3
 
-VERSION = 1
+from bus.salvage import Schema
+
+VERSION = 2
 """To be raised with every change below; an older or unmarked database is brought up to it at the start."""
 
+_VERSION_MAX = 2**31 - 1
 Columns = dict[str, type]
 
 _MESSAGE: Columns = {
@@ -58,6 +61,7 @@ _TABLES: dict[str, tuple[str, Columns]] = {
             "given_up": int,
             "last_number": int,
             "finished_number": int,
+            "settled_number": int,
             "start_boot_id": str,
             "start_boottime_ms": int,
             "start_utc_ms": int,
@@ -93,12 +97,32 @@ _VIEWS = {
 
 def ensure(database: sqlite3.Connection) -> None:
     """Bring the database up to this schema. Raises sqlite3.Error."""
-    present = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")}
     version = database.execute("PRAGMA user_version").fetchone()[0]
-    if version >= VERSION and present.issuperset(_TABLES) and present.issuperset(_VIEWS):
+    if version >= VERSION and _complete(database):
         return
     _grow(database)
-    database.execute(f"PRAGMA user_version = {max(version, VERSION)}")
+    database.execute(f"PRAGMA user_version = {min(max(version, VERSION), _VERSION_MAX)}")
+
+
+def _complete(database: sqlite3.Connection) -> bool:
+    """Whether nothing is missing, whatever the version says: the number alone may be a damaged one."""
+    present = {str(name) for (name,) in database.execute("SELECT name FROM sqlite_master")}
+    if not present.issuperset([*_TABLES, *_VIEWS, *(_index_name(table, columns) for table, columns, _ in _INDEXES)]):
+        return False
+    for table, (_, columns) in _TABLES.items():
+        found = {str(row[1]) for row in database.execute(f"PRAGMA table_info({table})")}
+        if not found.issuperset(columns):
+            return False
+    return True
+
+
+def _index_name(table: str, columns: tuple[str, ...]) -> str:
+    """As sqlite-utils names it."""
+    return f"idx_{table}_{'_'.join(columns)}"
+
+
+SCHEMA = Schema({name: frozenset(columns) for name, (_, columns) in _TABLES.items()}, ensure)
+"""For `bus.salvage`."""
 
 
 def _grow(database: sqlite3.Connection) -> None:
@@ -111,7 +135,7 @@ def _grow(database: sqlite3.Connection) -> None:
         if not table.exists():
             table.create(columns, pk=key)
             continue
-        for column in columns.keys() - table.columns_dict.keys():
+        for column in [name for name in columns if name not in table.columns_dict]:
             table.add_column(column, columns[column])
     for name, index_columns, unique in _INDEXES:
         db.table(name).create_index(index_columns, unique=unique, if_not_exists=True)
