@@ -2,7 +2,8 @@
 
     python -m tests.bench [SUITE …] [--json FILE] [--compare FILE]
 
-Owns: which suites there are, and their order. Does not: assert; a figure that misses its budget is shown as such.
+Owns: which suites there are, and their order. Does not: assert; a figure that misses its budget is shown as such,
+and a suite that can't be finished leaves what it has measured.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import msgspec
 
 from tests.bench import bus, imports, station, yardsticks
 from tests.bench.figures import Figure, Run, table, unmet
+from tests.harness import CommandFailed
 
 Suite = Callable[[Path], Iterator[Figure]]
 
@@ -54,7 +56,11 @@ def _measure(names: list[str]) -> tuple[Figure, ...]:
     for name, suite in [("yardsticks", yardsticks.measure), *((name, SUITES[name]) for name in names)]:
         print(f"measuring: {name}", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-            found += suite(Path(directory))
+            try:
+                for figure in suite(Path(directory)):
+                    found.append(figure)
+            except (AssertionError, CommandFailed) as error:
+                print(f"suite {name} ended early: {error}", file=sys.stderr)
     return tuple(found)
 
 

@@ -4,6 +4,7 @@ Owns: a WebSocket server in a thread of its own. Does not: check anything; the i
 at a cost that would be measured along.
 """
 
+import contextlib
 import json
 import threading
 import time
@@ -11,6 +12,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server, ServerConnection, serve
 
 CALL, CALL_RESULT = 2, 3
@@ -112,6 +114,10 @@ class CentralSystem:
             self._connection = connection
             self.connections += 1
             self._changed.notify_all()
+        with contextlib.suppress(ConnectionClosed):
+            self._answer_all(connection)
+
+    def _answer_all(self, connection: ServerConnection) -> None:
         for frame in connection:
             at_s = time.perf_counter()
             kind, unique_id, *rest = json.loads(frame)

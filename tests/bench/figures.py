@@ -70,7 +70,7 @@ def text(value: float, unit: str) -> str:
 
 def _row(figure: Figure, values: dict[str, Figure], earlier: dict[str, Figure] | None) -> list[str]:
     yardstick = values.get(figure.yardstick)
-    ratio = "" if yardstick is None or not yardstick.value else f"{figure.value / yardstick.value:.2f}"
+    ratio = "" if yardstick is None or not yardstick.value else f"{_base(figure) / _base(yardstick):.2f}"
     yardstick_text = "" if yardstick is None else f"{text(yardstick.value, yardstick.unit)} ({yardstick.name})"
     row = [figure.name, text(figure.value, figure.unit), yardstick_text, ratio, *_budget_cells(figure)]
     if earlier is not None:
@@ -78,6 +78,11 @@ def _row(figure: Figure, values: dict[str, Figure], earlier: dict[str, Figure] |
         row.append("" if known is None else text(known.value, known.unit))
         row.append("" if known is None or not known.value else f"{(figure.value / known.value - 1) * 100:+.0f} %")
     return [*row, figure.detail]
+
+
+def _base(figure: Figure) -> float:
+    """The value in the base unit of what it measures, so that seconds can be compared with milliseconds."""
+    return figure.value / 1000 if figure.unit == "ms" else figure.value
 
 
 def _budget_cells(figure: Figure) -> list[str]:

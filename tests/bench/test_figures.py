@@ -14,6 +14,11 @@ def test_a_figure_stands_beside_its_yardstick_and_budget() -> None:
     assert lines[2].split() == ["bus", "hop", "0.3", "ms", "0.2", "ms", "(bare", "hop)", "1.50", "<", "0.4", "ms", "yes"]
 
 
+def test_a_ratio_minds_the_units() -> None:
+    start = Figure("start", 1.5, "s", yardstick="bare start")
+    assert "50.00" in table((Figure("bare start", 30.0, "ms"), start))
+
+
 def test_what_misses_its_budget_is_named() -> None:
     assert unmet((BARE, HOP, SLOW)) == (SLOW,)
     assert "NO" in table((SLOW,))
