@@ -43,6 +43,7 @@ PURE = frozenset(
         "services/configuration/model.py",
         "services/connectors/availability.py",
         "services/connectors/cards.py",
+        "services/connectors/errors.py",
         "services/connectors/events.py",
         "services/connectors/observations.py",
         "services/connectors/output.py",

@@ -5,8 +5,8 @@ Owns: the facts of a connector that come from its controller. Does not: move pha
 
 from typing import Any
 
+from services.connectors.errors import stopping_faults
 from services.connectors.state import Connector, Running
-from services.connectors.status import stopping_faults
 from services.connectors.work import Work
 from services.hardware.contract import EvseObservation
 

@@ -5,8 +5,8 @@ Owns: who gets how much of the supply. Does not: talk to devices.
 
 import math
 
+from services.connectors.errors import stopping_faults
 from services.connectors.state import Connector, Resuming, State
-from services.connectors.status import stopping_faults
 from services.hardware.contract import EvseDesired
 
 OFFER_A_MIN = 6.0

@@ -6,7 +6,7 @@ Owns: shapes. Does not: decide (`core.py` and its rooms) or act (`service.py`). 
 import msgspec
 
 from bus.messages import ConnectorState, IdTag, MeterSample, Moment
-from bus.vocabulary import ChargePointStatus, Measurand, Phase, Reason, ResetType
+from bus.vocabulary import ChargePointErrorCode, ChargePointStatus, Measurand, Phase, Reason, ResetType
 from services.hardware.contract import EvseDesired, EvseObservation
 
 Facts = msgspec.Struct
@@ -103,6 +103,19 @@ class Waiting(Facts, frozen=True):
     call_id: str | None = None
 
 
+class ConnectorError(Facts, frozen=True):
+    """One error as StatusNotification tells it. The first two tell errors apart; `info` is for people, and may change."""
+
+    error_code: ChargePointErrorCode
+    vendor_error_code: str = ""
+    info: str = ""
+
+    @property
+    def identity(self) -> tuple[ChargePointErrorCode, str]:
+        """What makes it another error."""
+        return self.error_code, self.vendor_error_code
+
+
 class Idle(Facts, frozen=True):
     """No transaction."""
 
@@ -189,6 +202,8 @@ class Connector(Facts, frozen=True):
     """No energy until then, because the fault had come back; 0: nothing to wait for."""
     availability: Availability = Availability()
     published: ConnectorState | None = None
+    told: tuple[ConnectorError, ...] = ()
+    """The errors that it has, all of them said."""
     beneath: ChargePointStatus | None = None
     """The last published status but Faulted: what a fault overlays."""
 
@@ -242,6 +257,7 @@ class State(Facts, frozen=True):
     reset_said: tuple[ResetType | None, bool] | None = None
     charge_point: ConnectorState | None = None
     """What was last published for connector 0."""
+    charge_point_told: tuple[ConnectorError, ...] = ()
     availability: Availability = Availability()
     """Of the charge point itself; each connector has its own."""
 

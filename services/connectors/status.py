@@ -4,10 +4,24 @@ Owns: what a connector's state is called. Does not: change any fact. `Faulted` o
 replace it: when the fault is gone, the facts give the status before it again (I1 to I8).
 """
 
+import msgspec
+
 from bus.messages import ConnectorState, TransactionView
-from bus.vocabulary import CHARGE_POINT, ChargePointErrorCode, ChargePointStatus
-from services.connectors.state import Connector, Finished, Idle, Now, Resuming, Running, Starting, State, Stopping
-from services.hardware.contract import EvseFault, EvseObservation
+from bus.vocabulary import CHARGE_POINT, ChargePointStatus
+from services.connectors.errors import NO_ERROR, charge_point_errors, connector_errors, stopping_faults
+from services.connectors.state import (
+    Connector,
+    ConnectorError,
+    Finished,
+    Idle,
+    Now,
+    Resuming,
+    Running,
+    Starting,
+    State,
+    Stopping,
+)
+from services.hardware.contract import EvseObservation
 
 AVAILABLE = ChargePointStatus.AVAILABLE
 PREPARING = ChargePointStatus.PREPARING
@@ -32,13 +46,8 @@ TRANSITIONS: dict[ChargePointStatus, frozenset[ChargePointStatus]] = {
 }
 """OCPP 1.6 §4.9, the table of transitions, for connectors above 0."""
 
-EMERGENCY_STOP = (ChargePointErrorCode.OTHER_ERROR, "CX008", "emergency stop pressed")
-EV_COMMUNICATION_ERROR_STATUSES = frozenset({PREPARING, SUSPENDED_EV, SUSPENDED_EVSE, FINISHING})
-"""With others EVCommunicationError shall not be used (OCPP 1.6 §4.9)."""
 EV_SIDE_DISCONNECTED = "EV side disconnected"
 """`info` of SuspendedEV or Finishing, as OCPP 1.6 §4.9 spells it."""
-INFO_LENGTH_MAX = 50
-"""Characters in `info` and `vendorErrorCode`, both CiString50 (OCPP 1.6 §6.47)."""
 
 ALLOWED_BESIDE: frozenset[tuple[ChargePointStatus, ChargePointStatus]] = frozenset(
     {
@@ -60,74 +69,8 @@ def allowed(before: ChargePointStatus, after: ChargePointStatus) -> bool:
     return before == after or after in TRANSITIONS[before] or (before, after) in ALLOWED_BESIDE
 
 
-def connector_state(state: State, connector: Connector, now: Now) -> ConnectorState | None:
-    """What to say of a connector; None while the hardware has not yet been heard and there is no failure to report."""
-    status = _status(state, connector)
-    if status is None:
-        return None
-    error_code, vendor, info = _error(state, connector, status)
-    before = connector.published
-    info = info or _info(connector)
-    said = (status, error_code, info, vendor)
-    same = before is not None and (before.status, before.error_code, before.info, before.vendor_error_code) == said
-    seen = connector.seen
-    return ConnectorState(
-        connector_id=connector.connector_id,
-        status=status,
-        at=before.at if same and before is not None else now.moment(),
-        error_code=error_code,
-        info=info,
-        vendor_error_code=vendor,
-        plugged=connector.plugged,
-        relay_closed=None if seen is None else seen.relay_closed,
-        offered_a=seen.limit_a if seen is not None and seen.offering else 0.0,
-        transaction=_view(connector),
-    )
-
-
-def charge_point_state(state: State, now: Now) -> ConnectorState:
-    """What to say of connector 0: only Available, Unavailable and Faulted (OCPP 1.6 §4.9)."""
-    status = UNAVAILABLE if state.unavailable else AVAILABLE
-    error_code, vendor, info = ChargePointErrorCode.NO_ERROR, "", ""
-    if state.emergency_stop:
-        status, (error_code, vendor, info) = FAULTED, EMERGENCY_STOP
-    elif state.reader_failure:
-        error_code, info = ChargePointErrorCode.READER_FAILURE, state.reader_failure[:INFO_LENGTH_MAX]
-    before = state.charge_point
-    same = before is not None and (before.status, before.error_code, before.info) == (status, error_code, info)
-    at = before.at if same and before is not None else now.moment()
-    return ConnectorState(CHARGE_POINT, status, at, error_code=error_code, info=info, vendor_error_code=vendor)
-
-
-def stopping_faults(seen: EvseObservation | None) -> tuple[EvseFault, ...]:
-    """Faults that make a connector Faulted. EVCommunicationError is a warning (OCPP 1.6 §4.9)."""
-    faults = () if seen is None else seen.faults
-    return tuple(fault for fault in faults if fault.error_code is not ChargePointErrorCode.EV_COMMUNICATION_ERROR)
-
-
-def may_begin(state: State, connector: Connector) -> bool:
-    """Whether a session may begin here: it is in use, its controller answers, and there is no fault and no emergency stop."""
-    prevented = connector.unavailable or state.emergency_stop or connector.evse_failure or stopping_faults(connector.seen)
-    return not prevented and connector.seen is not None
-
-
-def _error(state: State, connector: Connector, status: ChargePointStatus) -> tuple[ChargePointErrorCode, str, str]:
-    """Error code, vendor code and info; the gravest first."""
-    if state.emergency_stop:
-        return EMERGENCY_STOP
-    if connector.evse_failure:
-        return ChargePointErrorCode.INTERNAL_ERROR, "evse-offline", connector.evse_failure[:INFO_LENGTH_MAX]
-    faults = stopping_faults(connector.seen)
-    if not faults and connector.seen is not None and status in EV_COMMUNICATION_ERROR_STATUSES:
-        faults = connector.seen.faults
-    if faults:
-        return faults[0].error_code, faults[0].vendor_code[:INFO_LENGTH_MAX], ""
-    if connector.meter_failure:
-        return ChargePointErrorCode.POWER_METER_FAILURE, "", connector.meter_failure[:INFO_LENGTH_MAX]
-    return ChargePointErrorCode.NO_ERROR, "", ""
-
-
-def _status(state: State, connector: Connector) -> ChargePointStatus | None:
+def connector_status(state: State, connector: Connector) -> ChargePointStatus | None:
+    """A connector's status from its facts; None while the hardware has not yet been heard and there is no failure to report."""
     if state.emergency_stop or stopping_faults(connector.seen) or connector.evse_failure:
         return FAULTED
     if connector.unavailable:
@@ -146,6 +89,68 @@ def _status(state: State, connector: Connector) -> ChargePointStatus | None:
         case Idle():
             awaited = any(w.connector_id == connector.connector_id for w in state.waiting)
             return PREPARING if connector.plugged or awaited else AVAILABLE
+
+
+def connector_states(state: State, connector: Connector, now: Now) -> tuple[ConnectorState, ...]:
+    """What to say of a connector, one after the other; the last is how it is. Empty: nothing is known yet, or nothing is new.
+
+    A StatusNotification carries one error. So an error that comes while a graver one is there is said in a state of its own,
+    before the one that stays: two faults at once are both told, and none is merged away (field report 40).
+    """
+    status = connector_status(state, connector)
+    if status is None:
+        return ()
+    seen = connector.seen
+    said = ConnectorState(
+        connector_id=connector.connector_id,
+        status=status,
+        at=now.moment(),
+        info=_info(connector),
+        plugged=connector.plugged,
+        relay_closed=None if seen is None else seen.relay_closed,
+        offered_a=seen.limit_a if seen is not None and seen.offering else 0.0,
+        transaction=_view(connector),
+    )
+    return _with_errors(said, connector_errors(state, connector, status), connector.told, connector.published)
+
+
+def charge_point_states(state: State, now: Now) -> tuple[ConnectorState, ...]:
+    """As `connector_states`, of connector 0: only Available, Unavailable and Faulted (OCPP 1.6 §4.9)."""
+    status = UNAVAILABLE if state.unavailable else AVAILABLE
+    said = ConnectorState(CHARGE_POINT, FAULTED if state.emergency_stop else status, now.moment())
+    return _with_errors(said, charge_point_errors(state), state.charge_point_told, state.charge_point)
+
+
+def may_begin(state: State, connector: Connector) -> bool:
+    """Whether a session may begin here: it is in use, its controller answers, and there is no fault and no emergency stop."""
+    prevented = connector.unavailable or state.emergency_stop or connector.evse_failure or stopping_faults(connector.seen)
+    return not prevented and connector.seen is not None
+
+
+def _with_errors(
+    said: ConnectorState, errors: tuple[ConnectorError, ...], told: tuple[ConnectorError, ...], before: ConnectorState | None
+) -> tuple[ConnectorState, ...]:
+    """One state for each error that is new beside the gravest, and then the one that stays."""
+    known = {error.identity for error in told}
+    beside = [_with_error(said, error) for error in reversed(errors[1:]) if error.identity not in known]
+    current = _with_error(said, errors[0] if errors else NO_ERROR)
+    if not beside and before is not None:
+        if _words(before) == _words(current):
+            current = msgspec.structs.replace(current, at=before.at)
+        if before == current:
+            return ()
+    return (*beside, current)
+
+
+def _with_error(said: ConnectorState, error: ConnectorError) -> ConnectorState:
+    return msgspec.structs.replace(
+        said, error_code=error.error_code, vendor_error_code=error.vendor_error_code, info=error.info or said.info
+    )
+
+
+def _words(said: ConnectorState) -> tuple[str, ...]:
+    """What a StatusNotification tells of it; `at` is of when this became true."""
+    return said.status, said.error_code, said.info, said.vendor_error_code
 
 
 def _status_running(connector: Connector, seen: EvseObservation) -> ChargePointStatus:

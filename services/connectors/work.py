@@ -14,9 +14,10 @@ import msgspec
 from bus.messages import ConnectorState, ResetReady
 from bus.vocabulary import ChargePointErrorCode
 from services.connectors import events as e
+from services.connectors.errors import charge_point_errors, connector_errors
 from services.connectors.output import OFF, desired_output
 from services.connectors.state import Connector, Now, State, Stopping, Waiting
-from services.connectors.status import FAULTED, allowed, charge_point_state, connector_state
+from services.connectors.status import FAULTED, allowed, charge_point_states, connector_states, connector_status
 from services.hardware.contract import EvseDesired
 
 SETTLING_S = 3.0
@@ -122,20 +123,29 @@ class Work:
     def _derive_news(self) -> list[e.Effect]:
         news: list[e.Effect] = []
         for connector in self.state.connectors:
-            said = connector_state(self.state, connector, self.now)
-            if said is not None and said != connector.published:
-                news.append(e.PublishConnector(said))
-                self._note_status(connector, said)
-                self.put(connector, published=said, beneath=connector.beneath if said.status is FAULTED else said.status)
-        whole = charge_point_state(self.state, self.now)
-        if whole != self.state.charge_point:
-            news.append(e.PublishConnector(whole))
-            self.set(charge_point=whole)
+            news.extend(self._news_of(connector))
+        for said in charge_point_states(self.state, self.now):
+            news.append(e.PublishConnector(said))
+            self.set(charge_point=said)
+        self.set(charge_point_told=charge_point_errors(self.state))
         stopped = all(connector.transaction is None for connector in self.state.connectors)
         reset = (self.state.resetting, self.state.resetting is not None and stopped)
         if reset != self.state.reset_said:
             news.append(e.PublishReset(ResetReady(*reset)))
             self.set(reset_said=reset)
+        return news
+
+    def _news_of(self, connector: Connector) -> list[e.Effect]:
+        news: list[e.Effect] = []
+        status = connector_status(self.state, connector)
+        if status is None:
+            return news
+        for said in connector_states(self.state, connector, self.now):
+            news.append(e.PublishConnector(said))
+            self._note_status(connector, said)
+            beneath = connector.beneath if said.status is FAULTED else said.status
+            connector = self.put(connector, published=said, beneath=beneath)
+        self.put(connector, told=connector_errors(self.state, connector, status))
         return news
 
     def _note_status(self, connector: Connector, said: ConnectorState) -> None:

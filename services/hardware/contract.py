@@ -83,10 +83,13 @@ class EvseDesired(msgspec.Struct, frozen=True):
 
 
 class EvseFault(msgspec.Struct, frozen=True):
-    """One fault of a charging controller, in OCPP's words and in its own (`openevse:06`)."""
+    """One fault of a charging controller, in OCPP's words and in its own (`openevse:06`). `warning`: it charges on."""
 
     error_code: ChargePointErrorCode
     vendor_code: str
+    info: str = ""
+    """Plain words, 50 characters at most."""
+    warning: bool = False
 
 
 class EvseObservation(msgspec.Struct, frozen=True):

@@ -13,8 +13,9 @@ from bus.journal import Outbox
 from bus.messages import ConnectorState, MeterValues, StartTransaction, StopTransaction, TransactionEntry
 from bus.vocabulary import CHARGE_POINT, ChargePointErrorCode, ChargePointStatus, Measurand
 from services.connectors import events as e
+from services.connectors.errors import EV_COMMUNICATION_ERROR_STATUSES, connector_errors
 from services.connectors.state import Availability, Finished, Resuming, Running, Starting, State, Stopping
-from services.connectors.status import EV_COMMUNICATION_ERROR_STATUSES, allowed
+from services.connectors.status import allowed, connector_status
 from services.connectors.store import Store
 from services.hardware.contract import EvseDesired
 
@@ -32,10 +33,12 @@ class Auditor:
         self.entries: dict[str, list[TransactionEntry]] = {}
         self.statuses: dict[int, list[ConnectorState]] = {}
         self._shown: dict[int, ChargePointStatus] = {}
+        self._errors: dict[int, set[tuple[str, str]]] = {}
 
     def process_starts(self) -> None:
         """What a process before has shown is not a transition of this one: nobody saw what happened in between."""
         self._shown.clear()
+        self._errors.clear()
 
     def check(self, state: State, effects: tuple[e.Effect, ...]) -> None:
         """One step: `effects` led to `state`."""
@@ -52,6 +55,7 @@ class Auditor:
         self._check_waiting(state)
         self._check_disk(state)
         self._check_availability(state)
+        self._check_errors(state)
 
     def whole(self, local_tx_id: str) -> tuple[StartTransaction, tuple[MeterValues, ...], StopTransaction]:
         """The messages of a closed transaction."""
@@ -107,6 +111,7 @@ class Auditor:
             assert allowed(before, status), f"{before} -> {status} is not in OCPP's table"
         if said.error_code is ChargePointErrorCode.EV_COMMUNICATION_ERROR:
             assert status in EV_COMMUNICATION_ERROR_STATUSES
+        self._errors.setdefault(connector_id, set()).add((said.error_code, said.vendor_error_code))
         assert (status is ChargePointStatus.FAULTED) <= (said.error_code is not ChargePointErrorCode.NO_ERROR)
         self._shown[connector_id] = status
         self.statuses.setdefault(connector_id, []).append(said)
@@ -157,6 +162,18 @@ class Auditor:
                 assert not isinstance(connector.phase, Starting), "a session begins where none may"
                 assert connector.connector_id not in {w.connector_id for w in state.waiting}, "somebody waits where nobody may"
                 assert connector.published is None or connector.published.status in OUT_OF_USE
+
+    def _check_errors(self, state: State) -> None:
+        """Every error that is there was told since it came, and the last word is true."""
+        for connector in state.connectors:
+            if connector.published is None or connector_status(state, connector) is None:
+                continue
+            errors = connector_errors(state, connector, connector.published.status)
+            there = {error.identity for error in errors}
+            told = self._errors.get(connector.connector_id, set())
+            assert there <= told, f"errors are merged away: {there - told}"
+            assert (connector.published.error_code is ChargePointErrorCode.NO_ERROR) == (not there)
+            self._errors[connector.connector_id] = there
 
 
 def register_wh(entry: TransactionEntry) -> int | None:

@@ -23,6 +23,7 @@ class Plant:
         self.wants_energy = True
         self.max_a = 16.0
         self.faults: tuple[EvseFault, ...] = ()
+        self.warnings: tuple[EvseFault, ...] = ()
         self.answers = True
         self.knows = True
         self.meter_answers = True
@@ -102,7 +103,7 @@ class Plant:
             offering=self.offering,
             relay_closed=self.relay_closed,
             limit_a=self.desired.limit_a,
-            faults=self.faults,
+            faults=self.faults + self.warnings,
             session_energy_ws=int(self._energy_ws),
             session_elapsed_s=int(self._elapsed_s),
             boots=self.boots,

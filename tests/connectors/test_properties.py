@@ -39,10 +39,10 @@ INFOS = st.builds(
     st.sampled_from([AuthorizationStatus.ACCEPTED] * 3 + [AuthorizationStatus.INVALID, AuthorizationStatus.CONCURRENT_TX]),
     parent_id_tag=st.sampled_from([None, None, "G", "H"]),
 )
-FAULTS = st.sampled_from(
-    [()] * 8
-    + [(EvseFault(code, "x"),) for code in (ChargePointErrorCode.GROUND_FAILURE, ChargePointErrorCode.EV_COMMUNICATION_ERROR)]
-)
+GROUND = EvseFault(ChargePointErrorCode.GROUND_FAILURE, "x")
+EV = EvseFault(ChargePointErrorCode.EV_COMMUNICATION_ERROR, "x")
+HOT = EvseFault(ChargePointErrorCode.HIGH_TEMPERATURE, "x", warning=True)
+FAULTS = st.sampled_from([()] * 8 + [(GROUND,), (EV,), (HOT,), (GROUND, HOT), (EV, HOT)])
 RARELY = st.integers(0, 3)
 """0: now. What ends everything would otherwise leave nothing to end."""
 PILOTS = st.sampled_from(["A", "B", "C", "C", "D", "E", "F", None])

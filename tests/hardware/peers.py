@@ -82,6 +82,7 @@ class ScriptedEvse:
         self.flags = 0x0021
         self.elapsed_s, self.session_ws = 0, 0
         self.supervision = "0 0"
+        self.temperatures = "250 -2560 -2560"
         self.unknown: set[str] = {"GY", "GD"}
         self.missed_pulse = False
         self.mute = False
@@ -154,7 +155,7 @@ class ScriptedEvse:
             case ["GE"]:
                 return f"$OK {self.amps} {self.flags:04x}"
             case ["GP"]:
-                return "$OK 250 -2560 -2560"
+                return f"$OK {self.temperatures}"
             case ["G0"]:
                 return f"$OK {int(bool(self.vflags & 0x0100))}"
             case ["GF"]:

@@ -10,7 +10,7 @@ from bus.clock import boottime_s
 from bus.vocabulary import ChargePointErrorCode
 from services.connectors.drivers import openevse_states as states
 from services.connectors.drivers.openevse import OpenEvse, offered_a
-from services.hardware.contract import EvseDesired, EvseFault, EvseObservation, NoAnswer, PortMissing, WrongAnswer
+from services.hardware.contract import EvseDesired, EvseObservation, NoAnswer, PortMissing, WrongAnswer
 from tests.hardware.peers import PtyPeer, ScriptedEvse, sealed
 
 OFF = EvseDesired()
@@ -418,10 +418,46 @@ FAULT_CODES = {
 
 @pytest.mark.parametrize(("state", "code"), FAULT_CODES.items())
 def test_each_fault_has_its_error_code_and_keeps_the_controllers_own(state: int, code: ChargePointErrorCode) -> None:
-    """hardware.md §3.4."""
-    seen = states.observation(states.Controller(state=state, pilot_state=2, vflags=0x0100))
-    assert seen.faults == (EvseFault(code, f"openevse:{state:02X}"),)
+    """hardware.md §3.4: every code, the unknown ones too; a pilot fault is a warning (OCPP 1.6 §4.9)."""
+    (fault,) = (seen := states.observation(states.Controller(state=state, pilot_state=2, vflags=0x0100))).faults
+    assert (fault.error_code, fault.vendor_code) == (code, f"openevse:{state:02X}")
+    assert fault.warning == (code is ChargePointErrorCode.EV_COMMUNICATION_ERROR)
+    assert 0 < len(fault.info) <= 50
     assert not seen.offering
+
+
+def test_a_fault_and_its_warnings_are_all_said() -> None:
+    """Field report 40; hardware.md §3.4: HighTemperature while derating, InternalError for checks that are switched off."""
+    known = states.Controller(state=0x06, hot=True, checks_off=tuple(states.SAFETY_CHECKS.values()))
+    found = states.observation(known).faults
+    assert [fault.error_code for fault in found] == ["GroundFailure", "HighTemperature", "InternalError"]
+    assert [fault.warning for fault in found] == [False, True, True]
+
+
+def test_too_hot_is_not_said_twice() -> None:
+    found = states.observation(states.Controller(state=0x0A, hot=True)).faults
+    assert [fault.vendor_code for fault in found] == ["openevse:0A"]
+
+
+def test_a_hot_controller_is_told_until_it_is_clearly_cooler(bench: Bench) -> None:
+    """hardware.md §3.4: `$GP` above our own threshold; a reading at its edge must not flood the Central System."""
+    bench.settle(OFF)
+    told = []
+    for tenths in (250, 799, 800, 790, 750, 749, 799):
+        bench.evse.temperatures = f"{tenths} -2560 -2560"
+        told.append([fault.vendor_code for fault in bench.exchange(OFF, after_s=11).faults])
+    hot = ["openevse:hot"]
+    assert told == [[], [], hot, hot, hot, [], []]
+
+
+def test_safety_checks_that_are_off_are_told_over_a_restart_of_the_controller(bench: Bench) -> None:
+    """hardware.md §3.1, §3.4: report it as InternalError; it charges on."""
+    bench.evse.flags = 0x0029
+    assert [fault.info for fault in bench.settle(OFF).faults] == ["checks switched off: ground"]
+    bench.pty.send(sealed("$AB 00 8.2.3"))
+    wait_readable(bench)
+    (seen,) = bench.driver.exchange(OFF)
+    assert [(fault.error_code, fault.warning) for fault in seen.faults] == [("InternalError", True)]
 
 
 def test_a_fault_is_told_once_with_its_counters_and_not_commanded_at(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

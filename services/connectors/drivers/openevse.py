@@ -152,7 +152,8 @@ class OpenEvse:
                 case rapi.Booted(post_code=post_code, firmware=firmware):
                     self._log.warning("charging controller restarted", port=self._path, post=post_code, firmware=firmware)
                     self._told_nothing()
-                    self._known = Controller(boots=self._known.boots + 1, pilot_a=self._known.pilot_a)
+                    known = self._known
+                    self._known = Controller(boots=known.boots + 1, pilot_a=known.pilot_a, checks_off=known.checks_off)
                     self._reboot_seen = True
                 case rapi.StateChanged(state=state, pilot_state=pilot_state, pilot_a=pilot_a, vflags=vflags):
                     self._known = msgspec.structs.replace(
@@ -295,7 +296,7 @@ class OpenEvse:
             values = self._ask("GP", deadline_s)
             self._has_temperature = values is not None
             temperature_c = None if values is None else states.hottest_c(values)
-            self._known = msgspec.structs.replace(self._known, temperature_c=temperature_c)
+            self._known = states.with_temperature(self._known, temperature_c)
         self._take_limits(self._ask("GC", deadline_s), self._known.pilot_a)
         self._due.slow = self._now() + SLOW_PERIOD_S
 
@@ -310,6 +311,7 @@ class OpenEvse:
         except ValueError:
             raise WrongAnswer(f"charging controller answers $GE with flags {text!r}; is it an OpenEVSE?") from None
         off = states.switched_off(self._flags)
+        self._known = msgspec.structs.replace(self._known, checks_off=off)
         if off:
             self._warn_once("charging controller has safety checks switched off; switch them on", checks=", ".join(off))
 

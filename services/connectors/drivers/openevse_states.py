@@ -27,17 +27,24 @@ SAFETY_CHECKS = {
 }
 """`$GE` flags of the checks that an installer can switch off: mask 061E."""
 
-_ERROR_CODES = {
-    0x04: ChargePointErrorCode.EV_COMMUNICATION_ERROR,
-    0x05: ChargePointErrorCode.EV_COMMUNICATION_ERROR,
-    0x06: ChargePointErrorCode.GROUND_FAILURE,
-    0x07: ChargePointErrorCode.GROUND_FAILURE,
-    0x08: ChargePointErrorCode.POWER_SWITCH_FAILURE,
-    0x09: ChargePointErrorCode.GROUND_FAILURE,
-    0x0A: ChargePointErrorCode.HIGH_TEMPERATURE,
-    0x0B: ChargePointErrorCode.OVER_CURRENT_FAILURE,
-    0x0E: ChargePointErrorCode.POWER_SWITCH_FAILURE,
+HOT_C = 80.0
+"""From here on HighTemperature is a warning: the controller cuts the current by itself, and stops at its own threshold."""
+COOL_C = 75.0
+"""The warning ends below; between the two it stays as it is."""
+
+_FAULTS: dict[int, tuple[ChargePointErrorCode, str]] = {
+    0x04: (ChargePointErrorCode.EV_COMMUNICATION_ERROR, "vehicle demands ventilation"),
+    0x05: (ChargePointErrorCode.EV_COMMUNICATION_ERROR, "diode check of the vehicle failed"),
+    0x06: (ChargePointErrorCode.GROUND_FAILURE, "residual current tripped"),
+    0x07: (ChargePointErrorCode.GROUND_FAILURE, "no protective earth"),
+    0x08: (ChargePointErrorCode.POWER_SWITCH_FAILURE, "contactor stuck closed"),
+    0x09: (ChargePointErrorCode.GROUND_FAILURE, "self-test of the residual current device failed"),
+    0x0A: (ChargePointErrorCode.HIGH_TEMPERATURE, "controller too hot"),
+    0x0B: (ChargePointErrorCode.OVER_CURRENT_FAILURE, "vehicle draws more than it was offered"),
+    0x0E: (ChargePointErrorCode.POWER_SWITCH_FAILURE, "contactor did not close"),
 }
+"""hardware.md §3.4. Every other code is OtherError (field report 6 of operators)."""
+_TOO_HOT = 0x0A
 _PILOTS: dict[int, ControlPilot] = {0x01: "A", 0x02: "B", 0x03: "C", 0x04: "D"}
 _SENSOR_ABSENT = -2560
 
@@ -52,6 +59,10 @@ class Controller(msgspec.Struct, frozen=True):
     session_ws: int = 0
     pilot_a: int = 0
     temperature_c: float | None = None
+    hot: bool = False
+    """The temperature has reached HOT_C and has not fallen below COOL_C since."""
+    checks_off: tuple[str, ...] = ()
+    """Safety checks that an installer has switched off (hardware.md §3.1, flags 061E)."""
     connected: bool | None = None
     """From `$G0`, for firmware without vflags (RAPI before 5)."""
     boots: int = 0
@@ -93,6 +104,13 @@ def hottest_c(values: tuple[str, ...]) -> float | None:
     """The highest of the temperatures of `$GP`; None if no sensor is fitted. Raises WrongAnswer."""
     tenths = [value for value in numbers("GP", values, len(values)) if value != _SENSOR_ABSENT]
     return max(tenths) / 10 if tenths else None
+
+
+def with_temperature(known: Controller, temperature_c: float | None) -> Controller:
+    """After a look at its sensors; None: it has none."""
+    limit_c = COOL_C if known.hot else HOT_C
+    hot = temperature_c is not None and temperature_c >= limit_c
+    return msgspec.structs.replace(known, temperature_c=temperature_c, hot=hot)
 
 
 def switched_off(flags: int) -> tuple[str, ...]:
@@ -143,7 +161,17 @@ def _relay_closed(known: Controller) -> bool:
 
 
 def _faults(known: Controller) -> tuple[EvseFault, ...]:
-    if known.state not in FAULTS:
-        return ()
-    error_code = _ERROR_CODES.get(known.state, ChargePointErrorCode.OTHER_ERROR)
-    return (EvseFault(error_code, f"openevse:{known.state:02X}"),)
+    """The state's own fault first, then what is only a warning."""
+    found = []
+    if known.state in FAULTS:
+        unknown = (ChargePointErrorCode.OTHER_ERROR, f"unknown state {known.state:02X} of the controller")
+        error_code, words = _FAULTS.get(known.state, unknown)
+        warning = error_code is ChargePointErrorCode.EV_COMMUNICATION_ERROR
+        found.append(EvseFault(error_code, f"openevse:{known.state:02X}", words, warning=warning))
+    if known.hot and known.state != _TOO_HOT:
+        words = f"controller hot, from {HOT_C:.0f} °C on"
+        found.append(EvseFault(ChargePointErrorCode.HIGH_TEMPERATURE, "openevse:hot", words, warning=True))
+    if known.checks_off:
+        words = f"checks switched off: {', '.join(known.checks_off)}"
+        found.append(EvseFault(ChargePointErrorCode.INTERNAL_ERROR, "openevse:checks-off", words, warning=True))
+    return tuple(found)
