@@ -53,6 +53,7 @@ PURE = frozenset(
         "services/connectors/state.py",
         "services/connectors/status.py",
         "services/connectors/transactions.py",
+        "services/connectors/unattended.py",
         "services/connectors/work.py",
         "services/demo/entries.py",
         "services/demo/narration.py",

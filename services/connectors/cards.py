@@ -176,7 +176,7 @@ def choose_connector(state: State, id_tag: str) -> int | None:
     if plugged:
         return max(plugged, key=lambda c: c.plugged_since_s).connector_id
     for connector in free:
-        if isinstance(connector.phase, Finished) and same_id_tag(connector.phase.id_tag, id_tag):
+        if isinstance(connector.phase, Finished) and same_id_tag(connector.phase.id_tag or "", id_tag):
             return connector.connector_id
     if idle:
         return idle[0].connector_id if len(idle) == 1 else None

@@ -16,7 +16,7 @@ import msgspec
 
 from bus.messages import LinkState, MeterSample
 from bus.vocabulary import Reason, ResetType
-from services.connectors import availability, cards, observations, recovery, transactions
+from services.connectors import availability, cards, observations, recovery, transactions, unattended
 from services.connectors import events as e
 from services.connectors.recovery import Loaded
 from services.connectors.state import (
@@ -114,6 +114,8 @@ def next_deadline_s(state: State) -> float | None:
         deadlines.append(state.reset_until_s)
     for connector in state.connectors:
         deadlines.extend(at_s for at_s in (connector.settling_until_s, connector.offer_from_s) if at_s)
+        card_due_s = unattended.due_s(state, connector)
+        deadlines.extend([] if card_due_s is None else [card_due_s])
         match connector.phase:
             case Running(sample_due_s=sample_due_s, checkpoint_due_s=checkpoint_due_s):
                 deadlines.append(checkpoint_due_s)
@@ -138,7 +140,8 @@ def _pass_time(work: Work) -> None:
         if 0 < connector.settling_until_s <= now_s:
             connector = work.put(connector, settling_until_s=0.0)
         if 0 < connector.offer_from_s <= now_s:
-            work.put(connector, offer_from_s=0.0)
+            connector = work.put(connector, offer_from_s=0.0)
+        unattended.time_out(work, connector)
     if work.state.resetting is not None and work.state.reset_until_s <= now_s:
         work.set(resetting=None)
         work.note("the Reset has not restarted the station, sessions are possible again", warning=True)
@@ -223,6 +226,8 @@ def _advance_all(work: Work) -> None:
         connector = work.connector(connector_id)
         assert connector is not None
         _advance(work, connector)
+    for connector in work.state.connectors:
+        unattended.watch(work, connector)
 
 
 def _advance(work: Work, connector: Connector) -> None:

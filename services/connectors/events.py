@@ -157,6 +157,13 @@ class CloseTransaction(msgspec.Struct, frozen=True):
     finished: Finished | None
 
 
+class SaveFinished(msgspec.Struct, frozen=True):
+    """Change on disk: the connector is finishing, or is so with other facts."""
+
+    connector_id: int
+    finished: Finished
+
+
 class DropFinished(msgspec.Struct, frozen=True):
     """Change on disk: the plug of the finished transaction is out."""
 
@@ -204,6 +211,7 @@ class SaveEverAccepted(msgspec.Struct, frozen=True):
 Change = (
     SaveTransaction
     | CloseTransaction
+    | SaveFinished
     | DropFinished
     | SaveWaiting
     | DropWaiting

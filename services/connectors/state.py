@@ -124,11 +124,11 @@ class Finished(Facts, frozen=True):
     """The transaction is closed and the plug is still in. On disk, so that it is still Finishing after a restart.
 
     `mark` is of the plug that is in. `id_tag` was the transaction's: presented again, it means this connector
-    (OCPP 1.6 §4.9, F2).
+    (OCPP 1.6 §4.9, F2). None: there was no transaction, as nobody presented a card in time (B6).
     """
 
     mark: SessionMark
-    id_tag: IdTag
+    id_tag: IdTag | None
 
 
 class Resuming(Facts, frozen=True):
@@ -187,6 +187,8 @@ class Connector(Facts, frozen=True):
     plugged: bool | None = None
     """What the controller last knew; None: it has not known yet. One that can't tell now has not seen an unplugging."""
     plugged_since_s: float = 0.0
+    card_awaited_since_s: float | None = None
+    """Since when this plug waits for somebody's card; None: it does not."""
     evse_failure: str = ""
     """Plain words while the controller does not answer; empty also before it had time to."""
     meter_failure: str = ""

@@ -62,6 +62,8 @@ class Store:
                     self._drop("transactions", local_tx_id)
                     if finished is not None:
                         self._save("finished", "(connector_id, body)", (connector_id,), finished)
+                case e.SaveFinished(connector_id=connector_id, finished=finished):
+                    self._save("finished", "(connector_id, body)", (connector_id,), finished)
                 case e.DropFinished(connector_id=connector_id):
                     self._drop("finished", connector_id)
                 case e.SaveWaiting(waiting=waiting):

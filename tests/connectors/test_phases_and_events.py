@@ -74,6 +74,7 @@ PHASES: dict[str, SessionPhase] = {
     "stopping": Stopping(STOPPED, since_s=999.0),
     "stopping, reading asked": Stopping(STOPPED, since_s=999.0, read_token="token", read_not_before_s=999.5),
     "finished": Finished(SessionMark(10, 10), "TAG"),
+    "finished, nobody's": Finished(SessionMark(10, 10), None),
     "resuming": Resuming(TRANSACTION),
     "resuming finished": Resuming(None, Finished(SessionMark(10, 10), "TAG")),
 }
@@ -189,6 +190,11 @@ MOVES: dict[tuple[str, str], type[SessionPhase]] = {
     ("finished", "swapped"): Idle,
     ("finished", "accepted"): Starting,
     ("finished", "group accepted"): Starting,
+    # Nobody presented a card in time (B6): the same.
+    ("finished, nobody's", "unplugged"): Idle,
+    ("finished, nobody's", "swapped"): Idle,
+    ("finished, nobody's", "accepted"): Starting,
+    ("finished, nobody's", "group accepted"): Starting,
     # Resuming: the first word of the controller; and whoever may stop a transaction.
     ("resuming", "plugged"): Running,
     ("resuming", "charging"): Running,
