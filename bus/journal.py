@@ -141,6 +141,13 @@ class Outbox:
         epoch = self.epoch_of(position.last_seq)
         return position.last_seq > 0 and epoch not in (0, position.epoch)
 
+    def find_named(self, name: str) -> bytes | None:
+        """The payload of the entry of this name; None: it is not kept (any more)."""
+        row = self._database.execute(
+            "SELECT payload FROM journal_out WHERE stream = ? AND name = ?", (self._stream, name)
+        ).fetchone()
+        return None if row is None else str(row[0]).encode()
+
     def forget_named(self, name: str) -> None:
         """Drop the entry of this name inside the caller's transaction: its purpose is fulfilled."""
         self._database.execute("DELETE FROM journal_out WHERE stream = ? AND name = ?", (self._stream, name))

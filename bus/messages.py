@@ -16,6 +16,7 @@ from bus.vocabulary import (
     AvailabilityType,
     ChargePointErrorCode,
     ChargePointStatus,
+    ClearCacheStatus,
     Location,
     Measurand,
     Phase,
@@ -197,6 +198,17 @@ class ChangeAvailabilityAnswer(Message, frozen=True):
     """Sent once the change is on disk. `reason` says in plain words why it was rejected; it is not on the wire."""
 
     status: AvailabilityStatus
+    reason: str = ""
+
+
+class ClearCache(Message, frozen=True):
+    """Call to connectors (OCPP 1.6 §5.4): empty the Authorization Cache. Answer: ClearCacheAnswer, after the commit."""
+
+
+class ClearCacheAnswer(Message, frozen=True):
+    """`reason` says in plain words why it was rejected."""
+
+    status: ClearCacheStatus
     reason: str = ""
 
 

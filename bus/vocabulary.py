@@ -242,9 +242,14 @@ class ValueFormat(StrEnum):
     SIGNED_DATA = "SignedData"
 
 
+def id_tag_key(id_tag: str) -> str:
+    """By which an idTag is found again, however it is written; an idTag is a CiString (OCPP 1.6 §7.28)."""
+    return id_tag.casefold()
+
+
 def same_id_tag(one: str, other: str) -> bool:
-    """Whether two idTags are the same; an idTag is a CiString (OCPP 1.6 §7.28)."""
-    return one.casefold() == other.casefold()
+    """Whether two idTags are the same."""
+    return id_tag_key(one) == id_tag_key(other)
 
 
 def masked_id_tag(id_tag: str) -> str:

@@ -1,11 +1,10 @@
-"""Who may charge where: cards, RemoteStart, RemoteStop, Reset (pure; OCPP 1.6 §3.5, §4.1, §5.11, §5.12, §5.14).
+"""Who may charge where: cards, RemoteStart, RemoteStop, Reset (pure; OCPP 1.6 §3.10, §4.1, §5.11, §5.12, §5.14).
 
-Owns: authorizations that wait, questions to the Central System, which connector a card means. Does not: open or close
-transactions (`transactions.py`).
+Owns: authorizations that wait, questions to the Central System, which connector a card means. Does not: say what an idTag is
+worth (`authorization.py`), open or close transactions (`transactions.py`).
 """
 
 from bus.messages import (
-    IdTagInfo,
     RemoteStartStopAnswer,
     RemoteStartTransaction,
     RemoteStopTransaction,
@@ -14,14 +13,14 @@ from bus.messages import (
 )
 from bus.vocabulary import (
     CHARGE_POINT,
-    AuthorizationStatus,
     Reason,
     RemoteStartStopStatus,
     ResetStatus,
     same_id_tag,
 )
+from services.connectors import authorization, transactions
 from services.connectors import events as e
-from services.connectors import transactions
+from services.connectors.authorization import Worth
 from services.connectors.state import Asked, Connector, Finished, Idle, Starting, State, Waiting
 from services.connectors.status import may_begin
 from services.connectors.work import Work
@@ -54,26 +53,23 @@ def presented(work: Work, id_tag: str) -> None:
     _ask(work, id_tag, None)
 
 
-def answered(work: Work, token: str, info: IdTagInfo | None) -> None:
-    """The Central System, or its silence, has spoken about an idTag."""
-    asked = next((a for a in work.state.asked if a.token == token), None)
+def answered(work: Work, event: e.AuthorizeAnswered) -> None:
+    """The Central System, or its silence, has spoken about an idTag. What comes too late to decide is remembered too."""
+    asked = next((a for a in work.state.asked if a.token == event.token), None)
+    authorization.remember(work, asked.id_tag if asked is not None else event.id_tag, event.info)
     if asked is None:
         return
-    work.set(asked=tuple(a for a in work.state.asked if a.token != token))
-    _decide(work, asked, info if info is not None else offline_decision(work.state))
+    work.set(asked=tuple(a for a in work.state.asked if a.token != event.token))
+    if event.info is not None:
+        _decide(work, asked, authorization.by_central_system(event.info))
+    else:
+        _decide(work, asked, _locally(work, asked.id_tag))
 
 
 def link_lost(work: Work) -> None:
     """Offline: nobody will answer any more, so those who wait at the reader need not wait either (OCPP 1.6 §3.5)."""
     for asked in work.state.asked:
-        answered(work, asked.token, None)
-
-
-def offline_decision(state: State) -> IdTagInfo:
-    """What an idTag is worth that nobody can be asked about (OCPP 1.6 §3.5.4)."""
-    if state.settings.allow_offline_tx_for_unknown_id:
-        return IdTagInfo(AuthorizationStatus.ACCEPTED)
-    return IdTagInfo(AuthorizationStatus.INVALID)
+        answered(work, e.AuthorizeAnswered(asked.token, None))
 
 
 def remote_start(work: Work, call_id: str, request: RemoteStartTransaction) -> None:
@@ -217,37 +213,43 @@ def _refusal(state: State, request: RemoteStartTransaction) -> str:
 
 
 def _ask(work: Work, id_tag: str, waiting_id: str | None) -> None:
-    """Ask the Central System; offline, decide at once."""
+    """Decide at once where that is right; else ask the Central System."""
     asked = Asked(work.fresh_id(), id_tag, waiting_id)
-    if not work.state.ever_accepted and not work.state.settings.charge_before_first_acceptance:
-        # Errata v4.0 3.11: a station that was never accepted denies all charging, unless its owner wants otherwise.
-        work.note("card refused, no Central System has ever accepted this station", id_tag=id_tag, warning=True)
-        _decide(work, asked, IdTagInfo(AuthorizationStatus.INVALID))
-    elif work.state.online:
+    authorization.note_expiry(work, id_tag)
+    worth = authorization.without_asking(work.state, id_tag, work.now)
+    if worth is not None:
+        _decide(work, asked, worth)
+    else:
         work.set(asked=(*work.state.asked, asked))
         work.ask(e.AskAuthorize(asked.token, id_tag))
-    else:
-        _decide(work, asked, offline_decision(work.state))
 
 
-def _decide(work: Work, asked: Asked, info: IdTagInfo) -> None:
-    accepted = info.status is AuthorizationStatus.ACCEPTED
+def _locally(work: Work, id_tag: str) -> Worth:
+    authorization.note_expiry(work, id_tag)
+    return authorization.offline(work.state, id_tag, work.now)
+
+
+def _decide(work: Work, asked: Asked, worth: Worth) -> None:
     if asked.waiting_id is not None:
-        _decide_remote(work, asked, info, accepted)
-    elif not accepted:
-        work.note("card refused", id_tag=asked.id_tag, detail=str(info.status))
-    elif _vehicle_awaits(work.state) or not _stop_by_parent(work, asked.id_tag, info.parent_id_tag):
-        # Choice: a family's second card is meant for the second car, if that one is plugged in and waits for a card.
-        _accept_card(work, asked.id_tag, info.parent_id_tag)
+        _decide_remote(work, asked, worth)
+        return
+    # Choice: a family's second card is meant for the second car, if that one is plugged in and waits for a card.
+    meant_to_start = worth.may_start and _vehicle_awaits(work.state)
+    if worth.valid and not meant_to_start and _stop_by_parent(work, asked.id_tag, worth.info.parent_id_tag):
+        return
+    if worth.may_start:
+        _accept_card(work, asked.id_tag, worth)
+    else:
+        work.note("card refused", id_tag=asked.id_tag, detail=_words(worth))
 
 
-def _decide_remote(work: Work, asked: Asked, info: IdTagInfo, accepted: bool) -> None:
+def _decide_remote(work: Work, asked: Asked, worth: Worth) -> None:
     waiting = next((w for w in work.state.waiting if w.waiting_id == asked.waiting_id), None)
     if waiting is None:
         return
-    if not accepted:
+    if not worth.may_start:
         work.drop_waiting(waiting)
-        work.note("remote start ends, its idTag is refused", id_tag=waiting.id_tag, detail=str(info.status))
+        work.note("remote start ends, its idTag is refused", id_tag=waiting.id_tag, detail=_words(worth))
         return
     deadline_s = work.now.boottime_s + work.state.settings.connection_time_out_s
     work.add_waiting(
@@ -257,25 +259,33 @@ def _decide_remote(work: Work, asked: Asked, info: IdTagInfo, accepted: bool) ->
             deadline_s=deadline_s,
             boot_id=waiting.boot_id,
             connector_id=waiting.connector_id,
-            parent_id_tag=info.parent_id_tag,
+            parent_id_tag=worth.info.parent_id_tag,
             call_id=waiting.call_id,
         )
     )
 
 
+def _words(worth: Worth) -> str:
+    return f"{worth.info.status}, {worth.reason}"
+
+
 def _stop_by_parent(work: Work, id_tag: str, parent_id_tag: str | None) -> bool:
-    """A card of the same group stops the transaction (OCPP 1.6 §3.10)."""
+    """A card of the same group stops the transaction (OCPP 1.6 §3.10).
+
+    The transaction's group is known from Authorize.conf, from StartTransaction.conf, or from the cache.
+    """
     for connector in work.state.connectors:
         transaction = connector.ongoing
-        if transaction is None or transaction.parent_id_tag is None or parent_id_tag is None:
+        if transaction is None or parent_id_tag is None:
             continue
-        if same_id_tag(transaction.parent_id_tag, parent_id_tag):
+        own = transaction.parent_id_tag or authorization.parent_of(work.state, transaction.id_tag, work.now)
+        if own is not None and same_id_tag(own, parent_id_tag):
             transactions.stop(work, connector, Reason.LOCAL, id_tag=id_tag)
             return True
     return False
 
 
-def _accept_card(work: Work, id_tag: str, parent_id_tag: str | None) -> None:
+def _accept_card(work: Work, id_tag: str, worth: Worth) -> None:
     free = _free(work.state)
     if work.state.resetting is not None or not free:
         work.note("card accepted, but it belongs to no running transaction and no connector is free", id_tag=id_tag)
@@ -289,10 +299,10 @@ def _accept_card(work: Work, id_tag: str, parent_id_tag: str | None) -> None:
             deadline_s=work.now.boottime_s + work.state.settings.connection_time_out_s,
             boot_id=work.now.boot_id,
             connector_id=connector_id,
-            parent_id_tag=parent_id_tag,
+            parent_id_tag=worth.info.parent_id_tag,
         )
     )
-    work.note("card accepted", id_tag=id_tag, connector_id=connector_id)
+    work.note("card accepted", id_tag=id_tag, connector_id=connector_id, detail=worth.reason)
 
 
 def _make_room(work: Work, connector_id: int | None, free: int) -> None:

@@ -6,17 +6,27 @@ process. Status (`status.py`) and output (`output.py`) are derived from the fact
 What a phase change means on disk is said beside it; `work.py` orders the effects so that the intent is committed before
 it is acted on, and energy is withdrawn for safety before anything is written.
 
-Owns: the dispatch of events and the rules of phases. Rooms of their own: `cards.py` (who may charge), `availability.py`
-(what may be used), `transactions.py` (what a transaction says), `observations.py` (what a controller says), `recovery.py`
-(what a restart finds), `status.py`, `output.py`. Does not: know the clock, the disk, the bus or a device; `service.py` carries
-out what is decided.
+Owns: the dispatch of events and the rules of phases. Rooms of their own: `cards.py` (who may charge where),
+`authorization.py` (what an idTag is worth), `availability.py` (what may be used), `transactions.py` (what a transaction says),
+`deliveries.py` (what the Central System's answers change), `observations.py` (what a controller says), `recovery.py` (what a
+restart finds), `status.py`, `output.py`. Does not: know the clock, the disk, the bus or a device; `service.py` carries out
+what is decided.
 """
 
 import msgspec
 
 from bus.messages import LinkState, MeterSample
 from bus.vocabulary import Reason, ResetType
-from services.connectors import availability, cards, observations, recovery, transactions, unattended
+from services.connectors import (
+    authorization,
+    availability,
+    cards,
+    deliveries,
+    observations,
+    recovery,
+    transactions,
+    unattended,
+)
 from services.connectors import events as e
 from services.connectors.recovery import Loaded
 from services.connectors.state import (
@@ -76,8 +86,8 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             work.set(reader_failure=failure)
         case e.CardPresented(id_tag=id_tag):
             cards.presented(work, id_tag)
-        case e.AuthorizeAnswered(token=token, info=info):
-            cards.answered(work, token, info)
+        case e.AuthorizeAnswered():
+            cards.answered(work, event)
         case e.RemoteStartRequested(call_id=call_id, request=request):
             cards.remote_start(work, call_id, request)
         case e.RemoteStopRequested(call_id=call_id, request=request):
@@ -86,10 +96,12 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             cards.cancelled(work, call_id)
         case e.AvailabilityRequested(call_id=call_id, request=request):
             availability.change(work, call_id, request)
+        case e.ClearCacheRequested(call_id=call_id):
+            authorization.clear_cache(work, call_id)
         case e.ResetRequested(call_id=call_id, request=request):
             cards.reset(work, call_id, request)
-        case e.DeliveryStored(entry=entry):
-            transactions.delivered(work, entry)
+        case e.DeliveryStored(entry=entry, id_tag=id_tag):
+            deliveries.delivered(work, entry, id_tag)
         case e.LinkChanged(link=link):
             _on_link(work, link)
         case e.SettingsChanged(settings=settings):
@@ -206,6 +218,9 @@ def _on_link(work: Work, link: LinkState | None) -> None:
     if link is not None and link.ever_accepted != work.state.ever_accepted:
         work.set(ever_accepted=link.ever_accepted)
         work.change(e.SaveEverAccepted(link.ever_accepted))
+        if not link.ever_accepted:
+            # Another Central System than before: what the old one said of cards is not this one's word.
+            authorization.forget_all(work)
     lost = work.state.online and not online
     work.set(online=online)
     if lost:

@@ -7,6 +7,7 @@ import msgspec
 
 from bus.messages import (
     ChangeAvailability,
+    ClearCache,
     ConnectorState,
     DeliveryEntry,
     IdTag,
@@ -68,10 +69,14 @@ class CardPresented(Event, frozen=True):
 
 
 class AuthorizeAnswered(Event, frozen=True):
-    """Answer to AskAuthorize; None: there was none, decide by the offline rules (OCPP 1.6 §3.5)."""
+    """Answer to AskAuthorize; None: there was none, decide by the offline rules (OCPP 1.6 §3.5).
+
+    `id_tag`: of the question, which may have been decided otherwise by now.
+    """
 
     token: str
     info: IdTagInfo | None
+    id_tag: IdTag | None = None
 
 
 class MeterRead(Event, frozen=True):
@@ -102,6 +107,13 @@ class AvailabilityRequested(Event, frozen=True):
     request: ChangeAvailability
 
 
+class ClearCacheRequested(Event, frozen=True):
+    """OCPP 1.6 §5.4."""
+
+    call_id: str
+    request: ClearCache
+
+
 class ResetRequested(Event, frozen=True):
     """OCPP 1.6 §5.14."""
 
@@ -116,9 +128,10 @@ class CallCancelled(Event, frozen=True):
 
 
 class DeliveryStored(Event, frozen=True):
-    """The queue says what became of a transaction message."""
+    """The queue says what became of a transaction message; `id_tag` is that of the message, if it had one."""
 
     entry: DeliveryEntry
+    id_tag: IdTag | None = None
 
 
 class LinkChanged(Event, frozen=True):
@@ -208,6 +221,23 @@ class SaveEverAccepted(msgspec.Struct, frozen=True):
     ever_accepted: bool
 
 
+class SaveCached(msgspec.Struct, frozen=True):
+    """Change on disk: an entry of the Authorization Cache, from now on the one that was updated last."""
+
+    key: str
+    info: IdTagInfo
+
+
+class DropCached(msgspec.Struct, frozen=True):
+    """Change on disk: these entries are no longer in the Authorization Cache."""
+
+    keys: tuple[str, ...]
+
+
+class EmptyCache(msgspec.Struct, frozen=True):
+    """Change on disk: the Authorization Cache has no entries."""
+
+
 Change = (
     SaveTransaction
     | CloseTransaction
@@ -219,6 +249,9 @@ Change = (
     | AppendEntry
     | ForgetEntry
     | SaveEverAccepted
+    | SaveCached
+    | DropCached
+    | EmptyCache
 )
 
 

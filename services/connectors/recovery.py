@@ -8,6 +8,7 @@ Owns: these decisions. Does not: read the disk (`store.py`).
 
 import msgspec
 
+from bus.messages import IdTagInfo
 from bus.vocabulary import CHARGE_POINT, Reason
 from services.connectors import events as e
 from services.connectors import transactions
@@ -34,11 +35,13 @@ class Loaded(msgspec.Struct, frozen=True):
     finished: dict[int, Finished] = {}
     ever_accepted: bool = False
     availability: dict[int, Availability] = {}
+    cache: dict[str, IdTagInfo] = {}
 
 
 def take_up(work: Work, loaded: Loaded) -> None:
     """Make facts of what the disk knew."""
-    work.set(ever_accepted=loaded.ever_accepted, availability=loaded.availability.get(CHARGE_POINT, Availability()))
+    of_charge_point = loaded.availability.get(CHARGE_POINT, Availability())
+    work.set(ever_accepted=loaded.ever_accepted, availability=of_charge_point, cache=loaded.cache)
     for known in work.state.connectors:
         work.put(known, availability=loaded.availability.get(known.connector_id, Availability()))
     for connector_id, finished in loaded.finished.items():

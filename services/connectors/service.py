@@ -15,8 +15,10 @@ from bus.logs import Logger
 from bus.messages import (
     Authorize,
     ChangeAvailability,
+    ClearCache,
     ClockState,
     ConfigurationState,
+    Delivered,
     DeliveryEntry,
     IdTagPresented,
     LinkState,
@@ -90,6 +92,7 @@ class ConnectorsService:
         self._charge_before = charge_before_first_acceptance
         self._message_timeout_s = _message_timeout_s(configuration)
         self._utc_offset_s: float | None = None
+        self._utc_floor_ms: int | None = None
         self._call: IncomingCall | None = None
         self._pending: tuple[State, tuple[e.Effect, ...]] | None = None
         self._first_word_due_s: float | None = board.node.now() + FIRST_WORD_S
@@ -146,6 +149,7 @@ class ConnectorsService:
         node.serve(RemoteStartTransaction, lambda r, call: self._called(call, e.RemoteStartRequested(call.call_id, r)))
         node.serve(RemoteStopTransaction, lambda r, call: self._called(call, e.RemoteStopRequested(call.call_id, r)))
         node.serve(ChangeAvailability, lambda r, call: self._called(call, e.AvailabilityRequested(call.call_id, r)))
+        node.serve(ClearCache, lambda r, call: self._called(call, e.ClearCacheRequested(call.call_id, r)))
         node.serve(Reset, lambda r, call: self._called(call, e.ResetRequested(call.call_id, r)))
         node.on_cancel(lambda call_id: self.feed(e.CallCancelled(call_id)))
 
@@ -188,6 +192,8 @@ class ConnectorsService:
     def _clock_said(self, clock: ClockState) -> None:
         if clock.utc_offset_s is not None:
             self._utc_offset_s = clock.utc_offset_s
+        if clock.floor_utc_ms is not None:
+            self._utc_floor_ms = clock.floor_utc_ms
 
     def _configured(self, values: dict[str, str]) -> None:
         self._message_timeout_s = _message_timeout_s(values)
@@ -197,11 +203,17 @@ class ConnectorsService:
 
     def _store_delivery(self, entry: DeliveryEntry) -> None:
         """Inside the transaction that notes the entry: the core's changes join it; the rest waits for the commit."""
-        state, effects = core.step(self._state, e.DeliveryStored(entry), self._now())
+        state, effects = core.step(self._state, e.DeliveryStored(entry, self._id_tag_of(entry)), self._now())
         at_once, changes, after = split(effects)
         self._act(at_once)
         self._store.apply(changes, self._journal_out.outbox)
         self._pending = (state, after)
+
+    def _id_tag_of(self, entry: DeliveryEntry) -> str | None:
+        """Of whom the Central System's answer speaks: the message is kept until now."""
+        if not isinstance(entry.outcome, Delivered) or entry.outcome.id_tag_info is None:
+            return None
+        return self._store.id_tag_of(entry.local_tx_id, entry.number, self._journal_out.outbox)
 
     def _delivery_stored(self, _: DeliveryEntry) -> None:
         assert self._pending is not None, "an entry is stored before it counts"
@@ -258,7 +270,7 @@ class ConnectorsService:
         def answered(reply: Reply) -> None:
             if reply.error is not None:
                 self._log.warning("no answer to Authorize, the offline rules decide", reason=reply.error)
-            self.feed(e.AuthorizeAnswered(token, reply.value))
+            self.feed(e.AuthorizeAnswered(token, reply.value, id_tag))
 
         timeout_s = self._message_timeout_s + AUTHORIZE_MARGIN_S
         self._node.call(Authorize(id_tag), timeout_s=timeout_s, on_reply=answered)
@@ -281,7 +293,7 @@ class ConnectorsService:
         )
 
     def _now(self) -> Now:
-        return Now(self._node.now(), self._board.boot_id, chance.token_hex(8), self._utc_offset_s)
+        return Now(self._node.now(), self._board.boot_id, chance.token_hex(8), self._utc_offset_s, self._utc_floor_ms)
 
 
 def split(effects: tuple[e.Effect, ...]) -> tuple[tuple[e.Effect, ...], tuple[e.Change, ...], tuple[e.Effect, ...]]:

@@ -29,4 +29,7 @@ def settings_from(values: dict[str, str], *, charge_before_first_acceptance: boo
         meter_value_sample_interval_s=number("MeterValueSampleInterval", known.meter_value_sample_interval_s),
         meter_values_sampled_data=keys.measurands(values, sampled) if sampled in values else known.meter_values_sampled_data,
         charge_before_first_acceptance=charge_before_first_acceptance,
+        authorization_cache_enabled=flag("AuthorizationCacheEnabled", known.authorization_cache_enabled),
+        local_authorize_offline=flag("LocalAuthorizeOffline", known.local_authorize_offline),
+        local_pre_authorize=flag("LocalPreAuthorize", known.local_pre_authorize),
     )

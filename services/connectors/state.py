@@ -5,7 +5,7 @@ Owns: shapes. Does not: decide (`core.py` and its rooms) or act (`service.py`). 
 
 import msgspec
 
-from bus.messages import ConnectorState, IdTag, MeterSample, Moment
+from bus.messages import ConnectorState, IdTag, IdTagInfo, MeterSample, Moment
 from bus.vocabulary import ChargePointErrorCode, ChargePointStatus, Measurand, Phase, Reason, ResetType
 from services.hardware.contract import EvseDesired, EvseObservation
 
@@ -25,6 +25,9 @@ class Settings(Facts, frozen=True):
     """A phase narrows the measurand to it; None: all that the meter gives."""
     charge_before_first_acceptance: bool = False
     """Policy for a station that no Central System ever accepted (errata v4.0 3.11)."""
+    authorization_cache_enabled: bool = True
+    local_authorize_offline: bool = True
+    local_pre_authorize: bool = False
 
 
 class SessionMark(Facts, frozen=True):
@@ -262,6 +265,8 @@ class State(Facts, frozen=True):
     charge_point_told: tuple[ConnectorError, ...] = ()
     availability: Availability = Availability()
     """Of the charge point itself; each connector has its own."""
+    cache: dict[str, IdTagInfo] = {}
+    """The Authorization Cache by `id_tag_key`, the entry that was updated last at the end. Never changed in place."""
 
     @property
     def unavailable(self) -> bool:
@@ -276,9 +281,16 @@ class Now(Facts, frozen=True):
     boot_id: str
     fresh_id: str
     utc_offset_s: float | None = None
+    utc_floor_ms: int | None = None
+    """The last time that was known on this board: it is later than that, whatever else is not known (design §5)."""
 
     def moment(self, boottime_s: float | None = None) -> Moment:
         """This instant, or another one of this boot, as a Moment; UTC only when it is known."""
         at_s = self.boottime_s if boottime_s is None else boottime_s
         utc_ms = None if self.utc_offset_s is None else round((at_s + self.utc_offset_s) * 1000)
         return Moment(self.boot_id, round(at_s * 1000), utc_ms)
+
+    def has_passed(self, utc_ms: int) -> bool:
+        """Whether this UTC time is known to have passed; while the clock is unknown, the last known time is all there is."""
+        known_ms = self.utc_floor_ms if self.utc_offset_s is None else round((self.boottime_s + self.utc_offset_s) * 1000)
+        return known_ms is not None and utc_ms <= known_ms

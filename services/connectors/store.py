@@ -1,8 +1,9 @@
-"""connectors.db: open transactions, waiting authorizations, the outbox of the journal; all changes of a step in one commit.
+"""connectors.db: open transactions, waiting authorizations, the Authorization Cache, the outbox of the journal; all changes of
+a step in one commit.
 
-Owns: the tables `transactions`, `waiting`, `finished`, `availability`, `known`. Does not: decide anything. Bodies are JSON,
-so that a support engineer can read them with any SQLite tool; types are checked when they are written and when they are read.
-A row that can't be read is set aside in `unreadable`, reported, and never prevents the start.
+Owns: the tables `transactions`, `waiting`, `finished`, `availability`, `known`, `cache`. Does not: decide anything. Bodies are
+JSON, so that a support engineer can read them with any SQLite tool; types are checked when they are written and when they are
+read. A row that can't be read is set aside in `unreadable`, reported, and never prevents the start.
 """
 
 import sqlite3
@@ -13,6 +14,7 @@ import msgspec
 from bus.codec import checked_builtins
 from bus.database import transaction
 from bus.journal import Outbox
+from bus.messages import IdTagInfo, MeterValues, TransactionEntry
 from bus.salvage import schema_of
 from services.connectors import events as e
 from services.connectors.recovery import Loaded
@@ -26,12 +28,20 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS finished (connector_id INTEGER PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS availability (connector_id INTEGER PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS known (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    # Its rows are in the order of their last update: INSERT OR REPLACE gives the row a new number.
+    "CREATE TABLE IF NOT EXISTS cache (id_tag TEXT PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS unreadable (source TEXT NOT NULL, id TEXT NOT NULL, body TEXT, reason TEXT NOT NULL)",
 )
 SCHEMA = schema_of(_TABLES)
 """For `bus.salvage`."""
 _EVER_ACCEPTED = "ever_accepted"
-_KEYS = {"transactions": "local_tx_id", "waiting": "waiting_id", "finished": "connector_id", "availability": "connector_id"}
+_KEYS = {
+    "transactions": "local_tx_id",
+    "waiting": "waiting_id",
+    "finished": "connector_id",
+    "availability": "connector_id",
+    "cache": "id_tag",
+}
 
 
 class Store:
@@ -49,7 +59,25 @@ class Store:
         finished = {int(key): body for key, body in self._rows("finished", Finished).items()}
         availability = {int(key): body for key, body in self._rows("availability", Availability).items()}
         row = self._database.execute("SELECT value FROM known WHERE name = ?", (_EVER_ACCEPTED,)).fetchone()
-        return Loaded(transactions, waiting, finished, ever_accepted=row == ("true",), availability=availability)
+        return Loaded(
+            transactions,
+            waiting,
+            finished,
+            ever_accepted=row == ("true",),
+            availability=availability,
+            cache=self._rows("cache", IdTagInfo),
+        )
+
+    def id_tag_of(self, local_tx_id: str, number: int, outbox: Outbox) -> str | None:
+        """The idTag in a message that the queue has an outcome of; None: it has none, or it can't be read any more."""
+        payload = outbox.find_named(entry_name(local_tx_id, number))
+        if payload is None:
+            return None
+        try:
+            message = msgspec.json.decode(payload, type=TransactionEntry).message
+        except msgspec.MsgspecError:
+            return None
+        return None if isinstance(message, MeterValues) else message.id_tag
 
     def apply(self, changes: tuple[e.Change, ...], outbox: Outbox) -> None:
         """Write changes, inside the caller's transaction."""
@@ -79,6 +107,13 @@ class Store:
                 case e.SaveEverAccepted(ever_accepted=ever_accepted):
                     known = (_EVER_ACCEPTED, "true" if ever_accepted else "false")
                     self._database.execute("INSERT OR REPLACE INTO known VALUES (?, ?)", known)
+                case e.SaveCached(key=key, info=info):
+                    self._save("cache", "(id_tag, body)", (key,), info)
+                case e.DropCached(keys=keys):
+                    for key in keys:
+                        self._drop("cache", key)
+                case e.EmptyCache():
+                    self._database.execute("DELETE FROM cache")
 
     def _rows(self, table: str, type_: type[T]) -> dict[str, T]:
         found: dict[str, T] = {}

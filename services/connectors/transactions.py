@@ -2,15 +2,13 @@
 
 Implements the Charge Point's side of OCPP 1.6 §4.7, §4.8 and §4.10.
 
-Owns: opening and closing, energy arithmetic, journal entries, what a delivery changes. Does not: decide who may charge
-(`cards.py`) or when a phase moves on (`core.py`).
+Owns: opening and closing, energy arithmetic, journal entries. Does not: decide who may charge (`cards.py`), what the Central
+System's answer changes (`deliveries.py`), or when a phase moves on (`core.py`).
 """
 
 import msgspec
 
 from bus.messages import (
-    Delivered,
-    DeliveryEntry,
     MeterSample,
     MeterValue,
     MeterValues,
@@ -18,7 +16,7 @@ from bus.messages import (
     StopTransaction,
     TransactionEntry,
 )
-from bus.vocabulary import AuthorizationStatus, ReadingContext, Reason
+from bus.vocabulary import ReadingContext, Reason
 from services.connectors import events as e
 from services.connectors.readings import sampled_values
 from services.connectors.state import (
@@ -236,40 +234,6 @@ def same_session(mark: SessionMark, seen: EvseObservation) -> bool:
 def mark_of(seen: EvseObservation | None) -> SessionMark:
     """The controller's counters now. Only meaningful while a plug is in."""
     return SessionMark(0, 0) if seen is None else SessionMark(seen.session_energy_ws, seen.session_elapsed_s)
-
-
-def delivered(work: Work, entry: DeliveryEntry) -> None:
-    """The queue says what became of a message: the answer to StartTransaction counts (OCPP 1.6 §4.8, errata v4.0 3.17)."""
-    work.change(e.ForgetEntry(entry.local_tx_id, entry.number))
-    found = (c for c in work.state.connectors if c.transaction and c.transaction.local_tx_id == entry.local_tx_id)
-    connector = next(found, None)
-    if connector is None or entry.number != 0 or not isinstance(entry.outcome, Delivered):
-        return
-    transaction = connector.transaction
-    assert transaction is not None
-    info = entry.outcome.id_tag_info
-    if info is not None and info.parent_id_tag is not None:
-        transaction = msgspec.structs.replace(transaction, parent_id_tag=info.parent_id_tag)
-    if entry.outcome.transaction_id is not None:
-        transaction = msgspec.structs.replace(transaction, transaction_id=entry.outcome.transaction_id)
-    refused = info is not None and info.status is not AuthorizationStatus.ACCEPTED
-    stops = work.state.settings.stop_transaction_on_invalid_id
-    if refused and not stops:
-        transaction = msgspec.structs.replace(transaction, deauthorized=True)
-    connector = save(work, connector, transaction)
-    if info is None or not refused:
-        return
-    work.note(
-        "Central System refuses the idTag of the transaction, "
-        + ("the transaction stops" if stops else "it goes on without energy, as StopTransactionOnInvalidId is false"),
-        connector_id=connector.connector_id,
-        local_tx_id=transaction.local_tx_id,
-        id_tag=transaction.id_tag,
-        detail=str(info.status),
-        warning=True,
-    )
-    if stops and connector.ongoing is not None:
-        stop(work, connector, Reason.DE_AUTHORIZED)
 
 
 def _close(work: Work, transaction: Transaction, finished: Finished | None) -> None:

@@ -11,7 +11,6 @@ import msgspec
 
 from bus import messages as m
 from bus.vocabulary import (
-    ClearCacheStatus,
     DataTransferStatus,
     RegistrationStatus,
     RemoteStartStopStatus,
@@ -40,6 +39,7 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 OWNED: dict[type[p.Req], Route] = {
+    # A chargingProfile is ignored: there is no Smart Charging here (OCPP 1.6 §5.11).
     p.RemoteStartTransactionReq: Route(
         lambda req: m.RemoteStartTransaction(id_tag=req.id_tag, connector_id=req.connector_id),
         lambda answer: p.RemoteStartTransactionConf(status=answer.status),
@@ -54,6 +54,10 @@ OWNED: dict[type[p.Req], Route] = {
         lambda req: m.ChangeAvailability(connector_id=req.connector_id, type=req.type),
         lambda answer: p.ChangeAvailabilityConf(status=answer.status),
     ),
+    p.ClearCacheReq: Route(
+        lambda _: m.ClearCache(),
+        lambda answer: p.ClearCacheConf(status=answer.status),
+    ),
     p.ResetReq: Route(
         lambda req: m.Reset(type=req.type),
         lambda answer: p.ResetConf(status=answer.status),
@@ -65,8 +69,6 @@ OWNED: dict[type[p.Req], Route] = {
 def answer_here(req: p.Req) -> Answered | None:
     """The response to a request that needs no owner; None: look into OWNED, or it concerns configuration."""
     match req:
-        case p.ClearCacheReq():
-            return Answered(p.ClearCacheConf(status=ClearCacheStatus.REJECTED), "there is no cache (errata v4.0 3.23)")
         case p.DataTransferReq():
             return Answered(
                 p.DataTransferConf(status=DataTransferStatus.UNKNOWN_VENDOR_ID), "no vendor's messages are known here"

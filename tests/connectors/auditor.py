@@ -150,6 +150,7 @@ class Auditor:
                     assert kept is not None
                     assert kept.stop == transaction.stop
         assert not self.store.unreadable
+        assert list(loaded.cache.items()) == list(state.cache.items()), "memory and disk differ in the cache, or in its order"
         finished = {c.connector_id for c in state.connectors if _finished(c.phase) is not None}
         assert loaded.finished.keys() == finished, "memory and disk differ in what is finished"
 

@@ -17,10 +17,13 @@ from bus.database import open_database
 from bus.messages import (
     ChangeAvailability,
     ChangeAvailabilityAnswer,
+    ClearCache,
+    ClearCacheAnswer,
     DeliveryEntry,
     IdTagInfo,
     LinkState,
     Message,
+    MeterValues,
     RemoteStartStopAnswer,
     RemoteStartTransaction,
     RemoteStopTransaction,
@@ -47,6 +50,7 @@ ONLINE = LinkState(connected=True, registration=RegistrationStatus.ACCEPTED, con
 OFFLINE = LinkState(connected=False, ever_accepted=True)
 
 ACCEPTED = IdTagInfo(AuthorizationStatus.ACCEPTED)
+BLOCKED = IdTagInfo(AuthorizationStatus.BLOCKED)
 
 
 class Bench:
@@ -59,7 +63,8 @@ class Bench:
         self.audit = Auditor(self.database)
         self.plants = {number: Plant(number) for number in range(1, connectors + 1)}
         self.authorize: Callable[[str], IdTagInfo | None] = lambda _: ACCEPTED
-        self.silent_link = False
+        self.utc_offset_s: float | None = UTC_OFFSET_S
+        self.utc_floor_ms: int | None = None
         self.effects: list[e.Effect] = []
         self.answers: dict[str, Message] = {}
         self.open_questions: list[e.AskAuthorize] = []
@@ -177,12 +182,41 @@ class Bench:
         self, transaction_id: int = 7, info: IdTagInfo | None = ACCEPTED, *, local_tx_id: str | None = None
     ) -> None:
         """The Central System answers a StartTransaction."""
-        tx = local_tx_id or self.last_tx
-        self.feed(e.DeliveryStored(DeliveryEntry(tx, 0, DeliveredOutcome(transaction_id, info))))
+        self._deliver(local_tx_id or self.last_tx, 0, DeliveredOutcome(transaction_id, info))
+
+    def deliver_stop(self, info: IdTagInfo | None) -> None:
+        """The Central System answers the StopTransaction of the newest transaction."""
+        self._deliver(self.last_tx, len(self.audit.entries[self.last_tx]) - 1, DeliveredOutcome(None, info))
+
+    def clear_cache(self) -> ClearCacheAnswer:
+        """ClearCache, and its answer."""
+        self._calls += 1
+        call_id = f"call-{self._calls}"
+        self.feed(e.ClearCacheRequested(call_id, ClearCache()))
+        answer = self.answers[call_id]
+        assert isinstance(answer, ClearCacheAnswer)
+        return answer
+
+    def go_offline(self) -> None:
+        """The link is lost."""
+        self.feed(e.LinkChanged(OFFLINE))
+
+    def go_online(self) -> None:
+        """The link is back."""
+        self.feed(e.LinkChanged(ONLINE))
+
+    def asked_about(self) -> list[str]:
+        """All idTags that the Central System was asked about, in order."""
+        return [effect.id_tag for effect in self.effects if isinstance(effect, e.AskAuthorize)]
+
+    def utc_ms(self, in_s: float = 0.0) -> int:
+        """The UTC time in so many seconds."""
+        return round((self.now_s + UTC_OFFSET_S + in_s) * 1000)
 
     def answer_authorize(self, info: IdTagInfo | None) -> None:
         """Answer the oldest open Authorize; None: there is no answer."""
-        self.feed(e.AuthorizeAnswered(self.open_questions.pop(0).token, info))
+        question = self.open_questions.pop(0)
+        self.feed(e.AuthorizeAnswered(question.token, info, question.id_tag))
 
     def settings(self, **values: object) -> None:
         """Configuration keys change."""
@@ -231,9 +265,15 @@ class Bench:
         connectors = tuple(Connector(number, 32.0) for number in self.plants)
         return core.initial(connectors, self._settings, self._supply_a)
 
+    def _deliver(self, local_tx_id: str, number: int, outcome: DeliveredOutcome) -> None:
+        entries = self.audit.entries.get(local_tx_id)
+        message = None if entries is None else entries[number].message
+        id_tag = None if message is None or isinstance(message, MeterValues) else message.id_tag
+        self.feed(e.DeliveryStored(DeliveryEntry(local_tx_id, number, outcome), id_tag))
+
     def _now(self) -> Now:
         self._ids += 1
-        return Now(self.now_s, self.boot_id, f"id{self._ids}", UTC_OFFSET_S)
+        return Now(self.now_s, self.boot_id, f"id{self._ids}", self.utc_offset_s, self.utc_floor_ms)
 
     def _take(self, state: State, effects: tuple[e.Effect, ...]) -> None:
         self.state = state

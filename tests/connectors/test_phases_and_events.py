@@ -5,6 +5,7 @@ import pytest
 
 from bus.messages import (
     ChangeAvailability,
+    ClearCache,
     Delivered,
     DeliveryEntry,
     GivenUp,
@@ -78,7 +79,7 @@ PHASES: dict[str, SessionPhase] = {
     "resuming": Resuming(TRANSACTION),
     "resuming finished": Resuming(None, Finished(SessionMark(10, 10), "TAG")),
 }
-CALLS = e.RemoteStartRequested | e.RemoteStopRequested | e.AvailabilityRequested | e.ResetRequested
+CALLS = e.RemoteStartRequested | e.RemoteStopRequested | e.AvailabilityRequested | e.ClearCacheRequested | e.ResetRequested
 ACCEPTED = IdTagInfo(AuthorizationStatus.ACCEPTED)
 GROUP = IdTagInfo(AuthorizationStatus.ACCEPTED, parent_id_tag="group")
 BLOCKED = IdTagInfo(AuthorizationStatus.BLOCKED)
@@ -122,14 +123,15 @@ EVENTS: dict[str, e.Event] = {
     "availability of 9": e.AvailabilityRequested("c1", ChangeAvailability(9, AvailabilityType.INOPERATIVE)),
     "soft reset": e.ResetRequested("c1", Reset(ResetType.SOFT)),
     "hard reset": e.ResetRequested("c1", Reset(ResetType.HARD)),
+    "clear cache": e.ClearCacheRequested("c1", ClearCache()),
     "cancelled": e.CallCancelled("call"),
     "cancelled other": e.CallCancelled("other"),
     "start delivered": e.DeliveryStored(DeliveryEntry("tx", 0, Delivered(0, ACCEPTED))),
     "start delivered without anything": e.DeliveryStored(DeliveryEntry("tx", 0, Delivered())),
-    "start refused": e.DeliveryStored(DeliveryEntry("tx", 0, Delivered(-3, BLOCKED))),
+    "start refused": e.DeliveryStored(DeliveryEntry("tx", 0, Delivered(-3, BLOCKED)), "TAG"),
     "start given up": e.DeliveryStored(DeliveryEntry("tx", 0, GivenUp("no"))),
     "values delivered": e.DeliveryStored(DeliveryEntry("tx", 1, Delivered())),
-    "other delivered": e.DeliveryStored(DeliveryEntry("other", 0, Delivered(8, BLOCKED))),
+    "other delivered": e.DeliveryStored(DeliveryEntry("other", 0, Delivered(8, BLOCKED)), "OTHER"),
     "online": e.LinkChanged(ONLINE),
     "offline": e.LinkChanged(OFFLINE),
     "link unknown": e.LinkChanged(None),
@@ -221,7 +223,8 @@ def station(phase: SessionPhase) -> State:
         seen = CHARGING if isinstance(phase, Running | Stopping) else PLUGGED
     connector = Connector(1, 32.0, phase=phase, seen=seen, plugged=True if heard else None)
     asked = (Asked("asked", "CARD"),)
-    return State((connector,), Settings(), 32.0, asked=asked, online=True, ever_accepted=True)
+    cache = {"other": BLOCKED, "tag": ACCEPTED}
+    return State((connector,), Settings(), 32.0, asked=asked, online=True, ever_accepted=True, cache=cache)
 
 
 @pytest.mark.parametrize("event", EVENTS)

@@ -14,11 +14,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from bus.database import open_database
 from bus.messages import (
     ChangeAvailability,
+    ClearCache,
     Delivered,
     DeliveryEntry,
     GivenUp,
     IdTagInfo,
+    LinkState,
     MeterSample,
+    MeterValues,
     RemoteStartTransaction,
     RemoteStopTransaction,
     Reset,
@@ -29,14 +32,17 @@ from services.connectors import events as e
 from services.connectors.state import Connector, Finished, Idle, Now, Resuming, Running, Settings, State
 from services.hardware.contract import EvseFault, EvseObservation
 from tests.connectors.auditor import Auditor
+from tests.connectors.authority import Authority
 from tests.connectors.bench import OFFLINE, ONLINE
 
 CONNECTORS = 3
 NUMBERS = st.integers(1, CONNECTORS)
 ID_TAGS = st.sampled_from(["A", "a", "B", "C", "D"])
+UTC_OFFSET_S = 1e9
 INFOS = st.builds(
     IdTagInfo,
-    st.sampled_from([AuthorizationStatus.ACCEPTED] * 3 + [AuthorizationStatus.INVALID, AuthorizationStatus.CONCURRENT_TX]),
+    st.sampled_from([AuthorizationStatus.ACCEPTED] * 4 + [s for s in AuthorizationStatus if s != "Accepted"]),
+    expiry_utc_ms=st.sampled_from([None] * 3 + [round((UTC_OFFSET_S + at_s) * 1000) for at_s in (15, 1030, 1300, 99_000)]),
     parent_id_tag=st.sampled_from([None, None, "G", "H"]),
 )
 GROUND = EvseFault(ChargePointErrorCode.GROUND_FAILURE, "x")
@@ -54,6 +60,10 @@ SETTINGS = st.builds(
     stop_transaction_on_ev_side_disconnect=st.booleans(),
     stop_transaction_on_invalid_id=st.booleans(),
     meter_value_sample_interval_s=st.sampled_from([0, 1, 7, 60]),
+    authorization_cache_enabled=st.sampled_from([True, True, False]),
+    local_authorize_offline=st.booleans(),
+    local_pre_authorize=st.booleans(),
+    charge_before_first_acceptance=st.booleans(),
 )
 
 
@@ -64,6 +74,7 @@ class Station(RuleBasedStateMachine):
         super().__init__()
         self.database = open_database(":memory:")
         self.audit = Auditor(self.database)
+        self.authority = Authority()
         self.now_s = 1000.0
         self.boot = 1
         self.ids = 0
@@ -102,7 +113,7 @@ class Station(RuleBasedStateMachine):
         else:
             self._feed(e.CardPresented(id_tag))
         while self.asked:
-            self._feed(e.AuthorizeAnswered(self.asked.pop().token, IdTagInfo(AuthorizationStatus.ACCEPTED)))
+            self._answer(self.asked.pop(), IdTagInfo(AuthorizationStatus.ACCEPTED))
         if read_at_once:
             self.the_meter_answers_everybody()
 
@@ -164,7 +175,7 @@ class Station(RuleBasedStateMachine):
     @rule(data=st.data(), info=st.one_of(INFOS, INFOS, st.none()))
     def authorize_is_answered(self, data: st.DataObject, info: IdTagInfo | None) -> None:
         asked = self.asked.pop(data.draw(st.integers(0, len(self.asked) - 1)))
-        self._feed(e.AuthorizeAnswered(asked.token, info))
+        self._answer(asked, info)
 
     @rule(id_tag=ID_TAGS, connector_id=st.sampled_from([None, 0, 1, 2, 3, 4]))
     def remote_start(self, id_tag: str, connector_id: int | None) -> None:
@@ -196,9 +207,15 @@ class Station(RuleBasedStateMachine):
         local_tx_id = data.draw(st.sampled_from(sorted(self.audit.entries)))
         number = data.draw(st.integers(0, len(self.audit.entries[local_tx_id]) - 1))
         outcome = GivenUp("5 attempts") if given_up else Delivered(transaction_id if number == 0 else None, info)
-        self._feed(e.DeliveryStored(DeliveryEntry(local_tx_id, number, outcome)))
+        message = self.audit.entries[local_tx_id][number].message
+        id_tag = None if isinstance(message, MeterValues) else message.id_tag
+        self._feed(e.DeliveryStored(DeliveryEntry(local_tx_id, number, outcome), id_tag))
 
-    @rule(link=st.sampled_from([ONLINE, ONLINE, OFFLINE, None]))
+    @rule()
+    def cache_is_cleared(self) -> None:
+        self._call(lambda call_id: e.ClearCacheRequested(call_id, ClearCache()))
+
+    @rule(link=st.sampled_from([ONLINE, ONLINE, ONLINE, OFFLINE, OFFLINE, None, LinkState(connected=True)]))
     def link_changes(self, link: object) -> None:
         self._feed(e.LinkChanged(link))  # type: ignore[arg-type]
 
@@ -244,7 +261,7 @@ class Station(RuleBasedStateMachine):
             while self.reads:
                 self._feed(e.MeterRead(self.reads.pop().token, None))
             while self.asked:
-                self._feed(e.AuthorizeAnswered(self.asked.pop().token, None))
+                self._answer(self.asked.pop(), None)
             self.now_s += 15.0
             self._tick_through()
         assert not self.state.waiting
@@ -278,9 +295,15 @@ class Station(RuleBasedStateMachine):
         effects = self._feed(event(call_id))  # type: ignore[operator]
         assert [effect.call_id for effect in effects if isinstance(effect, e.Answer)] == [call_id]
 
+    def _answer(self, asked: e.AskAuthorize, info: IdTagInfo | None) -> None:
+        self._feed(e.AuthorizeAnswered(asked.token, info, asked.id_tag))
+
     def _feed(self, event: e.Event) -> tuple[e.Effect, ...]:
-        state, effects = core.step(self.state, event, self._now())
+        now = self._now()
+        before = self.state
+        state, effects = core.step(before, event, now)
         self._take(state, effects)
+        self.authority.check(before, event, state, now)
         return effects
 
     def _take(self, state: State, effects: tuple[e.Effect, ...]) -> None:
@@ -310,7 +333,7 @@ class Station(RuleBasedStateMachine):
 
     def _now(self) -> Now:
         self.ids += 1
-        return Now(self.now_s, f"boot-{self.boot}", f"id{self.ids}", 1e9 if self.ids % 3 else None)
+        return Now(self.now_s, f"boot-{self.boot}", f"id{self.ids}", UTC_OFFSET_S if self.ids % 3 else None)
 
     def _sample(self, number: int, age_s: float) -> MeterSample:
         return MeterSample(number, self.now_s - age_s, self.serials[number], self.registers[number])

@@ -13,6 +13,7 @@ from bus.database import open_database, transaction
 from bus.logs import logger
 from bus.messages import (
     Authorize,
+    ClearCache,
     ClockState,
     ConnectorState,
     Delivered,
@@ -26,6 +27,7 @@ from bus.messages import (
     RemoteStopTransaction,
     Reset,
     StartTransaction,
+    StopTransaction,
     TransactionEntry,
 )
 from bus.node import Node
@@ -91,6 +93,8 @@ class World:
         self.orders: list[tuple[float, int, EvseDesired]] = []
         self.configuration = {"AuthorizeRemoteTxRequests": "true", **(configuration or {})}
         self.answers_authorize = True
+        self.info = IdTagInfo(AuthorizationStatus.ACCEPTED)
+        self.link_state = ONLINE
         self.authorized: list[str] = []
         self.nodes: dict[str, Node] = {}
         self.deaths = 0
@@ -157,7 +161,7 @@ class World:
         self.reader.emit(IdTagPresented(id_tag, self.now_s))
         self._settle()
 
-    def call(self, request: RemoteStartTransaction | RemoteStopTransaction | Reset) -> list[object]:
+    def call(self, request: RemoteStartTransaction | RemoteStopTransaction | Reset | ClearCache) -> list[object]:
         """The link calls; the list gets the reply."""
         replies: list[object] = []
         self.link.call(request, timeout_s=10.0, on_reply=replies.append)
@@ -183,7 +187,7 @@ class World:
                     self.meter.publish(plant.sample(self.now_s), str(number))
                     self.meter.publish(MeterState(number), str(number))
             self.reader.publish(ReaderState())
-            self.link.publish(ONLINE)
+            self.link.publish(self.link_state)
             self.link.publish(ClockState("system", UTC_OFFSET_S))
         if self.service is not None:
             self.on_guard(self._observe)
@@ -237,7 +241,7 @@ class World:
     def _answer_authorize(self, request: Authorize, call: IncomingCall) -> None:
         self.authorized.append(request.id_tag)
         if self.answers_authorize:
-            call.answer(IdTagInfo(AuthorizationStatus.ACCEPTED))
+            call.answer(self.info)
 
     def _answer_read(self, request: ReadMeter, call: IncomingCall) -> None:
         plant = self.plants[request.connector_id]
@@ -254,6 +258,7 @@ class Queue:
         self.entries: list[TransactionEntry] = []
         self.delivers = True
         self.info: IdTagInfo | None = IdTagInfo(AuthorizationStatus.ACCEPTED)
+        self.stop_info: IdTagInfo | None = None
         self.out = JournalOut(self._node, self.database, topic_named("journal.delivery."), logger("transaction_queue"))
         self._inbox = JournalIn(
             self._node,
@@ -274,8 +279,11 @@ class Queue:
         self.waiting.append(entry)
 
     def _deliver(self, entry: TransactionEntry) -> None:
-        starts = isinstance(entry.message, StartTransaction)
-        outcome = Delivered(4711, self.info) if starts else Delivered()
+        outcome = Delivered()
+        if isinstance(entry.message, StartTransaction):
+            outcome = Delivered(4711, self.info)
+        elif isinstance(entry.message, StopTransaction):
+            outcome = Delivered(None, self.stop_info)
         with transaction(self.database):
             self.out.outbox.append(DeliveryEntry(entry.local_tx_id, entry.number, outcome))
         self.out.send()

@@ -14,6 +14,7 @@ from bus.vocabulary import (
     AvailabilityStatus,
     AvailabilityType,
     ChargePointStatus,
+    ClearCacheStatus,
     RemoteStartStopStatus,
     ResetStatus,
     ResetType,
@@ -295,6 +296,30 @@ class TestRemote:
         online.settle()
         assert online.results["1"] == [3, "1", {"status": "Rejected"}]
 
+    @pytest.mark.parametrize("status", list(ClearCacheStatus))
+    def test_clear_cache_is_answered_by_the_owner_of_the_cache(self, online: World, status: ClearCacheStatus) -> None:
+        """OCPP 1.6 §5.4, errata v4.0 3.23; a refusal says why (field report 63)."""
+        online.remote_answers[m.ClearCache] = m.ClearCacheAnswer(status, "AuthorizationCacheEnabled is false")
+        assert online.asked("ClearCache") == {"status": status}
+        assert online.remote == [m.ClearCache()]
+
+    def test_a_charging_profile_is_ignored_by_a_station_without_smart_charging(self, online: World) -> None:
+        """OCPP 1.6 §5.11, its note; an ill-formed one is still a malformed request."""
+        online.remote_answers[m.RemoteStartTransaction] = ACCEPTED
+        schedule = {"chargingRateUnit": "A", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 10.0}]}
+        profile = {
+            "chargingProfileId": 1,
+            "stackLevel": 0,
+            "chargingProfilePurpose": "TxProfile",
+            "chargingProfileKind": "Relative",
+            "chargingSchedule": schedule,
+        }
+        request = {"idTag": "TAG", "connectorId": 1, "chargingProfile": profile}
+        assert online.asked("RemoteStartTransaction", request) == {"status": "Accepted"}
+        assert online.remote == [m.RemoteStartTransaction("TAG", 1)]
+        del profile["stackLevel"]
+        assert online.asked("RemoteStartTransaction", request) == "FormationViolation"
+
 
 class TestConfiguration:
     def test_get_gives_all_some_and_unknown_keys(self, online: World) -> None:
@@ -409,7 +434,6 @@ class TestBadInput:
         assert online.links[-1].online
 
     def test_actions_that_need_no_owner(self, online: World) -> None:
-        assert online.asked("ClearCache") == {"status": "Rejected"}
         assert online.asked("DataTransfer", {"vendorId": "x"}) == {"status": "UnknownVendorId"}
         assert online.asked("UnlockConnector", {"connectorId": 1}) == {"status": "NotSupported"}
 
