@@ -113,6 +113,8 @@ class LinkState(Message, frozen=True):
     last_received_boottime_s: float | None = None
     detail: str = ""
     """Plain words: why not connected, when the next try is."""
+    reset_failed: bool = False
+    """The last Reset could not be carried out: the station goes on, and reports ResetFailure (OCPP 1.6 §7.6)."""
 
     @property
     def online(self) -> bool:

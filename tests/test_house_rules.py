@@ -69,6 +69,7 @@ PURE = frozenset(
         "services/ocpp_link/deliveries.py",
         "services/ocpp_link/events.py",
         "services/ocpp_link/payloads.py",
+        "services/ocpp_link/resets.py",
         "services/ocpp_link/routes.py",
         "services/ocpp_link/rpc.py",
         "services/ocpp_link/state.py",

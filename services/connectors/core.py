@@ -221,10 +221,19 @@ def _on_link(work: Work, link: LinkState | None) -> None:
         if not link.ever_accepted:
             # Another Central System than before: what the old one said of cards is not this one's word.
             authorization.forget_all(work)
+    if link is not None:
+        _on_reset_failed(work, failed=link.reset_failed)
     lost = work.state.online and not online
     work.set(online=online)
     if lost:
         cards.link_lost(work)
+
+
+def _on_reset_failed(work: Work, *, failed: bool) -> None:
+    """A Reset that could not be carried out is over: sessions are possible again, and connector 0 says so (§7.6)."""
+    if failed and not work.state.reset_failed:
+        work.set(resetting=None)
+    work.set(reset_failed=failed)
 
 
 def _on_emergency_stop(work: Work, pressed: bool) -> None:

@@ -257,6 +257,8 @@ class State(Facts, frozen=True):
     reader_failure: str = ""
     emergency_stop: bool = False
     resetting: ResetType | None = None
+    reset_failed: bool = False
+    """The link could not restart the station for the last Reset."""
     reset_until_s: float = 0.0
     """When a Reset that did not happen is forgotten."""
     reset_said: tuple[ResetType | None, bool] | None = None

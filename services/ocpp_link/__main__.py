@@ -2,7 +2,7 @@
 
 Owns: the WebSocket's thread, `configuration.db`, the looks at the system clock. Does not: decide (`core.py`, `rpc.py`).
 Topics: publishes link., clock., configuration., late_report.; answers call.link.…; calls call.connectors.…; reads
-connector.status., connector.reset.
+connector.status., connector.reset., queue.
 """
 
 import random
@@ -141,8 +141,8 @@ class LinkProcess:
             case ws.PongReceived(payload=payload) if self._socket.answered_ping(payload):
                 self._service.on_pong()
 
-    def _restart_station(self, hard: bool) -> None:
-        restart_station(self._config.system.on_reset, self._runtime.log, hard=hard)
+    def _restart_station(self, hard: bool) -> str:
+        return restart_station(self._config.system.on_reset, self._runtime.log, hard=hard)
 
 
 def build(runtime: Runtime) -> LinkProcess:

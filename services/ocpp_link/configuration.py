@@ -74,6 +74,7 @@ class Configuration:
         return Settings(
             heartbeat_interval_s=keys.integer(self._values, HEARTBEAT_INTERVAL),
             minimum_status_duration_s=keys.integer(self._values, "MinimumStatusDuration"),
+            reset_retries=keys.integer(self._values, "ResetRetries"),
             message_timeout_s=max(1, keys.integer(self._values, "MessageTimeout")),
             ping_interval_s=keys.integer(self._values, keys.WEB_SOCKET_PING_INTERVAL),
             pong_timeout_s=central.pong_timeout_s,

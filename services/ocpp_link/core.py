@@ -2,16 +2,16 @@
 
 `step(state, event, now)` gives the new state and ordered effects. An event changes facts; then `_pursue` sends whatever
 the facts now allow. There is one reconnect loop: every way of losing the connection ends in `_lost`, and only Offline
-leads to Connect. Transaction messages are in `deliveries.py`, statuses in `statuses.py`.
+leads to Connect. Transaction messages are in `deliveries.py`, statuses in `statuses.py`, the end of a Reset in `resets.py`.
 
 Owns: OCPP-J 1.6 §5 (connection), OCPP 1.6 §4.2 (BootNotification), §4.6 (Heartbeat). Does not: frame or time CALLs (`rpc.py`).
 """
 
 from msgspec.structs import replace
 
-from bus.messages import Authorize, IdTagInfo, ResetReady
-from bus.vocabulary import AuthorizationStatus, RegistrationStatus, ResetType
-from services.ocpp_link import backoff, deliveries, statuses
+from bus.messages import Authorize, IdTagInfo
+from bus.vocabulary import AuthorizationStatus, RegistrationStatus
+from services.ocpp_link import backoff, deliveries, resets, statuses
 from services.ocpp_link import events as e
 from services.ocpp_link.clock import plausible
 from services.ocpp_link.events import Purpose
@@ -30,10 +30,6 @@ BOOTS_UNANSWERED_MAX = 3
 """Then the connection is made anew."""
 HEARTBEAT_S_MAX = 86_400.0
 """At least one Heartbeat a day, for the clock (OCPP 1.6 §4.6)."""
-RESET_WAIT_S = {ResetType.SOFT: 60.0, ResetType.HARD: 15.0}
-"""How long transactions may take to stop before the station restarts all the same (OCPP 1.6 §5.14)."""
-RESTART_WAIT_S = 60.0
-"""How long the restart of a Reset may take; if this process lives on, the station boots with the Central System again."""
 SECURITY_ERROR = "SecurityError"
 
 
@@ -69,12 +65,15 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             _settings_changed(work, settings)
         case e.ResetAccepted(reset=reset):
             assert reset.type is not None
-            work.set(reset=reset.type, reset_deadline_s=now.boottime_s + RESET_WAIT_S[reset.type])
-            _reset_if_ready(work, ready=reset.ready)
+            resets.accepted(work, reset.type, ready=reset.ready)
         case e.ResetSaid(ready=ready):
-            _reset_said(work, ready)
+            resets.said(work, ready)
+        case e.RestartFailed(reason=reason):
+            resets.failed(work, reason)
+        case e.QueueSaid(depth=depth):
+            work.set(queue_depth=depth)
         case e.Tick():
-            _reset_if_ready(work, ready=False)
+            pass
         case _:
             raise AssertionError(f"no rule for {type(event).__name__}")
     _pursue(work)
@@ -83,7 +82,7 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
 
 def next_deadline_s(state: State) -> float | None:
     """Boottime at which a Tick has something to do."""
-    deadlines: list[float | None] = [state.reset_deadline_s]
+    deadlines: list[float | None] = [resets.next_deadline_s(state)]
     match state.connection:
         case Offline(next_try_s=next_try_s):
             deadlines.append(next_try_s)
@@ -368,31 +367,9 @@ def _heartbeat_due_s(state: State, connection: Open) -> float:
     return min(daily_s, connection.last_sent_s + interval_s) if interval_s > 0 else daily_s
 
 
-def _reset_said(work: Work, said: ResetReady) -> None:
-    """How far connectors are. A Reset that an earlier process of the link has accepted is carried out all the same.
-
-    Not at the first word of it: Reset.conf may be on its way, and goes out before the restart (field report 27).
-    """
-    if said.type is not None and work.state.reset is None:
-        work.set(reset=said.type, reset_deadline_s=work.now.boottime_s + RESET_WAIT_S[said.type])
-        return
-    _reset_if_ready(work, ready=said.ready and said.type is not None)
-
-
-def _reset_if_ready(work: Work, *, ready: bool) -> None:
-    state, now_s = work.state, work.now.boottime_s
-    if state.reset is None or state.reset_deadline_s is None:
-        return
-    if ready or state.reset_deadline_s <= now_s:
-        work.note("station restarts because of Reset", detail=str(state.reset), warning=True)
-        # The next process sends BootNotification, not this one: its acceptance would be taken for the next one's.
-        work.set(reset_deadline_s=None, registration=None, boot_due_s=now_s + RESTART_WAIT_S)
-        work.do(e.KeepSession())
-        work.do(e.RestartStation(hard=state.reset is ResetType.HARD))
-
-
 def _pursue(work: Work) -> None:
     """Send whatever the facts now allow."""
+    resets.pursue(work)
     now_s = work.now.boottime_s
     match work.state.connection:
         case Offline(next_try_s=next_try_s, failures=failures) if next_try_s <= now_s:

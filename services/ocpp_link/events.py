@@ -8,6 +8,7 @@ from enum import Enum
 import msgspec
 
 from bus.messages import ConnectorState, Deliver, Message, ResetReady
+from bus.vocabulary import ResetType
 from services.ocpp_link.state import Settings
 
 
@@ -130,6 +131,18 @@ class ResetSaid(Event, frozen=True):
     ready: ResetReady
 
 
+class RestartFailed(Event, frozen=True):
+    """The station could not be restarted, in plain words why."""
+
+    reason: str
+
+
+class QueueSaid(Event, frozen=True):
+    """How many transaction messages wait; None: the queue is silent."""
+
+    depth: int | None
+
+
 class Tick(Event, frozen=True):
     """Time passed."""
 
@@ -220,9 +233,15 @@ class PublishLink(Effect, frozen=True):
 
 
 class RestartStation(Effect, frozen=True):
-    """Carry out the end of a Reset: `[system] on_reset`."""
+    """Carry out the end of a Reset: `[system] on_reset`. RestartFailed follows if that is not possible."""
 
     hard: bool
+
+
+class AskReset(Effect, frozen=True):
+    """Have connectors stop again what may run, for another try of a Reset."""
+
+    type: ResetType
 
 
 class Note(Effect, frozen=True):

@@ -62,7 +62,8 @@ class Board(msgspec.Struct):
     """Of the application boot."""
     random: Callable[[], float]
     system_utc_s: Callable[[], float]
-    restart_station: Callable[[bool], None]
+    restart_station: Callable[[bool], str]
+    """Restart (True: Hard); why that is not possible, or empty. The process may end in it."""
 
 
 class LinkService:
@@ -158,6 +159,11 @@ class LinkService:
         node = self._node
         node.watch(m.ConnectorState, lambda _, state: self._feed(e.ConnectorSaid(state)))
         node.watch(m.ResetReady, lambda _, ready: self._feed(e.ResetSaid(ready)))
+        node.watch(
+            m.QueueState,
+            lambda _, state: self._feed(e.QueueSaid(state.depth)),
+            lambda _: self._feed(e.QueueSaid(None)),
+        )
         node.serve(m.Authorize, lambda request, call: self._called(call, e.AuthorizeAsked(call.call_id, request.id_tag)))
         node.serve(m.Deliver, lambda request, call: self._called(call, e.DeliverAsked(call.call_id, request)))
         node.on_cancel(self._cancelled)
@@ -232,7 +238,10 @@ class LinkService:
             case e.PublishLink():
                 self._publish_link()
             case e.RestartStation(hard=hard):
-                self._board.restart_station(hard)
+                if reason := self._board.restart_station(hard):
+                    self._feed(e.RestartFailed(reason))
+            case e.AskReset(type=type_):
+                self._node.call(m.Reset(type_), timeout_s=routes.OWNER_TIMEOUT_S, on_reply=lambda _: None)
             case e.Note(text=text, detail=detail, warning=warning):
                 (self._log.warning if warning else self._log.info)(text, detail=detail)
             case _:

@@ -18,6 +18,7 @@ class Settings(Facts, frozen=True):
 
     heartbeat_interval_s: int = 300
     minimum_status_duration_s: int = 0
+    reset_retries: int = 0
     message_timeout_s: int = 30
     ping_interval_s: int = 20
     pong_timeout_s: float = 8.0
@@ -85,6 +86,24 @@ class Delivery(Facts, frozen=True):
     verifying: bool = False
 
 
+class Restarting(Facts, frozen=True):
+    """The restart is asked for: this process should be dead by `until_s`. The rest holds again if it is not."""
+
+    until_s: float
+    registration: RegistrationStatus | None
+    boot_due_s: float
+
+
+class Resetting(Facts, frozen=True):
+    """A Reset on its way. `due_s`: the restart at the latest; `ready_s`: since when all transactions are stopped."""
+
+    type: ResetType
+    due_s: float
+    ready_s: float | None = None
+    failures: int = 0
+    restarting: Restarting | None = None
+
+
 class State(Facts, frozen=True):
     """Everything. `connection_number` counts the connections of this application boot."""
 
@@ -126,8 +145,11 @@ class State(Facts, frozen=True):
     delivery: Delivery | None = None
     reports: tuple[DeliveryReport, ...] = ()
     """The last outcomes, for a queue that asks again after its restart."""
-    reset: ResetType | None = None
-    reset_deadline_s: float | None = None
+    reset: Resetting | None = None
+    reset_failed: bool = False
+    """The last Reset could not be carried out, all tries included."""
+    queue_depth: int | None = None
+    """How many transaction messages wait, as the queue said last; None: it has said nothing."""
 
     @property
     def accepted(self) -> bool:

@@ -69,5 +69,6 @@ def view(state: State) -> LinkState:
         registration=state.registration,
         connection=state.connection_number,
         ever_accepted=state.ever_accepted,
+        reset_failed=state.reset_failed,
         detail=detail,
     )

@@ -1,5 +1,6 @@
 """Faults, emergency stop, Reset, suspension and what an idle station writes (OCPP 1.6 §4.9, §5.14)."""
 
+import msgspec
 import pytest
 
 from bus.vocabulary import ChargePointErrorCode, Reason, ResetType
@@ -88,6 +89,23 @@ def test_a_reset_that_does_not_happen_does_not_block_the_station_for_ever() -> N
     bench.card()
     bench.advance(5)
     assert bench.status() == "Charging"
+
+
+def test_a_reset_that_failed_is_over_at_once_and_connector_0_says_so() -> None:
+    """OCPP 1.6 §7.6 ResetFailure: unable to perform a reset; a warning, since charging goes on (§4.9)."""
+    bench = Bench()
+    bench.reset(ResetType.SOFT)
+    bench.feed(e.LinkChanged(msgspec.structs.replace(ONLINE, reset_failed=True)))
+    assert bench.reset_ready().type is None
+    assert (bench.status(0), bench.audit.statuses[0][-1].error_code) == ("Available", ChargePointErrorCode.RESET_FAILURE)
+    bench.plug_in()
+    bench.card()
+    bench.advance(5)
+    assert bench.status() == "Charging"
+    bench.feed(e.LinkChanged(None))
+    assert bench.audit.statuses[0][-1].error_code is ChargePointErrorCode.RESET_FAILURE
+    bench.feed(e.LinkChanged(ONLINE))
+    assert bench.audit.statuses[0][-1].error_code is ChargePointErrorCode.NO_ERROR
 
 
 def test_a_controller_that_falls_silent_in_a_session_is_faulted_and_then_goes_on() -> None:

@@ -399,55 +399,6 @@ class TestBackOff:
         assert of(e.Connect, link.tick(10)) == [e.Connect()]
 
 
-class TestReset:
-    """OCPP 1.6 §5.14, errata v4.0 3.36."""
-
-    @pytest.mark.parametrize("type_", list(ResetType))
-    def test_restarts_when_connectors_are_ready(self, type_: ResetType) -> None:
-        link = Core(ping_interval_s=0).online()
-        assert of(e.RestartStation, link.do(e.ResetAccepted(ResetReady(type_)))) == []
-        effects = link.do(e.ResetSaid(ResetReady(type_, ready=True)))
-        hard = type_ is ResetType.HARD
-        assert of(e.RestartStation, effects) == [e.RestartStation(hard)]
-        assert effects.index(e.KeepSession()) < effects.index(e.RestartStation(hard))
-        assert kept.facts(link.state)["registration"] == ""
-
-    @pytest.mark.parametrize("type_", list(ResetType))
-    def test_waits_no_longer_than_its_deadline(self, type_: ResetType) -> None:
-        link = Core(ping_interval_s=0).online()
-        link.do(e.ResetAccepted(ResetReady(type_)))
-        link.do(e.ResetSaid(ResetReady(type_)))
-        assert of(e.RestartStation, link.tick(core.RESET_WAIT_S[type_] - 0.1)) == []
-        assert len(of(e.RestartStation, link.tick(0.1))) == 1
-
-    def test_leaves_the_boot_to_the_next_process(self) -> None:
-        """The acceptance of a dying process would be taken for the next one's, which then never boots."""
-        link = Core(ping_interval_s=0).online()
-        link.do(e.ResetAccepted(ResetReady(ResetType.SOFT)))
-        effects = link.do(e.ResetSaid(ResetReady(ResetType.SOFT, ready=True)))
-        effects += link.do(e.ResetSaid(ResetReady(ResetType.SOFT, ready=True))) + link.tick(30)
-        assert calls(effects) == []
-        assert len(of(e.RestartStation, effects)) == 1
-        again = Core()
-        again.state = kept.restored(again.state, kept.facts(link.state))
-        assert calls(again.open()) == ["boot"]
-
-    def test_a_process_that_nobody_ends_boots_again(self) -> None:
-        link = Core(ping_interval_s=0).online()
-        link.do(e.ResetAccepted(ResetReady(ResetType.SOFT, ready=True)))
-        assert calls(link.tick(core.RESTART_WAIT_S)) == ["boot"]
-
-    def test_is_carried_out_by_the_link_that_restarted_in_the_middle(self) -> None:
-        link = Core(ping_interval_s=0).online()
-        ready = e.ResetSaid(ResetReady(ResetType.HARD, ready=True))
-        assert of(e.RestartStation, link.do(ready)) == []
-        assert of(e.RestartStation, link.do(ready)) == [e.RestartStation(hard=True)]
-
-    def test_no_reset_is_none(self) -> None:
-        link = Core(ping_interval_s=0).online()
-        assert of(e.RestartStation, link.do(e.ResetSaid(ResetReady())) + link.tick(100)) == []
-
-
 class TestAuthorize:
     """OCPP 1.6 §4.1."""
 
@@ -513,6 +464,9 @@ PLAIN: tuple[e.Event, ...] = (
     e.SettingsChanged(Settings(ping_interval_s=0, heartbeat_interval_s=0)),
     e.SettingsChanged(Settings()),
     e.ResetAccepted(ResetReady(ResetType.SOFT)),
+    e.ResetSaid(ResetReady(ResetType.SOFT, ready=True)),
+    e.RestartFailed("supervisord does not answer"),
+    e.QueueSaid(1),
     e.ResetSaid(ResetReady()),
     e.ResetSaid(ResetReady(ResetType.HARD, ready=True)),
     e.ConnectorSaid(connector(0, ChargePointStatus.AVAILABLE)),

@@ -20,7 +20,7 @@ from bus.vocabulary import (
     ResetType,
 )
 from services.configuration.store import ConfigurationStore
-from services.ocpp_link import core, rpc
+from services.ocpp_link import resets, rpc
 from tests.ocpp_link.world import CONFIG, UTC_0_S, World, connector, error, moment, start, stop
 
 A, C = ChargePointStatus.AVAILABLE, ChargePointStatus.CHARGING
@@ -453,10 +453,27 @@ class TestReset:
         online.settle()
         assert online.restarts == []
         online.connectors.publish(m.ResetReady(ResetType.SOFT, ready=True))
+        online.queue.publish(m.QueueState(depth=1, dead_letters=0))
+        online.advance(5)
+        assert online.restarts == []
+        online.queue.publish(m.QueueState(depth=0, dead_letters=0))
         online.settle()
         assert online.restarts == [False]
         online.advance(10)
         assert online.restarts == [False]
+
+    def test_that_fails_is_tried_again_as_often_as_reset_retries_says(self, online: World) -> None:
+        """OCPP 1.6 §9.1.22: each try is a whole Reset, and the last failure is told to connectors."""
+        online.asked("ChangeConfiguration", {"key": "ResetRetries", "value": "2"})
+        online.restart_problem = "supervisord does not answer"
+        self.accept(online, "Hard")
+        online.connectors.publish(m.ResetReady(ResetType.HARD, ready=True))
+        online.advance(40)
+        assert online.restarts == [True] * 3
+        assert online.remote == [m.Reset(ResetType.HARD)] * 3
+        assert online.links[-1].reset_failed
+        assert online.links[-1].online
+        assert online.said().count("BootNotification") == 1
 
     def test_the_answer_goes_out_first_even_where_connectors_are_ready_before_they_answer(self, online: World) -> None:
         unique_id = online.ask("Reset", {"type": "Soft"})
@@ -466,12 +483,13 @@ class TestReset:
         online.held[0].answer(m.ResetAnswer(ResetStatus.ACCEPTED))
         online.settle()
         assert online.results[unique_id][2] == {"status": "Accepted"}
+        online.advance(resets.HAND_OVER_S + 0.1)
         assert online.restarts == [False]
 
     @pytest.mark.parametrize(("type_", "hard"), [("Soft", False), ("Hard", True)])
     def test_restarts_at_its_deadline_all_the_same(self, online: World, type_: str, hard: bool) -> None:
         self.accept(online, type_)
-        online.advance(core.RESET_WAIT_S[ResetType(type_)] + 0.1)
+        online.advance(resets.RESET_WAIT_S[ResetType(type_)] + 0.1)
         assert online.restarts == [hard]
 
     def test_the_next_start_boots(self, online: World) -> None:
@@ -488,7 +506,7 @@ class TestReset:
         online.connectors.publish(m.ResetReady(ResetType.SOFT))
         online.restart_link()
         online.connectors.publish(m.ResetReady(ResetType.SOFT, ready=True))
-        online.settle()
+        online.advance(resets.HAND_OVER_S + 0.1)
         assert online.restarts == [False]
 
     def test_refused_restarts_nothing(self, online: World) -> None:

@@ -127,6 +127,8 @@ class World:
         self.utc_s = UTC_0_S
         self.boot_id = BOOT_ID
         self.restarts: list[bool] = []
+        """Restarts of the station that the link asked for; True: Hard."""
+        self.restart_problem = ""
         self.log = Lines()
         self.random = random.Random(1)
         self.calls: list[tuple[str, str, Any]] = []
@@ -235,7 +237,7 @@ class World:
             boot_id=self.boot_id,
             random=self.random.random,
             system_utc_s=lambda: self.utc_s,
-            restart_station=self.restarts.append,
+            restart_station=self._restart_station,
         )
         self.link = LinkService(board, self.config)
         for node in (self.connectors, self.queue, self.watchdog):
@@ -325,6 +327,10 @@ class World:
             self.held.append(call)
         else:
             call.answer(answer)
+
+    def _restart_station(self, hard: bool) -> str:
+        self.restarts.append(hard)
+        return self.restart_problem
 
     def more_deadlines(self) -> list[float | None]:
         """Of whatever a test adds to this world."""
