@@ -309,6 +309,8 @@ def _advance_running(work: Work, connector: Connector, phase: Running) -> None:
         transactions.stop(work, connector, Reason.EV_DISCONNECTED, info=EV_SIDE_DISCONNECTED)
     elif state.resetting is not None:
         transactions.stop(work, connector, Reason.HARD_RESET if state.resetting is ResetType.HARD else Reason.SOFT_RESET)
+    elif deliveries.refusal_due(state.settings, connector, phase.transaction):
+        deliveries.end_refused(work, connector)
     else:
         transactions.sample_and_checkpoint(work, connector, phase)
 

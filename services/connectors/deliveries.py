@@ -1,6 +1,6 @@
-"""What the Central System's answers to transaction messages change (pure; OCPP 1.6 §4.8, §9.1.24, errata v4.0 3.17).
+"""What the Central System's answers to transaction messages change (pure; OCPP 1.6 §4.8, §9.1.14, §9.1.24, errata v4.0 3.17).
 
-Owns: the transactionId, the group, the refusal of an idTag after the fact. Does not:
+Owns: the transactionId, the group, the refusal of an idTag after the fact and the energy that is still allowed then. Does not:
 deliver anything (the queue does), or close a transaction (`transactions.py`).
 """
 
@@ -10,7 +10,7 @@ from bus.messages import Delivered, DeliveryEntry, IdTagInfo
 from bus.vocabulary import AuthorizationStatus, Reason
 from services.connectors import authorization, transactions
 from services.connectors import events as e
-from services.connectors.state import Connector, Transaction
+from services.connectors.state import Connector, Settings, Transaction
 from services.connectors.work import Work
 
 
@@ -30,6 +30,42 @@ def delivered(work: Work, entry: DeliveryEntry, id_tag: str | None) -> None:
         _start_answered(work, connector, outcome)
 
 
+def refusal_due(settings: Settings, connector: Connector, transaction: Transaction) -> bool:
+    """Whether a refused idTag now has to lose its energy.
+
+    MaxEnergyOnInvalidId is the energy that may be delivered from the refusal on (OCPP 1.6 §9.1.14), so that the vehicle can
+    drive away (errata v4.0 3.17); its value of now counts, 0 is none. Choice: only while the meter can be trusted, since
+    nobody else could say when it is used up.
+    """
+    if transaction.refused_at_wh is None or transaction.deauthorized:
+        return False
+    ends_at_wh = transaction.refused_at_wh + settings.max_energy_on_invalid_id_wh
+    return transaction.last.energy_wh >= ends_at_wh or bool(connector.meter_failure)
+
+
+def end_refused(work: Work, connector: Connector) -> None:
+    """Stop the transaction, or only its energy, as StopTransactionOnInvalidId says now (errata v4.0 3.17).
+
+    Choice: MaxEnergyOnInvalidId puts off either of them; beside StopTransactionOnInvalidId true it would else mean nothing.
+    Without energy the transaction can still be ended at the reader, remotely, or by unplugging.
+    """
+    transaction = connector.ongoing
+    assert transaction is not None, "only an ongoing transaction can lose its energy"
+    stops = work.state.settings.stop_transaction_on_invalid_id
+    work.note(
+        "idTag of the transaction is refused, "
+        + ("the transaction stops" if stops else "it goes on without energy, as StopTransactionOnInvalidId is false"),
+        connector_id=connector.connector_id,
+        local_tx_id=transaction.local_tx_id,
+        id_tag=transaction.id_tag,
+        warning=True,
+    )
+    if stops:
+        transactions.stop(work, connector, Reason.DE_AUTHORIZED)
+    else:
+        transactions.save(work, connector, msgspec.structs.replace(transaction, deauthorized=True))
+
+
 def _start_answered(work: Work, connector: Connector, outcome: Delivered) -> None:
     transaction, info = connector.transaction, outcome.id_tag_info
     assert transaction is not None, "the connector was found by its transaction"
@@ -45,18 +81,17 @@ def _start_answered(work: Work, connector: Connector, outcome: Delivered) -> Non
 
 def _refuse(work: Work, connector: Connector, transaction: Transaction, info: IdTagInfo) -> None:
     """Any status but Accepted, ConcurrentTx too (OCPP 1.6 §4.8, errata v4.0 3.17)."""
-    stops = work.state.settings.stop_transaction_on_invalid_id
-    if not stops:
-        transaction = msgspec.structs.replace(transaction, deauthorized=True)
+    if transaction.refused_at_wh is None:
+        transaction = msgspec.structs.replace(transaction, refused_at_wh=transaction.last.energy_wh)
     connector = transactions.save(work, connector, transaction)
+    allowed_wh = work.state.settings.max_energy_on_invalid_id_wh
     work.note(
-        "Central System refuses the idTag of the transaction, "
-        + ("the transaction stops" if stops else "it goes on without energy, as StopTransactionOnInvalidId is false"),
+        "Central System refuses the idTag of the transaction",
         connector_id=connector.connector_id,
         local_tx_id=transaction.local_tx_id,
         id_tag=transaction.id_tag,
-        detail=str(info.status),
+        detail=f"{info.status}, MaxEnergyOnInvalidId {allowed_wh} Wh",
         warning=True,
     )
-    if stops:
-        transactions.stop(work, connector, Reason.DE_AUTHORIZED)
+    if refusal_due(work.state.settings, connector, transaction):
+        end_refused(work, connector)

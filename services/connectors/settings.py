@@ -32,4 +32,5 @@ def settings_from(values: dict[str, str], *, charge_before_first_acceptance: boo
         authorization_cache_enabled=flag("AuthorizationCacheEnabled", known.authorization_cache_enabled),
         local_authorize_offline=flag("LocalAuthorizeOffline", known.local_authorize_offline),
         local_pre_authorize=flag("LocalPreAuthorize", known.local_pre_authorize),
+        max_energy_on_invalid_id_wh=number("MaxEnergyOnInvalidId", known.max_energy_on_invalid_id_wh),
     )

@@ -28,6 +28,7 @@ class Settings(Facts, frozen=True):
     authorization_cache_enabled: bool = True
     local_authorize_offline: bool = True
     local_pre_authorize: bool = False
+    max_energy_on_invalid_id_wh: int = 0
 
 
 class SessionMark(Facts, frozen=True):
@@ -81,6 +82,8 @@ class Transaction(Facts, frozen=True):
     deauthorized: bool = False
     """The Central System refused the idTag and StopTransactionOnInvalidId is false: no energy (OCPP 1.6 §4.8)."""
     stop: StopIntent | None = None
+    refused_at_wh: int | None = None
+    """The register when the Central System refused the idTag: MaxEnergyOnInvalidId counts from there (OCPP 1.6 §9.1.14)."""
 
 
 class Availability(Facts, frozen=True):

@@ -52,6 +52,7 @@ class Auditor:
                 case e.PublishConnector(state=said):
                     self._check_status(said)
         self._check_supply(state)
+        self._check_refused(state)
         self._check_waiting(state)
         self._check_disk(state)
         self._check_availability(state)
@@ -121,6 +122,16 @@ class Auditor:
         assert sum(order.limit_a for order in orders) <= state.supply_current_a, "more is offered than the supply has"
         for order in orders:
             assert order.limit_a >= 6.0, "less than 6 A can't be offered"
+
+    def _check_refused(self, state: State) -> None:
+        """OCPP 1.6 §4.8, §9.1.14: a refused idTag gets no more than MaxEnergyOnInvalidId, and only what is measured."""
+        for connector in state.connectors:
+            found = connector.transaction
+            if found is None or found.refused_at_wh is None or connector.commanded is None:
+                continue
+            if connector.commanded.energy_allowed and isinstance(connector.phase, Running):
+                assert found.last.energy_wh < found.refused_at_wh + state.settings.max_energy_on_invalid_id_wh
+                assert not connector.meter_failure
 
     def _check_waiting(self, state: State) -> None:
         bound = [w.connector_id for w in state.waiting if w.connector_id is not None]

@@ -112,14 +112,14 @@ def test_clear_cache_is_answered_after_the_commit(world: World) -> None:
 
 
 def test_the_keys_take_effect_from_the_bus(world: World) -> None:
-    """Field report 24: AuthorizationCacheEnabled, LocalPreAuthorize, LocalAuthorizeOffline."""
+    """Field report 24: AuthorizationCacheEnabled, LocalPreAuthorize, LocalAuthorizeOffline, MaxEnergyOnInvalidId."""
     world.link.publish(ConfigurationState({"AuthorizationCacheEnabled": "false"}))
     world.card()
     (reply,) = world.call(ClearCache())
     assert isinstance(reply, Reply)
     assert reply.value.status is ClearCacheStatus.REJECTED
     assert on_disk(world) == {}
-    values = {"AuthorizationCacheEnabled": "true", "LocalPreAuthorize": "true"}
+    values = {"AuthorizationCacheEnabled": "true", "LocalPreAuthorize": "true", "MaxEnergyOnInvalidId": "30"}
     world.link.publish(ConfigurationState({**values, "LocalAuthorizeOffline": "false"}))
     world.card()
     world.card()
@@ -129,6 +129,7 @@ def test_the_keys_take_effect_from_the_bus(world: World) -> None:
     settings = world.service._state.settings
     assert settings.local_pre_authorize
     assert not settings.local_authorize_offline
+    assert settings.max_energy_on_invalid_id_wh == 30
 
 
 def test_an_entry_that_cannot_be_read_is_set_aside(world: World) -> None:

@@ -63,6 +63,7 @@ SETTINGS = st.builds(
     authorization_cache_enabled=st.sampled_from([True, True, False]),
     local_authorize_offline=st.booleans(),
     local_pre_authorize=st.booleans(),
+    max_energy_on_invalid_id_wh=st.sampled_from([0, 0, 1, 400]),
     charge_before_first_acceptance=st.booleans(),
 )
 
