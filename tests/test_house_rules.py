@@ -7,6 +7,7 @@ import ast
 import importlib.util
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -125,8 +126,13 @@ UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 def trees(paths: list[Path]) -> Iterator[tuple[Path, ast.Module, str]]:
     """Path, syntax tree and text of each file."""
     for path in paths:
-        text = path.read_text(encoding="utf-8")
-        yield path, ast.parse(text), text
+        yield path, *_parsed(path)
+
+
+@cache
+def _parsed(path: Path) -> tuple[ast.Module, str]:
+    text = path.read_text(encoding="utf-8")
+    return ast.parse(text), text
 
 
 def place(path: Path, node: ast.AST | None = None) -> str:
