@@ -30,6 +30,7 @@ MEASURANDS = (
     Measurand.POWER_OFFERED,
 )
 """What a station can measure: the readings of `bus.messages.MeterSample`, and what the controller offers."""
+AUTHORIZATION_CACHE_ENABLED = "AuthorizationCacheEnabled"
 AUTHORIZATION_KEY = "AuthorizationKey"
 WEB_SOCKET_PING_INTERVAL = "WebSocketPingInterval"
 
@@ -133,7 +134,7 @@ _ENERGY = str(Measurand.ENERGY_ACTIVE_IMPORT_REGISTER)
 
 KEYS: tuple[Key, ...] = (
     _flag("AllowOfflineTxForUnknownId", "false", "OCPP 1.6 §9.1.1", required=False),
-    _flag("AuthorizationCacheEnabled", "true", "OCPP 1.6 §9.1.2", required=False),
+    _flag(AUTHORIZATION_CACHE_ENABLED, "true", "OCPP 1.6 §9.1.2", required=False),
     Key(AUTHORIZATION_KEY, Type.PASSWORD, "", Access.WRITE, "OCPP-J errata 3.10", required=False),
     _flag("AuthorizeRemoteTxRequests", "true", "OCPP 1.6 §9.1.3"),
     _number("ClockAlignedDataInterval", "0", "OCPP 1.6 §9.1.5", unit="s"),
@@ -207,6 +208,9 @@ def defaults(capabilities: Capabilities) -> dict[str, str]:
     }
     if capabilities.fixed_cable:
         derived["UnlockConnectorOnEVSideDisconnect"] = "false"
+    if AUTHORIZATION_CACHE_ENABLED in capabilities.not_offered:
+        # Without the key there is no cache (OCPP 1.6 §9.1.2), so that ClearCache is Rejected (errata v4.0 3.23).
+        derived[AUTHORIZATION_CACHE_ENABLED] = "false"
     return {key.name: derived.get(key.name, key.default) for key in KEYS if key.profile in capabilities.profiles}
 
 

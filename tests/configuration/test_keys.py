@@ -245,3 +245,10 @@ def test_each_requested_key_is_either_reported_or_unknown(names: list[str]) -> N
     if names:
         answered = {entry.key.casefold() for entry in report.entries} | {name.casefold() for name in report.unknown}
         assert answered == {name.casefold() for name in names}
+
+
+def test_a_station_that_hides_the_key_of_the_cache_has_none() -> None:
+    """OCPP 1.6 §9.1.2: the key exists where there is a cache."""
+    assert keys.defaults(Capabilities())["AuthorizationCacheEnabled"] == "true"
+    hidden = Capabilities(not_offered=("AuthorizationCacheEnabled",))
+    assert keys.defaults(hidden)["AuthorizationCacheEnabled"] == "false"
