@@ -10,6 +10,8 @@ import os
 import signal
 import time
 
+SUPERVISOR_PID_ENVIRONMENT = "CHARGEBUS_SUPERVISOR_PID"
+"""Set by `station run`, which becomes supervisord: the parent that each service is to have."""
 _PR_SET_PDEATHSIG = 1
 LOCK_WAIT_S = 3.0
 """How long a new process waits for the one that it replaces."""
@@ -20,8 +22,12 @@ class AlreadyRunning(Exception):
 
 
 def die_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the parent dies; raises SystemExit if it is dead already."""
-    parent = os.getppid()
+    """Ask the kernel for SIGTERM when the parent dies; raises SystemExit if it is dead already.
+
+    A process takes a while from its fork to this line. Where its supervisor is known by its pid, one that died meanwhile is
+    noticed too: the kernel has given the orphan another parent by then, which may live for ever.
+    """
+    parent = int(os.environ.get(SUPERVISOR_PID_ENVIRONMENT) or os.getppid())
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from bus.clock import BOOT_ID_ENVIRONMENT, RUN_ID_ENVIRONMENT, boottime_s, hardware_boot_id
-from bus.process import AlreadyRunning, take_lock
+from bus.process import SUPERVISOR_PID_ENVIRONMENT, AlreadyRunning, take_lock
 from services.station import paths
 from services.station.programs import Program, programs
 from services.station.rendering import supervisord_conf
@@ -107,6 +107,7 @@ def _set_environment(*, virtual: bool) -> None:
     os.environ.pop(BOOT_ID_ENVIRONMENT, None)
     if virtual:
         os.environ[BOOT_ID_ENVIRONMENT] = uuid.uuid4().hex
+    os.environ[SUPERVISOR_PID_ENVIRONMENT] = str(os.getpid())
     os.environ["PYTHONUNBUFFERED"] = "1"
     os.environ["TZ"] = "UTC"  # supervisord's own log has local times without a zone.
 

@@ -123,6 +123,39 @@ def test_a_service_dies_with_its_parent_and_not_while_that_only_hangs() -> None:
     wait_until(lambda: _state(child) in ("", "Z"), WAIT_S, "the child is gone")
 
 
+LATE = """
+    import os, signal, threading
+    from bus.process import SUPERVISOR_PID_ENVIRONMENT, die_with_parent
+    print(os.getpid(), flush=True)
+    while os.getppid() == int(os.environ[SUPERVISOR_PID_ENVIRONMENT]):
+        threading.Event().wait(0.01)
+    die_with_parent()
+    signal.pause()
+"""
+SUPERVISOR = """
+    import os, subprocess, sys, textwrap
+    from bus.process import SUPERVISOR_PID_ENVIRONMENT
+    os.environ[SUPERVISOR_PID_ENVIRONMENT] = str(os.getpid())
+    subprocess.run([sys.executable, "-c", textwrap.dedent(sys.argv[1])])
+"""
+
+
+@pytest.mark.process
+def test_a_service_whose_supervisor_dies_while_it_starts_does_not_live_on() -> None:
+    """Found by torture: killed between fork and `die_with_parent`, supervisord left a service that nobody knew of."""
+    command = [sys.executable, "-c", textwrap.dedent(SUPERVISOR), LATE]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as supervisor:
+        assert supervisor.stdout is not None
+        child = int(supervisor.stdout.readline())
+        supervisor.kill()
+        supervisor.wait()
+        try:
+            wait_until(lambda: _state(child) in ("", "Z"), WAIT_S, "the child has noticed it")
+        finally:
+            if _state(child) not in ("", "Z"):
+                os.kill(child, signal.SIGKILL)
+
+
 def _state(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
