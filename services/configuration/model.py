@@ -12,7 +12,7 @@ EVSE_DRIVERS = ("openevse",)
 METER_BAUDS = {"sdm630": 9600, "sdm120": 2400}
 """Meter models, and the speed at which each leaves its factory."""
 METER_PHASES = {"sdm630": 3, "sdm120": 1}
-READER_DRIVERS = ("rdm6300",)
+READER_DRIVERS = ("rdm6300", "pn532")
 ID_TAG_FORMATS = ("hex", "hex_reversed", "dec10", "dec10_reversed")
 CABLES = ("fixed", "socket")
 PARITIES = ("N", "E", "O")

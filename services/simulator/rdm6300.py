@@ -62,6 +62,11 @@ class Reader:
         self._count = max(1, round(dwell_s / REPEAT_S))
 
     @property
+    def card_present(self) -> bool:
+        """Whether a card is held to it."""
+        return self.next_s is not None
+
+    @property
     def next_s(self) -> float | None:
         """When there is something to send; None: no card is there."""
         return self._since_s + self._sent * REPEAT_S if self._sent < self._count else None
@@ -73,6 +78,10 @@ class Reader:
             output += self._frames[self._sent % len(self._frames)]
             self._sent += 1
         return output
+
+    def receive(self, _: bytes, now_s: float) -> bytes:
+        """It only ever transmits: what is sent to it changes nothing."""
+        return self.advance(now_s)
 
 
 def _xor(data: bytes) -> int:

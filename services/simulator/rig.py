@@ -16,7 +16,7 @@ from bus.logs import Logger
 from services.simulator.eastron import Measured
 from services.simulator.meter_server import MeterServer
 from services.simulator.pty_port import PtyPort
-from services.simulator.rdm6300 import Reader
+from services.simulator.readers import READERS
 from services.simulator.settings import Settings
 from services.simulator.storage import Storage
 from services.simulator.world import Connector, World
@@ -44,7 +44,7 @@ class Rig:
             )
             for each in settings.connectors
         }
-        self.world = World(connectors, Reader() if settings.reader else None, now_s)
+        self.world = World(connectors, READERS[settings.reader]() if settings.reader else None, now_s)
         self._meters: dict[int, MeterServer] = {}
         self.ports: dict[str, PtyPort] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -86,7 +86,7 @@ class Rig:
         return {
             **self.world.facts(),
             "devices": {name: port.plugged for name, port in self.ports.items()},
-            "reader": None if reader is None else {"card_present": reader.next_s is not None},
+            "reader": None if reader is None else {"card_present": reader.card_present},
         }
 
     def close(self) -> None:
@@ -107,7 +107,7 @@ class Rig:
             meter_port = self._port(directory, f"meter-{number}", partial(self._to_meter, number))
             self._meters[number] = MeterServer(connector.meter, measure=partial(self._measure, number), write=meter_port.write)
         if self.world.reader is not None:
-            self._port(directory, "reader", lambda _: None)
+            self._port(directory, "reader", self._to_reader)
         for port in self.ports.values():
             port.plug()
 
@@ -123,6 +123,11 @@ class Rig:
 
     def _to_meter(self, number: int, data: bytes) -> None:
         self._meters[number].receive(data, boottime_s())
+
+    def _to_reader(self, data: bytes) -> None:
+        assert self.world.reader is not None, "its port was made for it"
+        self.advance()
+        self.ports["reader"].write(self.world.reader.receive(data, self.world.now_s))
 
     def _measure(self, number: int) -> Measured:
         """What a meter shows, kept before it is shown: after a restart it never shows less."""

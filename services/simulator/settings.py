@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 EVSE_DRIVERS = ("openevse",)
-READER_DRIVERS = ("rdm6300",)
+READER_DRIVERS = ("rdm6300", "pn532")
 METER_PHASES = {"sdm630": 3, "sdm120": 1}
 _FILE_BYTES_MAX = 1_000_000
 _CONNECTORS_MAX = 64

@@ -14,7 +14,7 @@ from services.simulator.circuit import Contactor, Register
 from services.simulator.eastron import Eastron, Measured
 from services.simulator.faults import KINDS
 from services.simulator.openevse import OpenEvse
-from services.simulator.rdm6300 import Reader
+from services.simulator.readers import CardReader
 from services.simulator.settings import ConnectorSettings, Settings
 
 STEP_S = 0.02
@@ -163,7 +163,7 @@ class Connector:
 class World:
     """All of the virtual hardware. Whoever changes something says so first: `advance` to now, change, `advance` again."""
 
-    def __init__(self, connectors: dict[int, Connector], reader: Reader | None, now_s: float) -> None:
+    def __init__(self, connectors: dict[int, Connector], reader: CardReader | None, now_s: float) -> None:
         self.connectors = connectors
         self.reader = reader
         self.estop = False

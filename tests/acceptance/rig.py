@@ -42,7 +42,7 @@ phases = 3
 voltage_v = 230
 
 [reader]
-driver = "rdm6300"
+driver = "{reader}"
 {connectors}
 [ocpp]
 MeterValueSampleInterval = 2
@@ -51,10 +51,10 @@ MessageTimeout = 5
 """
 
 
-def config_text(url: str, *, identity: str = "CP-1", meters: tuple[str, ...] = ("sdm630",)) -> str:
+def config_text(url: str, *, identity: str = "CP-1", meters: tuple[str, ...] = ("sdm630",), reader: str = "rdm6300") -> str:
     """A station.toml with a connector for each meter."""
     connectors = "".join(CONNECTOR.format(number=number, meter=meter) for number, meter in enumerate(meters, 1))
-    return CONFIG.format(url=url, identity=identity, connectors=connectors)
+    return CONFIG.format(url=url, identity=identity, reader=reader, connectors=connectors)
 
 
 class Rig:
@@ -141,10 +141,16 @@ class Rig:
 
 
 @contextlib.contextmanager
-def rig(*, meters: tuple[str, ...] = ("sdm630",), identity: str = "CP-1", state_dir: Path | None = None) -> Iterator[Rig]:
+def rig(
+    *,
+    meters: tuple[str, ...] = ("sdm630",),
+    reader: str = "rdm6300",
+    identity: str = "CP-1",
+    state_dir: Path | None = None,
+) -> Iterator[Rig]:
     """A Central System and a station that has booted there."""
     with CentralSystem() as central_system:
-        text = config_text(central_system.url, identity=identity, meters=meters)
+        text = config_text(central_system.url, identity=identity, meters=meters, reader=reader)
         with Station(text, state_dir=state_dir) as station:
             found = Rig(station, central_system, identity)
             found.wait_for_boot()

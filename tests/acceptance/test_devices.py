@@ -6,6 +6,7 @@ import pytest
 
 from services.demo.book import Book
 from tests.acceptance.rig import TAG, Rig, rig
+from tests.harness import wait_until
 
 pytestmark = pytest.mark.process
 
@@ -104,3 +105,16 @@ def test_soft_reset_stops_the_transaction_and_the_station_boots_again() -> None:
         assert one.check_one_transaction(before_wh).reason == "SoftReset"
         one.central_system.wait_for(lambda book: len(book.calls("BootNotification")) == 2, 30, "the second boot")
         one.station.sim("ready", "--timeout", "15")
+
+
+def test_a_card_of_seven_bytes_at_a_pn532_starts_and_stops_a_transaction() -> None:
+    """Field report 49: the whole UID is the idTag. hardware.md §5.2."""
+    with rig(reader="pn532") as station:
+        station.start_by_card(tag="04a1b2c3d4e580")
+        station.stop_by_card(tag="04a1b2c3d4e580")
+        transaction = station.check_one_transaction(0)
+        assert transaction.id_tag == "04A1B2C3D4E580"
+        station.station.sim("unplug-device", "reader")
+        wait_until(lambda: station.station.status()["reader"], 15, "the lost reader is told")
+        station.station.sim("replug-device", "reader")
+        wait_until(lambda: station.station.status()["reader"] == "", 15, "the reader works again")

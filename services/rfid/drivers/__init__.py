@@ -6,7 +6,13 @@ from services.hardware.contract import Driver, TokenSeen
 
 def reader_driver(reader: Reader, port: str) -> Driver[None, TokenSeen]:
     """The driver of a reader; its name was checked when station.toml was read."""
-    assert reader.driver == "rdm6300", f"no driver {reader.driver}"
-    from services.rfid.drivers.rdm6300 import Rdm6300
+    match reader.driver:
+        case "rdm6300":
+            from services.rfid.drivers.rdm6300 import Rdm6300
 
-    return Rdm6300(port)
+            return Rdm6300(port)
+        case "pn532":
+            from services.rfid.drivers.pn532 import Pn532
+
+            return Pn532(port)
+    raise AssertionError(f"no driver {reader.driver}")
