@@ -2,18 +2,22 @@
 # make test  sets everything up, checks style and types, and runs every test
 # make bench measures speed and memory beside their budget, into build/bench.json; COMPARE=file shows the change against an
 #            earlier run's JSON, SUITES="bus queue" runs only these
+# make proof is the long version of the proofs: the power cut at every write of the money path
 PYTHON ?= python3
 VENV := .venv
 WORKERS ?= 6
 READY := $(VENV)/.ready
 
-.PHONY: run test bench check clean
+.PHONY: run test proof bench check clean
 run: $(READY)
 	$(VENV)/bin/station demo
 
 # Most tests of whole stations wait for processes and virtual cars, so that more of them than cores run at a time.
 test: check
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
+
+proof: $(READY)
+	$(VENV)/bin/python -m tests.powercut
 
 bench: $(READY)
 	mkdir -p build
