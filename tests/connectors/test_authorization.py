@@ -498,22 +498,23 @@ class TestGroupsOffline:
         assert bench.status() == "Charging", "nobody knows DAD any more"
 
 
-def test_a_remote_start_whose_answer_never_came_is_decided_by_the_cache() -> None:
-    """OCPP 1.6 §5.11, §3.5: the cache is one of the ways to authorize; the link was lost after the request."""
-    for known, charges in ((ACCEPTED, True), (BLOCKED, False)):
-        bench = Bench()
-        bench.authorize = lambda _, info=known: info  # type: ignore[misc]
-        bench.card("APP")
-        if known is ACCEPTED:
-            bench.card("APP")
-        bench.authorize = lambda _: None
-        bench.plug_in()
-        bench.remote_start("APP", 1)
-        bench.advance(1)
-        assert bench.transactions == []
-        bench.go_offline()
-        bench.advance(5)
-        assert bool(bench.transactions) is charges
+@pytest.mark.parametrize(
+    ("known", "local", "charges"), [(ACCEPTED, True, True), (ACCEPTED, False, False), (BLOCKED, True, False)]
+)
+def test_a_remote_start_whose_answer_never_came_is_decided_by_the_cache(known: IdTagInfo, local: bool, charges: bool) -> None:
+    """OCPP 1.6 §5.11, §3.5, §9.1.12: the cache is one of the ways to authorize; the link was lost after the request."""
+    bench = Bench(settings=Settings(local_authorize_offline=local))
+    bench.authorize = lambda _: known
+    bench.card("APP")
+    bench.card("APP")
+    bench.authorize = lambda _: None
+    bench.plug_in()
+    bench.remote_start("APP", 1)
+    bench.advance(1)
+    assert bench.transactions == []
+    bench.go_offline()
+    bench.advance(5)
+    assert bool(bench.transactions) is charges
 
 
 def test_a_card_offline_on_a_station_that_was_never_accepted_is_refused_though_the_cache_knows_it() -> None:

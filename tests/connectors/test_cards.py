@@ -124,6 +124,18 @@ def test_a_card_of_another_parent_or_a_blocked_one_of_the_same_does_not_stop() -
     assert bench.status() == "Charging"
 
 
+def test_a_card_that_is_named_like_the_parent_does_not_stop() -> None:
+    """OCPP 1.6 §3.10, its note: the parent is no idTag, and is not compared with one that is presented."""
+    bench = Bench()
+    bench.authorize = {"MUM": FAMILY, "FAMILY": IdTagInfo(AuthorizationStatus.ACCEPTED)}.get
+    bench.plug_in()
+    bench.card("MUM")
+    bench.advance(5)
+    bench.card("FAMILY")
+    bench.advance(3)
+    assert bench.status() == "Charging"
+
+
 def test_a_refused_card_starts_nothing() -> None:
     """OCPP 1.6 §4.1."""
     bench = Bench()
