@@ -46,6 +46,12 @@ well; one small commit a minute ends with the transaction. Without a new reading
 """
 CONTACTOR_S = 5.0
 """How long the contactor may take to open before the reading for meterStop is taken all the same."""
+CHECKPOINT_S_MIN = 5.0
+"""A young transaction is checkpointed after each doubling of its age, from this age on.
+
+The controller's counters on disk tell its plug-in from another one only if that one has not charged for as long since: marks
+that stand at nothing would fit any plug-in, and its energy would be billed to whoever began before it.
+"""
 SAMPLE_AGE_S_MAX = 3.0
 """An older reading is not sent as a fresh one (field report 34)."""
 OPENS_AT_ONCE = frozenset({Reason.EMERGENCY_STOP, Reason.EV_DISCONNECTED, Reason.DE_AUTHORIZED})
@@ -87,10 +93,12 @@ def open_transaction(work: Work, connector: Connector, phase: Starting, sample: 
 
 
 def running(transaction: Transaction, settings: Settings, now: Now) -> Running:
-    """The phase of a transaction, as the disk has it, that runs from now on."""
+    """The phase of a transaction, as the disk has it, that runs from now on. One that goes on is checkpointed at once."""
     interval_s = settings.meter_value_sample_interval_s
     sample_due_s = now.boottime_s + interval_s if interval_s > 0 else None
-    return Running(transaction, transaction, sample_due_s, now.boottime_s + CHECKPOINT_S)
+    age_s = now.boottime_s - transaction.started_at.boottime_ms / 1000
+    checkpoint_due_s = now.boottime_s if age_s >= CHECKPOINT_S_MIN else now.boottime_s + CHECKPOINT_S_MIN
+    return Running(transaction, transaction, sample_due_s, checkpoint_due_s)
 
 
 def follow(work: Work, connector: Connector, sample: MeterSample) -> Connector:
@@ -174,7 +182,9 @@ def sample_and_checkpoint(work: Work, connector: Connector, phase: Running) -> N
     sample_due_s = phase.sample_due_s
     if sampling and sample_due_s is not None:
         sample_due_s += interval_s * ((now_s - sample_due_s) // interval_s + 1)
-    work.put(connector, phase=Running(transaction, transaction, sample_due_s, now_s + CHECKPOINT_S))
+    age_s = now_s - transaction.started_at.boottime_ms / 1000
+    checkpoint_due_s = now_s + min(CHECKPOINT_S, max(CHECKPOINT_S_MIN, age_s))
+    work.put(connector, phase=Running(transaction, transaction, sample_due_s, checkpoint_due_s))
 
 
 def stop(work: Work, connector: Connector, reason: Reason, *, id_tag: str | None = None, info: str = "") -> None:

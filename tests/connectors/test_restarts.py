@@ -58,6 +58,25 @@ def test_another_plug_in_meanwhile_closes_the_old_transaction_at_its_last_commit
     assert not bench.plants[1].desired.energy_allowed
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_another_plug_in_is_found_out_in_a_young_session_too(restarted: bool) -> None:
+    """Design §2: the counters that tell plug-ins apart are on disk before they are a minute old, and again after a restart.
+
+    Found by simulation (seed 12): a car that came while the service was away charged on the card of the one before.
+    """
+    bench = charging()
+    bench.advance(20)
+    if restarted:
+        bench.restart(away_s=30)
+        bench.advance(2)
+    bench.plants[1].unplug()
+    bench.plants[1].plug_in()
+    bench.restart(away_s=8)
+    bench.advance(5)
+    assert bench.stop_message().reason == Reason.EV_DISCONNECTED
+    assert not bench.plants[1].desired.energy_allowed
+
+
 def test_unplugged_meanwhile_ends_the_transaction_with_a_reading() -> None:
     """OCPP 1.6 §4.10, after a restart."""
     bench = charging()
