@@ -46,7 +46,7 @@ class ConnectorsProcess:
         self._fleet: Fleet[EvseDesired] = Fleet(runtime, "evse")
         for connector in config.connectors:
             port = os.path.join(runtime.process.state_dir, connector.evse.port)
-            self._fleet.add(connector.id, evse_driver(connector.evse, port))
+            self._fleet.add(connector.id, evse_driver(connector, port))
         self._emergency_stop = EmergencyStopFile("../hardware/estop") if runtime.process.virtual else None
         self._pressed = False
         self._check_due_s = 0.0

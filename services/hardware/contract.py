@@ -80,6 +80,10 @@ class EvseDesired(msgspec.Struct, frozen=True):
 
     energy_allowed: bool = False
     limit_a: float = 0.0
+    locked: bool = False
+    """Hold the plug in the socket. It is held before energy is offered, and let go only once the contactor is open."""
+    unlock_attempts: int = 0
+    """How often the lock was to be opened by force so far: one more is one more attempt, even if it seems to be open."""
 
 
 class EvseFault(msgspec.Struct, frozen=True):
@@ -97,6 +101,7 @@ class EvseObservation(msgspec.Struct, frozen=True):
 
     `session_energy_ws` and `session_elapsed_s` are the controller's own counters that it sets back at plug-in: they tell
     whether it is still the same plug-in after a restart of ours. `boots`: restarts of the controller seen since `open`.
+    `locked` None: there is no lock. `unlock_attempts`: the newest of `EvseDesired` that was tried, well or not.
     """
 
     control_pilot: ControlPilot | None
@@ -109,6 +114,8 @@ class EvseObservation(msgspec.Struct, frozen=True):
     session_elapsed_s: int = 0
     boots: int = 0
     temperature_c: float | None = None
+    locked: bool | None = None
+    unlock_attempts: int = 0
 
 
 class MeterDesired(msgspec.Struct, frozen=True):

@@ -79,6 +79,7 @@ class Board:
         self.now_s = now_s
         self.messages: list[Message] = []
         self._pilot_now = "A"
+        self.lock_jammed = False
         self._power_up(now_s + POST_S)
 
     def _power_up(self, ready_at_s: float) -> None:

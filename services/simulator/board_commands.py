@@ -146,6 +146,8 @@ def _set_cable_lock(board: Board, params: tuple[str, ...]) -> Answer:
     if params in (("A",), ("M",)):
         board.lock_manual = params == ("M",)
     elif params in (("0",), ("1",)):
+        if board.lock_jammed:
+            return _REFUSED
         if board.lock_manual:
             board.lock_closed = params == ("1",)
     else:

@@ -11,13 +11,14 @@ from typing import Any
 import msgspec
 
 from services.simulator.circuit import REGISTER_WH_MAX
-from services.simulator.faults import KINDS
+from services.simulator.faults import KINDS, LOCK
 from services.simulator.pty_port import PortError, PtyPort
 from services.simulator.rdm6300 import TagError
 from services.simulator.rig import Rig
 from services.simulator.world import Connector
 
 CAR_A_MAX = 80.0
+_FAULTS = sorted((*KINDS, LOCK))
 _ARGS_MAX = 8
 
 
@@ -122,7 +123,10 @@ def _set_meter(rig: Rig, args: list[str]) -> dict[str, Any]:
 
 
 def _fault(rig: Rig, args: list[str]) -> dict[str, Any]:
-    rig.world.set_fault(_connector(rig, args[0]).id, _kind(args[1]), present=True)
+    connector, kind = _connector(rig, args[0]), _kind(args[1])
+    if kind == LOCK and not connector.socket:
+        raise Refusal(f'connector {connector.id} has a fixed cable and no lock; give it cable = "socket"')
+    rig.world.set_fault(connector.id, kind, present=True)
     return {}
 
 
@@ -157,8 +161,8 @@ def _connector(rig: Rig, text: str) -> Connector:
 
 
 def _kind(text: str) -> str:
-    if text not in KINDS:
-        raise Refusal(f"there is no fault {text[:40]!r}; there are {', '.join(sorted(KINDS))}")
+    if text not in _FAULTS:
+        raise Refusal(f"there is no fault {text[:40]!r}; there are {', '.join(_FAULTS)}")
     return text
 
 
@@ -193,8 +197,8 @@ COMMANDS: dict[str, Command] = {
     "ev-full": Command("ev-full N", (1,), _full),
     "ev-max": Command("ev-max N AMPS", (2,), _max),
     "set-meter": Command("set-meter N WH", (2,), _set_meter),
-    "fault": Command(f"fault N {'|'.join(sorted(KINDS))}", (2,), _fault),
-    "clear-fault": Command(f"clear-fault N {'|'.join(sorted(KINDS))}", (2,), _clear_fault),
+    "fault": Command(f"fault N {'|'.join(_FAULTS)}", (2,), _fault),
+    "clear-fault": Command(f"clear-fault N {'|'.join(_FAULTS)}", (2,), _clear_fault),
     "estop": Command("estop on|off", (1,), _estop),
     "unplug-device": Command("unplug-device evse N|meter N|reader", (1, 2), _unplug_device),
     "replug-device": Command("replug-device evse N|meter N|reader", (1, 2), _replug_device),

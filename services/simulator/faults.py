@@ -36,6 +36,9 @@ KINDS: dict[str, FaultKind] = {
 }
 """The gravest first. `other` is a code outside of what the firmware's documentation lists as emitted."""
 
+LOCK = "lock"
+"""The lock of a socket jams. No state of the controller: it refuses to move it (hardware.md §3.4)."""
+
 POST_KINDS = ("stuck-relay", "no-ground", "gfi-self-test")
 """What the power-on self-test looks for."""
 

@@ -12,7 +12,7 @@ from services.simulator.board import CHARGING, Board, Eeprom
 from services.simulator.car import Car
 from services.simulator.circuit import Contactor, Register
 from services.simulator.eastron import Eastron, Measured
-from services.simulator.faults import KINDS
+from services.simulator.faults import KINDS, LOCK
 from services.simulator.openevse import OpenEvse
 from services.simulator.readers import CardReader
 from services.simulator.settings import ConnectorSettings, Settings
@@ -25,7 +25,17 @@ FREQUENCY_HZ = 50.0
 SERIAL_FIRST = 24_110_000
 
 EventKind = Literal[
-    "plugged", "unplugged", "swiped", "fault", "fault-cleared", "meter-replaced", "relay-closed", "relay-opened", "estop"
+    "plugged",
+    "unplugged",
+    "swiped",
+    "fault",
+    "fault-cleared",
+    "meter-replaced",
+    "relay-closed",
+    "relay-opened",
+    "locked",
+    "unlocked",
+    "estop",
 ]
 
 
@@ -48,6 +58,8 @@ class Connector:
         self.id = settings.id
         self.voltage_v = supply.voltage_v
         self.phases = settings.phases
+        self.socket = settings.cable == "socket"
+        self.locked = False
         self.car = Car()
         self.contactor = Contactor()
         self.register = register
@@ -84,7 +96,14 @@ class Connector:
         self.register.add(self.power_w, dt_s)
         self.car.step(dt_s, offered_a=self.board.offered_a, live=self.contactor.closed)
         self.board.step(now_s, dt_s, pilot=self.car.pilot, current_a=self.car.current_a)
-        return self.follow(now_s)
+        return [*self._follow_lock(now_s), *self.follow(now_s)]
+
+    def _follow_lock(self, now_s: float) -> list[Event]:
+        """The lock of a socket does what it is told, unless it jams."""
+        if not self.socket or self.board.lock_jammed or self.locked == self.board.cable_locked:
+            return []
+        self.locked = self.board.cable_locked
+        return [self.event("locked" if self.locked else "unlocked", now_s)]
 
     def follow(self, now_s: float) -> list[Event]:
         """The contactor does what it is told, at once."""
@@ -100,7 +119,10 @@ class Connector:
         return Event(kind, now_s, self.id, self.register.wh, detail)
 
     def set_fault(self, kind: str, *, present: bool) -> None:
-        """Put a cause there, or take it away so that the controller looks again at once. `kind` is one of KINDS."""
+        """Put a cause there, or take it away so that the controller looks again at once. `kind` is one of KINDS, or LOCK."""
+        if kind == LOCK:
+            self.board.lock_jammed = present
+            return
         assert kind in KINDS, "checked where it came in"
         if kind == "stuck-relay":
             self.contactor.welded = present
@@ -111,8 +133,12 @@ class Connector:
         else:
             self.board.faults.clear(kind)
 
+    def has_fault(self, kind: str) -> bool:
+        """Whether this cause is there."""
+        return self.board.lock_jammed if kind == LOCK else kind in self.board.faults.causes
+
     def facts(self) -> dict[str, Any]:
-        """What car, controller, contactor and meter really are."""
+        """What car, controller, contactor, lock and meter really are."""
         board = self.board
         return {
             "car": {
@@ -147,6 +173,7 @@ class Connector:
                 "opened_count": self.contactor.opened_count,
                 "history": [list(entry) for entry in self.contactor.history],
             },
+            "lock": {"fitted": self.socket, "closed": self.locked, "jammed": board.lock_jammed},
             "meter": {
                 "model": self.meter.model,
                 "unit": self.meter.unit,
@@ -213,7 +240,7 @@ class World:
     def set_fault(self, connector_id: int, kind: str, *, present: bool) -> None:
         """See `Connector.set_fault`."""
         connector = self.connectors[connector_id]
-        if (kind in connector.board.faults.causes) == present:
+        if connector.has_fault(kind) == present:
             return
         connector.set_fault(kind, present=present)
         self._record(connector.event("fault" if present else "fault-cleared", self.now_s, kind))

@@ -84,6 +84,7 @@ class ScriptedEvse:
         self.supervision = "0 0"
         self.temperatures = "250 -2560 -2560"
         self.unknown: set[str] = {"GY", "GD"}
+        self.lock, self.lock_mode, self.lock_jams = 0, "A", False
         self.missed_pulse = False
         self.mute = False
         self.with_ids = True
@@ -175,6 +176,17 @@ class ScriptedEvse:
             case ["SY", interval, amps]:
                 self.supervision = f"{interval} {amps}"
                 return f"$OK {interval} {amps} 0"
+            case ["G5"]:
+                return f"$OK {self.lock} {self.lock_mode}"
+            case ["S5", "A" | "M" as mode]:
+                self.lock_mode = mode
+                return "$OK"
+            case ["S5", position]:
+                if self.lock_jams:
+                    return "$NK"
+                if self.lock_mode == "M":
+                    self.lock = int(position)
+                return "$OK"
             case ["FS"]:
                 if self.state < 0x04 or self.state == 0xFF:
                     self.state, self.vflags = 0xFE, self.vflags & ~0x0040

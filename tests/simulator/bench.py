@@ -17,17 +17,24 @@ from services.simulator.world import Connector, Event, World
 START_S = 1000.0
 
 
-def settings(*, phases: int = 3, meter: str = "sdm630") -> Settings:
+def settings(*, phases: int = 3, meter: str = "sdm630", cable: str = "fixed") -> Settings:
     """An installation of 32 A with one connector and a reader."""
-    connector = ConnectorSettings(id=1, cable="fixed", evse="openevse", meter=meter, unit=1, phases=phases)
+    connector = ConnectorSettings(id=1, cable=cable, evse="openevse", meter=meter, unit=1, phases=phases)
     return Settings(max_current_a=32, voltage_v=230.0, connectors=(connector,), reader="rdm6300")
 
 
 class Bench:
     """A world with connector 1. `said` is every line that came from the controller, checked and without checksum."""
 
-    def __init__(self, *, quirks: Quirks | None = None, lock_build: bool = False, eeprom: Eeprom | None = None) -> None:
-        installation = settings()
+    def __init__(
+        self,
+        *,
+        quirks: Quirks | None = None,
+        lock_build: bool = False,
+        eeprom: Eeprom | None = None,
+        cable: str = "fixed",
+    ) -> None:
+        installation = settings(cable=cable)
         self.connector = Connector(
             installation.connectors[0],
             installation,

@@ -289,6 +289,42 @@ def test_the_cable_lock_follows_the_car_or_the_command() -> None:
     assert bench.ask("G5") == "OK 1 A"
 
 
+def test_a_jammed_lock_refuses_and_stays_where_it_is() -> None:
+    """hardware.md §3.4: `$NK`; there is no position feedback, so `$G5` says what was commanded."""
+    bench = Bench(cable="socket").boot()
+    bench.ask("S5 M")
+    bench.ask("S5 1")
+    bench.world.set_fault(1, "lock", present=True)
+    assert bench.ask("S5 0") == "NK"
+    assert bench.ask("G5") == "OK 1 M"
+    assert bench.connector.facts()["lock"] == {"fitted": True, "closed": True, "jammed": True}
+    bench.world.set_fault(1, "lock", present=False)
+    assert bench.ask("S5 0") == "OK"
+    bench.run(0.1)
+    assert bench.connector.facts()["lock"]["closed"] is False
+    assert [event.kind for event in bench.events if "locked" in event.kind] == ["locked", "unlocked"]
+
+
+def test_a_restart_puts_the_lock_back_into_its_own_mode() -> None:
+    """hardware.md §3.1: manual mode is lost at reboot; automatic: locked while connected."""
+    bench = Bench(cable="socket").boot()
+    bench.ask("S5 M")
+    bench.world.plug_in(1)
+    bench.run(1.0)
+    assert not bench.connector.locked
+    bench.send(b"$FR^30\r")
+    bench.run(3.0)
+    assert (bench.ask("G5"), bench.connector.locked) == ("OK 1 A", True)
+
+
+def test_a_fixed_cable_has_no_lock_that_could_be_seen() -> None:
+    bench = Bench().boot()
+    bench.world.plug_in(1)
+    bench.run(1.0)
+    assert bench.connector.facts()["lock"] == {"fitted": False, "closed": False, "jammed": False}
+    assert not [event for event in bench.events if "locked" in event.kind]
+
+
 def test_a_charge_limit_puts_the_board_to_sleep_until_the_car_leaves() -> None:
     bench = Bench().charge()
     bench.ask("S3 1")

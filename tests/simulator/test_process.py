@@ -231,6 +231,7 @@ def test_an_independent_client_reads_both_meters(shared: Simulator) -> None:
         ("plug-out", ["1", "2"], "write it as: plug-out N"),
         ("fault", ["1", "fire"], "there is no fault 'fire'; there are diode, gfci,"),
         ("clear-fault", ["1", ""], "there is no fault ''"),
+        ("fault", ["1", "lock"], "connector 1 has a fixed cable and no lock"),
         ("ev-max", ["1", "many"], "AMPS is 'many'; it must be a number from 0 to 80"),
         ("ev-max", ["1", "-1"], "AMPS is '-1'"),
         ("set-meter", ["1", "nan"], "WH is 'nan'"),

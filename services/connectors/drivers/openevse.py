@@ -17,6 +17,7 @@ from bus import logs
 from bus.clock import boottime_s
 from services.connectors.drivers import openevse_states as states
 from services.connectors.drivers import rapi
+from services.connectors.drivers.openevse_lock import CableLock
 from services.connectors.drivers.openevse_states import Controller
 from services.connectors.drivers.rapi_channel import RapiChannel
 from services.hardware.contract import Counters, DeviceInfo, EvseDesired, EvseObservation, NoAnswer, WrongAnswer
@@ -57,13 +58,21 @@ class _Due(msgspec.Struct):
 
 
 class OpenEvse:
-    """One controller; only its runner's thread calls it (`services.hardware.contract.Driver`)."""
+    """One controller; only its runner's thread calls it (`services.hardware.contract.Driver`).
+
+    `socket`: the cable is the vehicle's, and its plug is held by a lock. A fixed cable has none, and its controller gets no
+    command about one.
+    """
 
     name = "openevse"
 
-    def __init__(self, path: str, *, log: logs.Logger | None = None, now: Callable[[], float] = boottime_s) -> None:
+    def __init__(
+        self, path: str, *, socket: bool = False, log: logs.Logger | None = None, now: Callable[[], float] = boottime_s
+    ) -> None:
         self.poll_period_s = POLL_PERIOD_S
         self._path = path
+        self._socket = socket
+        self._lock: CableLock | None = None
         self._log = log or logs.logger("connectors")
         self._now = now
         self._tally = Tally()
@@ -94,6 +103,7 @@ class OpenEvse:
         self._forget()
         self._port = open_port(self._path, BAUD)
         self._channel = RapiChannel(self._port, self._tally, self._now)
+        self._lock = CableLock(self._channel.request, self._now) if self._socket else None
         try:
             return self._probe(self._now() + EXCHANGE_S)
         except BaseException:
@@ -140,6 +150,7 @@ class OpenEvse:
         self._take_limits(limits, states.numbers("GE", flags, 1)[0])
         self._ask_status(deadline_s)
         self._ask_session(deadline_s)
+        self._look_at_lock(deadline_s)
         self._log.debug("charging controller found", port=self._path, fault_counters=" ".join(trips or ()))
         firmware, protocol = (*version, "", "")[:2]
         return DeviceInfo(vendor="OpenEVSE", model="OpenEVSE", firmware=firmware, protocol=f"RAPI {protocol}".strip())
@@ -153,7 +164,11 @@ class OpenEvse:
                     self._log.warning("charging controller restarted", port=self._path, post=post_code, firmware=firmware)
                     self._told_nothing()
                     known = self._known
-                    self._known = Controller(boots=known.boots + 1, pilot_a=known.pilot_a, checks_off=known.checks_off)
+                    self._known = Controller(
+                        boots=known.boots + 1, pilot_a=known.pilot_a, checks_off=known.checks_off, lock=known.lock
+                    )
+                    if self._lock is not None:
+                        self._lock.forget()
                     self._reboot_seen = True
                 case rapi.StateChanged(state=state, pilot_state=pilot_state, pilot_a=pilot_a, vflags=vflags):
                     self._known = msgspec.structs.replace(
@@ -169,7 +184,10 @@ class OpenEvse:
 
     def _converge(self, desired: EvseDesired, deadline_s: float) -> None:
         """Say what is to be said so that the output becomes the desired one; safe things first."""
-        amps = offered_a(desired)
+        if self._lock is not None:
+            self._lock.follow(desired, deadline_s, relay_closed=states.relay_closed(self._known))
+            self._known = msgspec.structs.replace(self._known, lock=self._lock.seen)
+        amps = self._offerable_a(desired)
         if amps and self._limit_differs(amps):
             self._set_limit(amps, deadline_s)
         if not amps or self._limit_given > amps:
@@ -187,13 +205,19 @@ class OpenEvse:
             self._prepare(deadline_s)
 
     def _differs(self, desired: EvseDesired) -> bool:
-        amps = offered_a(desired)
+        amps = self._offerable_a(desired)
+        if self._lock is not None and self._lock.differs(desired, relay_closed=states.relay_closed(self._known)):
+            return True
         if self._reboot_seen:
             self._reboot_seen = False
             return True
         if not amps or self._limit_given > amps:
             return self._must_sleep()
         return self._limit_differs(amps) or self._must_wake()
+
+    def _offerable_a(self, desired: EvseDesired) -> int:
+        """No energy through a plug that should be held and is not (hardware.md §6)."""
+        return 0 if desired.locked and self._known.lock.locked is False else offered_a(desired)
 
     def _must_sleep(self) -> bool:
         """A fault keeps its state whatever it is told, so there one acknowledged command does."""
@@ -290,6 +314,14 @@ class OpenEvse:
             self._known = msgspec.structs.replace(self._known, session_ws=session_ws)
         period_s = POLL_PERIOD_S if self._known.state == states.CHARGING else SESSION_PERIOD_S
         self._due.session = self._now() + period_s * _EARLY
+
+    def _look_at_lock(self, deadline_s: float) -> None:
+        if self._lock is None:
+            return
+        self._lock.look(deadline_s)
+        self._known = msgspec.structs.replace(self._known, lock=self._lock.seen)
+        if self._lock.seen.locked is None:
+            self._warn_once("charging controller has no lock, the plug in its socket is not held")
 
     def _ask_slow(self, deadline_s: float) -> None:
         if self._has_temperature:

@@ -6,6 +6,7 @@ Owns: state codes, flags, faults, and how they become an observation. Does not: 
 import msgspec
 
 from bus.vocabulary import ChargePointErrorCode
+from services.connectors.drivers.openevse_lock import LockSeen
 from services.connectors.drivers.rapi import decimal, hexadecimal
 from services.hardware.contract import ControlPilot, EvseFault, EvseObservation, WrongAnswer
 
@@ -45,6 +46,11 @@ _FAULTS: dict[int, tuple[ChargePointErrorCode, str]] = {
 }
 """hardware.md §3.4. Every other code is OtherError (field report 6 of operators)."""
 _TOO_HOT = 0x0A
+_LOCK_FAULTS = {
+    "lock": EvseFault(ChargePointErrorCode.CONNECTOR_LOCK_FAILURE, "openevse:lock", "plug can't be held"),
+    "unlock": EvseFault(ChargePointErrorCode.CONNECTOR_LOCK_FAILURE, "openevse:unlock", "plug can't be let go", warning=True),
+}
+"""A plug that is not held gets no energy. One that is not let go can still charge."""
 _PILOTS: dict[int, ControlPilot] = {0x01: "A", 0x02: "B", 0x03: "C", 0x04: "D"}
 _SENSOR_ABSENT = -2560
 
@@ -66,6 +72,7 @@ class Controller(msgspec.Struct, frozen=True):
     connected: bool | None = None
     """From `$G0`, for firmware without vflags (RAPI before 5)."""
     boots: int = 0
+    lock: LockSeen = LockSeen()
 
 
 def with_status(known: Controller, values: tuple[str, ...]) -> Controller:
@@ -124,13 +131,15 @@ def observation(known: Controller) -> EvseObservation:
         control_pilot=_control_pilot(known),
         plugged=_plugged(known),
         offering=known.state in (CONNECTED, CHARGING),
-        relay_closed=_relay_closed(known),
+        relay_closed=relay_closed(known),
         limit_a=float(known.pilot_a),
         faults=_faults(known),
         session_energy_ws=known.session_ws,
         session_elapsed_s=known.elapsed_s,
         boots=known.boots,
         temperature_c=known.temperature_c,
+        locked=known.lock.locked,
+        unlock_attempts=known.lock.unlock_attempts,
     )
 
 
@@ -154,7 +163,8 @@ def _plugged(known: Controller) -> bool | None:
     return known.connected
 
 
-def _relay_closed(known: Controller) -> bool:
+def relay_closed(known: Controller) -> bool:
+    """Whether the controller says that its relay is closed."""
     if known.vflags is not None:
         return bool(known.vflags & VFLAG_RELAY_CLOSED)
     return known.state == CHARGING
@@ -168,6 +178,8 @@ def _faults(known: Controller) -> tuple[EvseFault, ...]:
         error_code, words = _FAULTS.get(known.state, unknown)
         warning = error_code is ChargePointErrorCode.EV_COMMUNICATION_ERROR
         found.append(EvseFault(error_code, f"openevse:{known.state:02X}", words, warning=warning))
+    if known.lock.failed:
+        found.append(_LOCK_FAULTS[known.lock.failed])
     if known.hot and known.state != _TOO_HOT:
         words = f"controller hot, from {HOT_C:.0f} °C on"
         found.append(EvseFault(ChargePointErrorCode.HIGH_TEMPERATURE, "openevse:hot", words, warning=True))
