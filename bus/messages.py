@@ -27,6 +27,7 @@ from bus.vocabulary import (
     ResetStatus,
     ResetType,
     UnitOfMeasure,
+    UnlockStatus,
 )
 
 ConnectorId = Annotated[int, msgspec.Meta(ge=0)]
@@ -211,6 +212,19 @@ class ClearCacheAnswer(Message, frozen=True):
     """`reason` says in plain words why it was rejected."""
 
     status: ClearCacheStatus
+    reason: str = ""
+
+
+class UnlockConnector(Message, frozen=True):
+    """Call to connectors (OCPP 1.6 §5.18): let the plug in a socket go; a transaction there is finished first."""
+
+    connector_id: ConnectorId
+
+
+class UnlockConnectorAnswer(Message, frozen=True):
+    """Sent when the lock has moved, or has not. `reason` says in plain words why it has not; it is not on the wire."""
+
+    status: UnlockStatus
     reason: str = ""
 
 

@@ -71,6 +71,7 @@ TOPICS: tuple[Topic, ...] = (
     _call("call.connectors.remote_stop_transaction.", m.RemoteStopTransaction, "connectors", m.RemoteStartStopAnswer),
     _call("call.connectors.change_availability.", m.ChangeAvailability, "connectors", m.ChangeAvailabilityAnswer),
     _call("call.connectors.clear_cache.", m.ClearCache, "connectors", m.ClearCacheAnswer),
+    _call("call.connectors.unlock_connector.", m.UnlockConnector, "connectors", m.UnlockConnectorAnswer),
     _call("call.connectors.reset.", m.Reset, "connectors", m.ResetAnswer),
     _call("call.meter.read.", m.ReadMeter, "meter", m.MeterSample),
     Topic("journal.transaction.", m.TransactionEntry, "connectors", Kind.JOURNAL, consumer="transaction_queue"),

@@ -48,6 +48,7 @@ PURE = frozenset(
         "services/connectors/deliveries.py",
         "services/connectors/errors.py",
         "services/connectors/events.py",
+        "services/connectors/locks.py",
         "services/connectors/observations.py",
         "services/connectors/output.py",
         "services/connectors/readings.py",

@@ -59,7 +59,7 @@ class ConnectorsProcess:
         )
         self._service = ConnectorsService(
             board,
-            tuple(Connector(connector.id, config.current_a_max(connector)) for connector in config.connectors),
+            tuple(Connector(each.id, config.current_a_max(each), socket=not each.fixed_cable) for each in config.connectors),
             supply_current_a=config.supply.max_current_a,
             charge_before_first_acceptance=config.policy.charge_before_first_acceptance,
             configuration=read_configuration("../configuration.db", config),

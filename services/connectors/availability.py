@@ -69,10 +69,11 @@ def _set_connector(work: Work, connector: Connector, operative: bool) -> None:
 def _readmit(work: Work, connector: Connector) -> None:
     """Back in use: a plug that is still in from a session before counts as a new user's, Preparing (H2).
 
-    OCPP knows no way from Unavailable to Finishing; if nobody presents a card, B6 leads there.
+    OCPP knows no way from Unavailable to Finishing; if nobody presents a card, B6 leads there. A plug that is kept for its
+    holder stays so.
     """
     match connector.phase:
-        case Finished() | Resuming(transaction=None):
+        case Finished() | Resuming(transaction=None) if not connector.plug_kept:
             work.change(e.DropFinished(connector.connector_id))
             work.put(connector, phase=Idle())
 

@@ -18,7 +18,7 @@ from bus.vocabulary import (
     ResetStatus,
     same_id_tag,
 )
-from services.connectors import authorization, transactions
+from services.connectors import authorization, locks, transactions
 from services.connectors import events as e
 from services.connectors.authorization import Worth
 from services.connectors.state import Asked, Connector, Finished, Idle, Starting, State, Waiting
@@ -38,6 +38,8 @@ def presented(work: Work, id_tag: str) -> None:
         if connector.ongoing is not None and same_id_tag(connector.ongoing.id_tag, id_tag):
             transactions.stop(work, connector, Reason.LOCAL, id_tag=id_tag)
             return
+    if locks.let_go(work, id_tag, None):
+        return
     for waiting in all_waiting(state):
         if same_id_tag(waiting.id_tag, id_tag):
             # OCPP 1.6 §4.9, B1: the second presentation ends the intended usage.
@@ -185,10 +187,10 @@ def is_free(state: State, connector: Connector) -> bool:
 
 
 def _useful(state: State) -> bool:
-    """Whether asking about a card can lead to anything: a start, or a stop by the same parent."""
+    """Whether asking about a card can lead to anything: a start, a stop or a plug let go by the same parent."""
     if state.resetting is not None or state.emergency_stop or len(state.asked) >= ASKED_MAX:
         return False
-    return any(is_free(state, c) or c.ongoing is not None for c in state.connectors)
+    return any(is_free(state, c) or c.ongoing is not None or c.plug_kept for c in state.connectors)
 
 
 def _refusal(state: State, request: RemoteStartTransaction) -> str:
@@ -236,6 +238,8 @@ def _decide(work: Work, asked: Asked, worth: Worth) -> None:
     # Choice: a family's second card is meant for the second car, if that one is plugged in and waits for a card.
     meant_to_start = worth.may_start and _vehicle_awaits(work.state)
     if worth.valid and not meant_to_start and _stop_by_parent(work, asked.id_tag, worth.info.parent_id_tag):
+        return
+    if worth.valid and locks.let_go(work, asked.id_tag, worth.info.parent_id_tag):
         return
     if worth.may_start:
         _accept_card(work, asked.id_tag, worth)

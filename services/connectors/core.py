@@ -22,6 +22,7 @@ from services.connectors import (
     availability,
     cards,
     deliveries,
+    locks,
     observations,
     recovery,
     transactions,
@@ -94,8 +95,11 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             cards.remote_stop(work, call_id, request)
         case e.CallCancelled(call_id=call_id):
             cards.cancelled(work, call_id)
+            locks.cancelled(work, call_id)
         case e.AvailabilityRequested(call_id=call_id, request=request):
             availability.change(work, call_id, request)
+        case e.UnlockRequested(call_id=call_id, request=request):
+            locks.unlock(work, call_id, request)
         case e.ClearCacheRequested(call_id=call_id):
             authorization.clear_cache(work, call_id)
         case e.ResetRequested(call_id=call_id, request=request):
@@ -128,6 +132,7 @@ def next_deadline_s(state: State) -> float | None:
         deadlines.extend(at_s for at_s in (connector.settling_until_s, connector.offer_from_s) if at_s)
         card_due_s = unattended.due_s(state, connector)
         deadlines.extend([] if card_due_s is None else [card_due_s])
+        deadlines.extend([] if connector.unlocking is None else [connector.unlocking.deadline_s])
         match connector.phase:
             case Running(sample_due_s=sample_due_s, checkpoint_due_s=checkpoint_due_s):
                 deadlines.append(checkpoint_due_s)
@@ -252,6 +257,8 @@ def _advance_all(work: Work) -> None:
         _advance(work, connector)
     for connector in work.state.connectors:
         unattended.watch(work, connector)
+    for connector in work.state.connectors:
+        locks.advance(work, connector)
 
 
 def _advance(work: Work, connector: Connector) -> None:
@@ -269,7 +276,7 @@ def _apply_rule(work: Work, connector: Connector) -> None:
             if connector.seen is not None and connector.plugged is not None:
                 recovery.resolve(work, connector, phase, connector.seen)
         case Finished():
-            if connector.plugged is False:
+            if connector.plugged is False and not connector.plug_kept:
                 work.change(e.DropFinished(connector.connector_id))
                 work.put(connector, phase=Idle())
             else:

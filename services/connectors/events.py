@@ -20,6 +20,7 @@ from bus.messages import (
     Reset,
     ResetReady,
     TransactionEntry,
+    UnlockConnector,
 )
 from services.connectors.state import Availability, Finished, Settings, Transaction, Waiting
 from services.hardware.contract import EvseDesired, EvseObservation
@@ -112,6 +113,13 @@ class ClearCacheRequested(Event, frozen=True):
 
     call_id: str
     request: ClearCache
+
+
+class UnlockRequested(Event, frozen=True):
+    """OCPP 1.6 §5.18."""
+
+    call_id: str
+    request: UnlockConnector
 
 
 class ResetRequested(Event, frozen=True):

@@ -5,13 +5,14 @@ Owns: who gets how much of the supply. Does not: talk to devices.
 
 import math
 
+import msgspec
+
 from services.connectors.errors import stopping_faults
 from services.connectors.state import Connector, Resuming, State
 from services.hardware.contract import EvseDesired
 
 OFFER_A_MIN = 6.0
 """Less can't be expressed on the control pilot (IEC 61851-1)."""
-OFF = EvseDesired()
 
 
 def desired_output(state: State, connector: Connector) -> EvseDesired | None:
@@ -21,13 +22,30 @@ def desired_output(state: State, connector: Connector) -> EvseDesired | None:
     """
     transaction = connector.ongoing
     if transaction is None or transaction.deauthorized or state.emergency_stop:
-        return OFF
+        return withdrawn(connector)
     if isinstance(connector.phase, Resuming):
         return None
     if stopping_faults(connector.seen) or connector.offer_from_s:
-        return OFF
+        return withdrawn(connector)
     limit_a = min(connector.max_current_a, share_of_supply(state, connector))
-    return EvseDesired(energy_allowed=True, limit_a=limit_a) if limit_a >= OFFER_A_MIN else OFF
+    if limit_a < OFFER_A_MIN:
+        return withdrawn(connector)
+    return msgspec.structs.replace(withdrawn(connector), energy_allowed=True, limit_a=limit_a)
+
+
+def withdrawn(connector: Connector) -> EvseDesired:
+    """The output without energy."""
+    return EvseDesired(locked=holds_plug(connector), unlock_attempts=connector.unlock_attempts)
+
+
+def holds_plug(connector: Connector) -> bool:
+    """Whether the plug in a socket is held: while a transaction is open, where it is kept beyond it, and until the contactor
+    is open (OCPP 1.6 §4.10; hardware.md §6)."""
+    if not connector.socket:
+        return False
+    held = connector.commanded is not None and connector.commanded.locked
+    live = connector.seen is not None and connector.seen.relay_closed
+    return connector.transaction is not None or connector.plug_kept or (held and live)
 
 
 def share_of_supply(state: State, connector: Connector) -> float:

@@ -64,7 +64,7 @@ def resolve(work: Work, connector: Connector, phase: Resuming, seen: EvseObserva
         return
     finished = phase.finished
     assert finished is not None, "Resuming is of a transaction or of a finished one"
-    if connector.plugged and transactions.same_session(finished.mark, seen):
+    if finished.keep_locked or (connector.plugged and transactions.same_session(finished.mark, seen)):
         work.put(connector, phase=finished)
     else:
         work.change(e.DropFinished(connector.connector_id))

@@ -29,6 +29,7 @@ from bus.messages import (
     RemoteStartTransaction,
     RemoteStopTransaction,
     Reset,
+    UnlockConnector,
 )
 from bus.node import Node
 from bus.streams import JournalIn, JournalOut
@@ -94,6 +95,9 @@ class ConnectorsService:
         self._utc_offset_s: float | None = None
         self._utc_floor_ms: int | None = None
         self._call: IncomingCall | None = None
+        """The call that is being handled."""
+        self._calls: dict[str, IncomingCall] = {}
+        """Calls without an answer yet; each gets one, at its deadline in the core at the latest."""
         self._pending: tuple[State, tuple[e.Effect, ...]] | None = None
         self._first_word_due_s: float | None = board.node.now() + FIRST_WORD_S
         self._store = Store(board.database)
@@ -149,19 +153,25 @@ class ConnectorsService:
         node.serve(RemoteStartTransaction, lambda r, call: self._called(call, e.RemoteStartRequested(call.call_id, r)))
         node.serve(RemoteStopTransaction, lambda r, call: self._called(call, e.RemoteStopRequested(call.call_id, r)))
         node.serve(ChangeAvailability, lambda r, call: self._called(call, e.AvailabilityRequested(call.call_id, r)))
+        node.serve(UnlockConnector, lambda r, call: self._called(call, e.UnlockRequested(call.call_id, r)))
         node.serve(ClearCache, lambda r, call: self._called(call, e.ClearCacheRequested(call.call_id, r)))
         node.serve(Reset, lambda r, call: self._called(call, e.ResetRequested(call.call_id, r)))
-        node.on_cancel(lambda call_id: self.feed(e.CallCancelled(call_id)))
+        node.on_cancel(self._cancelled)
 
     def _called(self, call: IncomingCall, event: e.Event) -> None:
-        """The core answers each call in the step that handles it."""
-        self._call = call
+        """The core answers each call in the step that handles it, but UnlockConnector when the lock has moved."""
+        self._call = self._calls[call.call_id] = call
         try:
             self.feed(event)
         except AnswerTooLate:
+            del self._calls[call.call_id]
             self._log.warning("call dropped, its caller stopped waiting during the commit", caller=call.caller)
         finally:
             self._call = None
+
+    def _cancelled(self, call_id: str) -> None:
+        self._calls.pop(call_id, None)
+        self.feed(e.CallCancelled(call_id))
 
     def _meter_said(self, connector_id: int, failure: str) -> None:
         connector = next((c for c in self._state.connectors if c.connector_id == connector_id), None)
@@ -250,9 +260,8 @@ class ConnectorsService:
         match effect:
             case e.SetEvse(connector_id=connector_id, desired=desired):
                 self._board.output.set_desired(connector_id, desired)
-            case e.Answer(answer=answer):
-                assert self._call is not None, "only a call is answered"
-                self._call.answer(answer)
+            case e.Answer(call_id=call_id, answer=answer):
+                self._calls.pop(call_id).answer(answer)
             case e.AskAuthorize(token=token, id_tag=id_tag):
                 self._ask_authorize(token, id_tag)
             case e.ReadRegister():

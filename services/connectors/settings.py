@@ -28,6 +28,9 @@ def settings_from(values: dict[str, str], *, charge_before_first_acceptance: boo
         stop_transaction_on_invalid_id=flag("StopTransactionOnInvalidId", known.stop_transaction_on_invalid_id),
         meter_value_sample_interval_s=number("MeterValueSampleInterval", known.meter_value_sample_interval_s),
         meter_values_sampled_data=keys.measurands(values, sampled) if sampled in values else known.meter_values_sampled_data,
+        unlock_connector_on_ev_side_disconnect=flag(
+            "UnlockConnectorOnEVSideDisconnect", known.unlock_connector_on_ev_side_disconnect
+        ),
         charge_before_first_acceptance=charge_before_first_acceptance,
         authorization_cache_enabled=flag("AuthorizationCacheEnabled", known.authorization_cache_enabled),
         local_authorize_offline=flag("LocalAuthorizeOffline", known.local_authorize_offline),

@@ -29,6 +29,7 @@ class Settings(Facts, frozen=True):
     local_authorize_offline: bool = True
     local_pre_authorize: bool = False
     max_energy_on_invalid_id_wh: int = 0
+    unlock_connector_on_ev_side_disconnect: bool = True
 
 
 class SessionMark(Facts, frozen=True):
@@ -63,6 +64,8 @@ class StopIntent(Facts, frozen=True):
     reason: Reason
     at: Moment | None = None
     id_tag: IdTag | None = None
+    keep_locked: bool = False
+    """The plug in its socket is not let go with the end of the transaction."""
 
 
 class Transaction(Facts, frozen=True):
@@ -135,6 +138,9 @@ class Finished(Facts, frozen=True):
 
     mark: SessionMark
     id_tag: IdTag | None
+    keep_locked: bool = False
+    """The plug is held in its socket until `id_tag` or one of its group is presented; the vehicle may be gone."""
+    parent_id_tag: IdTag | None = None
 
 
 class Resuming(Facts, frozen=True):
@@ -179,6 +185,14 @@ class Stopping(Facts, frozen=True):
     unplugged: bool = False
 
 
+class Unlocking(Facts, frozen=True):
+    """UnlockConnector under way, for the calls that wait for its answer. `attempt` None: the contactor has to open first."""
+
+    call_ids: tuple[str, ...]
+    deadline_s: float
+    attempt: int | None = None
+
+
 SessionPhase = Idle | Resuming | Starting | Running | Stopping | Finished
 
 
@@ -187,6 +201,8 @@ class Connector(Facts, frozen=True):
 
     connector_id: int
     max_current_a: float
+    socket: bool = False
+    """The cable is the vehicle's, its plug is held by a lock; False: the cable is fixed."""
     phase: SessionPhase = Idle()
     seen: EvseObservation | None = None
     """Last observation of this process; None: the controller has not answered yet."""
@@ -208,6 +224,8 @@ class Connector(Facts, frozen=True):
     """The present or last fault came back soon after the one before."""
     offer_from_s: float = 0.0
     """No energy until then, because the fault had come back; 0: nothing to wait for."""
+    unlocking: Unlocking | None = None
+    unlock_attempts: int = 0
     availability: Availability = Availability()
     published: ConnectorState | None = None
     told: tuple[ConnectorError, ...] = ()
@@ -227,6 +245,26 @@ class Connector(Facts, frozen=True):
     def ongoing(self) -> Transaction | None:
         """The open transaction that has not been told to stop."""
         return None if isinstance(self.phase, Stopping) else self.transaction
+
+    @property
+    def finished(self) -> Finished | None:
+        """What has ended here with the plug still in, or kept."""
+        match self.phase:
+            case Finished() as found:
+                return found
+            case Starting(finished=found) | Resuming(finished=found):
+                return found
+        return None
+
+    @property
+    def plug_kept(self) -> bool:
+        """Whether a plug is held beyond its transaction, so that nobody else can begin here."""
+        return self.finished is not None and self.finished.keep_locked
+
+    @property
+    def has_lock(self) -> bool:
+        """Whether a plug can be held. A controller that was not heard yet counts as having what its socket needs."""
+        return self.socket and (self.seen is None or self.seen.locked is not None)
 
     @property
     def unavailable(self) -> bool:

@@ -59,6 +59,8 @@ ALLOWED_BESIDE: frozenset[tuple[ChargePointStatus, ChargePointStatus]] = frozens
         # Choice: taken out of use while a plug or a card waits there. OCPP 1.6 §5.2 demands the change at once, as no
         # transaction runs; by way of Available it would invite a new user (field report 42).
         (PREPARING, UNAVAILABLE),
+        # Choice: back in use while somebody's plug is still kept there. Nobody else can use it before its holder has come.
+        (UNAVAILABLE, FINISHING),
     }
 )
 """Transitions outside the table that real facts can hit."""
@@ -122,8 +124,11 @@ def charge_point_states(state: State, now: Now) -> tuple[ConnectorState, ...]:
 
 
 def may_begin(state: State, connector: Connector) -> bool:
-    """Whether a session may begin here: it is in use, its controller answers, and there is no fault and no emergency stop."""
-    prevented = connector.unavailable or state.emergency_stop or connector.evse_failure or stopping_faults(connector.seen)
+    """Whether a session may begin here: in use, its controller answers, no fault, no emergency stop, no plug to be let go."""
+    locking = connector.plug_kept or connector.unlocking is not None
+    prevented = (
+        locking or connector.unavailable or state.emergency_stop or connector.evse_failure or stopping_faults(connector.seen)
+    )
     return not prevented and connector.seen is not None
 
 
@@ -171,7 +176,7 @@ def _info(connector: Connector) -> str:
     match connector.phase:
         case Stopping(info=info):
             return info
-        case Running() if connector.plugged is False:
+        case Running() | Finished() if connector.plugged is False:
             return EV_SIDE_DISCONNECTED
     return ""
 

@@ -194,7 +194,8 @@ def stop(work: Work, connector: Connector, reason: Reason, *, id_tag: str | None
     if reason in OPENS_AT_ONCE:
         connector = work.withdraw_at_once(connector)
     mark = mark_of(connector.seen) if connector.plugged else transaction.mark
-    transaction = msgspec.structs.replace(transaction, stop=StopIntent(reason, work.now.moment(), id_tag), mark=mark)
+    intent = StopIntent(reason, work.now.moment(), id_tag, _keeps_plug(connector, reason, work.state.settings))
+    transaction = msgspec.structs.replace(transaction, stop=intent, mark=mark)
     work.change(e.SaveTransaction(transaction))
     work.put(connector, phase=Stopping(transaction, since_s=work.now.boottime_s, info=info))
     work.note(
@@ -217,10 +218,10 @@ def close_with_reading(work: Work, connector: Connector, sample: MeterSample | N
     if connector.plugged is None:
         # A controller that was not heard since this process started will tell later whether the plug is still in.
         same_boot = transaction.started_at.boot_id == work.now.boot_id
-        finished = Finished(transaction.mark if same_boot else SessionMark(0, 0), transaction.id_tag)
+        finished = _finished(transaction, transaction.mark if same_boot else SessionMark(0, 0))
         work.put(connector, phase=Resuming(finished=finished))
-    elif connector.plugged and not phase.unplugged:
-        finished = Finished(mark_of(connector.seen), transaction.id_tag)
+    elif (connector.plugged and not phase.unplugged) or _keep_locked(transaction):
+        finished = _finished(transaction, mark_of(connector.seen))
         work.put(connector, phase=finished)
     else:
         work.put(connector, phase=Idle())
@@ -244,6 +245,24 @@ def same_session(mark: SessionMark, seen: EvseObservation) -> bool:
 def mark_of(seen: EvseObservation | None) -> SessionMark:
     """The controller's counters now. Only meaningful while a plug is in."""
     return SessionMark(0, 0) if seen is None else SessionMark(seen.session_energy_ws, seen.session_elapsed_s)
+
+
+def _keeps_plug(connector: Connector, reason: Reason, settings: Settings) -> bool:
+    """Whether the plug stays held in its socket beyond the transaction; a normal end lets it go (OCPP 1.6 §4.10).
+
+    A refused idTag: §3.5.4 and errata v4.0 3.5. The vehicle gone: as UnlockConnectorOnEVSideDisconnect has it (§9.1.33).
+    """
+    if reason is Reason.EV_DISCONNECTED:
+        return connector.has_lock and not settings.unlock_connector_on_ev_side_disconnect
+    return connector.has_lock and reason is Reason.DE_AUTHORIZED
+
+
+def _keep_locked(transaction: Transaction) -> bool:
+    return transaction.stop is not None and transaction.stop.keep_locked
+
+
+def _finished(transaction: Transaction, mark: SessionMark) -> Finished:
+    return Finished(mark, transaction.id_tag, _keep_locked(transaction), transaction.parent_id_tag)
 
 
 def _close(work: Work, transaction: Transaction, finished: Finished | None) -> None:

@@ -15,7 +15,7 @@ from bus.messages import ConnectorState, ResetReady
 from bus.vocabulary import ChargePointErrorCode
 from services.connectors import events as e
 from services.connectors.errors import charge_point_errors, connector_errors
-from services.connectors.output import OFF, desired_output
+from services.connectors.output import desired_output, withdrawn
 from services.connectors.state import Connector, Now, State, Stopping, Waiting
 from services.connectors.status import FAULTED, allowed, charge_point_states, connector_states, connector_status
 from services.hardware.contract import EvseDesired
@@ -89,10 +89,11 @@ class Work:
 
     def withdraw_at_once(self, connector: Connector) -> Connector:
         """Take energy away before anything is written: safety waits for nothing."""
-        if connector.commanded == OFF:
+        if connector.commanded is not None and not connector.commanded.energy_allowed:
             return connector
-        self._safety.append(e.SetEvse(connector.connector_id, OFF))
-        return self._commanded(connector, OFF)
+        desired = withdrawn(connector)
+        self._safety.append(e.SetEvse(connector.connector_id, desired))
+        return self._commanded(connector, desired)
 
     def finish(self) -> tuple[State, tuple[e.Effect, ...]]:
         """The new state and everything to be done, in order."""
@@ -109,16 +110,21 @@ class Work:
             desired = desired_output(self.state, connector)
             if desired is None or desired == connector.commanded:
                 continue
-            if desired == OFF and not isinstance(connector.phase, Stopping):
+            before = connector.commanded
+            ends = not desired.energy_allowed and (before is None or before.energy_allowed)
+            if ends and not isinstance(connector.phase, Stopping):
                 self.withdraw_at_once(connector)
                 continue
-            before_a = 0.0 if connector.commanded is None else connector.commanded.limit_a
+            before_a = 0.0 if before is None else before.limit_a
             outputs.append((desired.limit_a - before_a, e.SetEvse(connector.connector_id, desired)))
             self._commanded(connector, desired)
         return [effect for _, effect in sorted(outputs, key=lambda output: output[0])]
 
     def _commanded(self, connector: Connector, desired: EvseDesired) -> Connector:
-        return self.put(connector, commanded=desired, settling_until_s=self.now.boottime_s + SETTLING_S)
+        before = connector.commanded
+        same = before is not None and (before.energy_allowed, before.limit_a) == (desired.energy_allowed, desired.limit_a)
+        settling_until_s = connector.settling_until_s if same else self.now.boottime_s + SETTLING_S
+        return self.put(connector, commanded=desired, settling_until_s=settling_until_s)
 
     def _derive_news(self) -> list[e.Effect]:
         news: list[e.Effect] = []

@@ -14,12 +14,15 @@ from bus.vocabulary import (
     DataTransferStatus,
     RegistrationStatus,
     RemoteStartStopStatus,
-    UnlockStatus,
 )
 from services.ocpp_link import payloads as p
 
 OWNER_TIMEOUT_S = 5.0
 """An owner that has not answered by then gets its call taken back, and the Central System CALLERROR InternalError."""
+
+
+UNLOCK_TIMEOUT_S = 15.0
+"""Its owner finishes a transaction first, and then waits for the lock."""
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -29,6 +32,7 @@ class Route(msgspec.Struct, frozen=True):
     to_conf: Callable[[Any], p.Conf]
     while_not_accepted: p.Conf | None = None
     """Answer before the registration is Accepted (OCPP 1.6 §4.2); None: the owner answers then too."""
+    timeout_s: float = OWNER_TIMEOUT_S
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -54,6 +58,11 @@ OWNED: dict[type[p.Req], Route] = {
         lambda req: m.ChangeAvailability(connector_id=req.connector_id, type=req.type),
         lambda answer: p.ChangeAvailabilityConf(status=answer.status),
     ),
+    p.UnlockConnectorReq: Route(
+        lambda req: m.UnlockConnector(connector_id=req.connector_id),
+        lambda answer: p.UnlockConnectorConf(status=answer.status),
+        timeout_s=UNLOCK_TIMEOUT_S,
+    ),
     p.ClearCacheReq: Route(
         lambda _: m.ClearCache(),
         lambda answer: p.ClearCacheConf(status=answer.status),
@@ -72,10 +81,6 @@ def answer_here(req: p.Req) -> Answered | None:
         case p.DataTransferReq():
             return Answered(
                 p.DataTransferConf(status=DataTransferStatus.UNKNOWN_VENDOR_ID), "no vendor's messages are known here"
-            )
-        case p.UnlockConnectorReq():
-            return Answered(
-                p.UnlockConnectorConf(status=UnlockStatus.NOT_SUPPORTED), "no connector has a lock (errata v4.0 3.85)"
             )
     return None
 

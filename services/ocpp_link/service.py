@@ -395,7 +395,7 @@ class LinkService:
                 if ready is not None:
                     self._feed(e.ResetSaid(ready))
 
-        self._owner_call = self._node.call(route.to_owner(req), timeout_s=routes.OWNER_TIMEOUT_S, on_reply=replied)
+        self._owner_call = self._node.call(route.to_owner(req), timeout_s=route.timeout_s, on_reply=replied)
 
     def _answer(self, unique_id: str, action: str, answered: routes.Answered) -> None:
         if answered.reason:

@@ -18,7 +18,7 @@ OTHER_TAG = "0100CDA4EC"
 CONNECTOR = """
 [[connector]]
 id = {number}
-cable = "fixed"
+cable = "{cable}"
 evse = {{ driver = "openevse" }}
 meter = {{ driver = "{meter}" }}
 """
@@ -51,9 +51,16 @@ MessageTimeout = 5
 """
 
 
-def config_text(url: str, *, identity: str = "CP-1", meters: tuple[str, ...] = ("sdm630",), reader: str = "rdm6300") -> str:
+def config_text(
+    url: str,
+    *,
+    identity: str = "CP-1",
+    meters: tuple[str, ...] = ("sdm630",),
+    reader: str = "rdm6300",
+    cable: str = "fixed",
+) -> str:
     """A station.toml with a connector for each meter."""
-    connectors = "".join(CONNECTOR.format(number=number, meter=meter) for number, meter in enumerate(meters, 1))
+    connectors = "".join(CONNECTOR.format(number=number, meter=meter, cable=cable) for number, meter in enumerate(meters, 1))
     return CONFIG.format(url=url, identity=identity, reader=reader, connectors=connectors)
 
 
@@ -147,10 +154,11 @@ def rig(
     reader: str = "rdm6300",
     identity: str = "CP-1",
     state_dir: Path | None = None,
+    cable: str = "fixed",
 ) -> Iterator[Rig]:
     """A Central System and a station that has booted there."""
     with CentralSystem() as central_system:
-        text = config_text(central_system.url, identity=identity, meters=meters, reader=reader)
+        text = config_text(central_system.url, identity=identity, meters=meters, reader=reader, cable=cable)
         with Station(text, state_dir=state_dir) as station:
             found = Rig(station, central_system, identity)
             found.wait_for_boot()

@@ -34,11 +34,13 @@ class Auditor:
         self.statuses: dict[int, list[ConnectorState]] = {}
         self._shown: dict[int, ChargePointStatus] = {}
         self._errors: dict[int, set[tuple[str, str]]] = {}
+        self._held: set[int] = set()
 
     def process_starts(self) -> None:
         """What a process before has shown is not a transition of this one: nobody saw what happened in between."""
         self._shown.clear()
         self._errors.clear()
+        self._held.clear()
 
     def check(self, state: State, effects: tuple[e.Effect, ...]) -> None:
         """One step: `effects` led to `state`."""
@@ -57,6 +59,7 @@ class Auditor:
         self._check_disk(state)
         self._check_availability(state)
         self._check_errors(state)
+        self._check_locks(state)
 
     def whole(self, local_tx_id: str) -> tuple[StartTransaction, tuple[MeterValues, ...], StopTransaction]:
         """The messages of a closed transaction."""
@@ -174,6 +177,18 @@ class Auditor:
                 assert not isinstance(connector.phase, Starting), "a session begins where none may"
                 assert connector.connector_id not in {w.connector_id for w in state.waiting}, "somebody waits where nobody may"
                 assert connector.published is None or connector.published.status in OUT_OF_USE
+
+    def _check_locks(self, state: State) -> None:
+        for connector in state.connectors:
+            order, seen = connector.commanded, connector.seen
+            if order is None:
+                continue
+            assert connector.socket or order == EvseDesired(order.energy_allowed, order.limit_a), "a fixed cable has no lock"
+            if connector.socket and (connector.transaction is not None or order.energy_allowed):
+                assert order.locked, "the plug of a transaction is not held"
+            if connector.connector_id in self._held and not order.locked:
+                assert seen is None or not seen.relay_closed, "a plug is let go while the contactor is closed"
+        self._held = {c.connector_id for c in state.connectors if c.commanded is not None and c.commanded.locked}
 
     def _check_errors(self, state: State) -> None:
         """Every error that is there was told since it came, and the last word is true."""

@@ -30,6 +30,8 @@ from bus.messages import (
     Reset,
     ResetReady,
     StopTransaction,
+    UnlockConnector,
+    UnlockConnectorAnswer,
 )
 from bus.messages import Delivered as DeliveredOutcome
 from bus.vocabulary import AuthorizationStatus, AvailabilityType, ChargePointStatus, RegistrationStatus, ResetType
@@ -56,12 +58,16 @@ BLOCKED = IdTagInfo(AuthorizationStatus.BLOCKED)
 class Bench:
     """One station. `authorize` answers Authorize; None keeps the question open until `answer_authorize`."""
 
-    def __init__(self, connectors: int = 1, *, supply_a: float = 32.0, settings: Settings | None = None) -> None:
+    def __init__(
+        self, connectors: int = 1, *, supply_a: float = 32.0, settings: Settings | None = None, socket: bool = False
+    ) -> None:
         self.now_s = 100.0
         self.boot_id = "boot-1"
         self.database = open_database(":memory:")
         self.audit = Auditor(self.database)
         self.plants = {number: Plant(number) for number in range(1, connectors + 1)}
+        for plant in self.plants.values():
+            plant.has_lock = socket
         self.authorize: Callable[[str], IdTagInfo | None] = lambda _: ACCEPTED
         self.utc_offset_s: float | None = UTC_OFFSET_S
         self.utc_floor_ms: int | None = None
@@ -173,6 +179,19 @@ class Bench:
         assert isinstance(answer, ChangeAvailabilityAnswer)
         return answer.status
 
+    def unlock(self, connector_id: int = 1) -> str:
+        """UnlockConnector; the id of its call, which is answered later."""
+        self._calls += 1
+        call_id = f"call-{self._calls}"
+        self.feed(e.UnlockRequested(call_id, UnlockConnector(connector_id)))
+        return call_id
+
+    def unlocked(self, call_id: str) -> str:
+        """How an UnlockConnector was answered; empty: not yet."""
+        answer = self.answers.get(call_id)
+        assert answer is None or isinstance(answer, UnlockConnectorAnswer)
+        return "" if answer is None else answer.status
+
     def reset(self, type_: ResetType) -> None:
         """Reset."""
         self._calls += 1
@@ -262,7 +281,7 @@ class Bench:
         return [effect.state for effect in self.effects if isinstance(effect, e.PublishReset)][-1]
 
     def _blank(self) -> State:
-        connectors = tuple(Connector(number, 32.0) for number in self.plants)
+        connectors = tuple(Connector(number, 32.0, socket=plant.has_lock) for number, plant in self.plants.items())
         return core.initial(connectors, self._settings, self._supply_a)
 
     def _deliver(self, local_tx_id: str, number: int, outcome: DeliveredOutcome) -> None:

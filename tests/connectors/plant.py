@@ -27,11 +27,16 @@ class Plant:
         self.answers = True
         self.knows = True
         self.meter_answers = True
+        self.has_lock = False
+        self.lock_jams = False
         self.register_wh = register_wh
         self.serial = "M1"
         self.connector_id = connector_id
         self.desired = EvseDesired()
         self.relay_closed = False
+        self.locked = False
+        self.unlock_attempts = 0
+        self._lock_failed = ""
         self.boots = 0
         self.openings_under_load = 0
         self.delivered_wh = 0.0
@@ -67,7 +72,8 @@ class Plant:
         self._energy_ws = self._elapsed_s = self._offered_s = self._asked_s = 0.0
 
     def pass_time(self, seconds: float) -> None:
-        """Let controller, car and meter live."""
+        """Let controller, car, lock and meter live."""
+        self._move_lock()
         if self.relay_closed:
             wh = VOLTAGE_V * min(self.desired.limit_a or self.max_a, self.max_a) * seconds / 3600
             self.register_wh += wh
@@ -85,7 +91,8 @@ class Plant:
     @property
     def offering(self) -> bool:
         """Whether the pilot offers energy."""
-        return self.desired.energy_allowed and self.plugged and not self.faults
+        held = self.locked or not self.has_lock
+        return self.desired.energy_allowed and self.plugged and not self.faults and held
 
     @property
     def pilot(self) -> str:
@@ -103,10 +110,12 @@ class Plant:
             offering=self.offering,
             relay_closed=self.relay_closed,
             limit_a=self.desired.limit_a,
-            faults=self.faults + self.warnings,
+            faults=self.faults + self.warnings + self._lock_faults(),
             session_energy_ws=int(self._energy_ws),
             session_elapsed_s=int(self._elapsed_s),
             boots=self.boots,
+            locked=self.locked if self.has_lock else None,
+            unlock_attempts=self.unlock_attempts,
         )
 
     def sample(self, now_s: float) -> MeterSample:
@@ -116,6 +125,24 @@ class Plant:
     def replace_meter(self, serial: str, register_wh: float) -> None:
         """Another meter is fitted."""
         self.serial, self.register_wh = serial, register_wh
+
+    def _move_lock(self) -> None:
+        """As a driver does: let go only when the contactor is open, one more try for each attempt that is asked for."""
+        wanted = self.desired.locked
+        if not self.has_lock or (self.relay_closed and not wanted):
+            return
+        forced = not wanted and self.desired.unlock_attempts > self.unlock_attempts
+        if not wanted:
+            self.unlock_attempts = self.desired.unlock_attempts
+        if forced or self.locked != wanted or self._lock_failed:
+            self._lock_failed = ("lock" if wanted else "unlock") if self.lock_jams else ""
+            self.locked = self.locked if self.lock_jams else wanted
+
+    def _lock_faults(self) -> tuple[EvseFault, ...]:
+        if not self._lock_failed:
+            return ()
+        code = ChargePointErrorCode.CONNECTOR_LOCK_FAILURE
+        return (EvseFault(code, f"openevse:{self._lock_failed}", warning=self._lock_failed == "unlock"),)
 
     def _open(self) -> None:
         if self.relay_closed and self.plugged and self.wants_energy and not self.faults:

@@ -15,6 +15,7 @@ from bus.messages import (
     RemoteStartTransaction,
     RemoteStopTransaction,
     Reset,
+    UnlockConnector,
 )
 from bus.vocabulary import AuthorizationStatus, AvailabilityType, Reason, ResetType
 from services.connectors import core
@@ -79,7 +80,14 @@ PHASES: dict[str, SessionPhase] = {
     "resuming": Resuming(TRANSACTION),
     "resuming finished": Resuming(None, Finished(SessionMark(10, 10), "TAG")),
 }
-CALLS = e.RemoteStartRequested | e.RemoteStopRequested | e.AvailabilityRequested | e.ClearCacheRequested | e.ResetRequested
+CALLS = (
+    e.RemoteStartRequested
+    | e.RemoteStopRequested
+    | e.AvailabilityRequested
+    | e.UnlockRequested
+    | e.ClearCacheRequested
+    | e.ResetRequested
+)
 ACCEPTED = IdTagInfo(AuthorizationStatus.ACCEPTED)
 GROUP = IdTagInfo(AuthorizationStatus.ACCEPTED, parent_id_tag="group")
 BLOCKED = IdTagInfo(AuthorizationStatus.BLOCKED)
@@ -121,6 +129,8 @@ EVENTS: dict[str, e.Event] = {
     "all inoperative": e.AvailabilityRequested("c1", ChangeAvailability(0, AvailabilityType.INOPERATIVE)),
     "operative": e.AvailabilityRequested("c1", ChangeAvailability(1, AvailabilityType.OPERATIVE)),
     "availability of 9": e.AvailabilityRequested("c1", ChangeAvailability(9, AvailabilityType.INOPERATIVE)),
+    "unlock of a fixed cable": e.UnlockRequested("c1", UnlockConnector(1)),
+    "unlock of 0": e.UnlockRequested("c1", UnlockConnector(0)),
     "soft reset": e.ResetRequested("c1", Reset(ResetType.SOFT)),
     "hard reset": e.ResetRequested("c1", Reset(ResetType.HARD)),
     "clear cache": e.ClearCacheRequested("c1", ClearCache()),

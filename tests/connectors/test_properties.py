@@ -25,17 +25,20 @@ from bus.messages import (
     RemoteStartTransaction,
     RemoteStopTransaction,
     Reset,
+    UnlockConnector,
 )
 from bus.vocabulary import AuthorizationStatus, AvailabilityType, ChargePointErrorCode, ResetType
 from services.connectors import core
 from services.connectors import events as e
 from services.connectors.state import Connector, Finished, Idle, Now, Resuming, Running, Settings, State
-from services.hardware.contract import EvseFault, EvseObservation
+from services.hardware.contract import EvseDesired, EvseFault, EvseObservation
 from tests.connectors.auditor import Auditor
 from tests.connectors.authority import Authority
 from tests.connectors.bench import OFFLINE, ONLINE
 
 CONNECTORS = 3
+SOCKET = 2
+"""The connector that has a socket with a lock; the others have fixed cables."""
 NUMBERS = st.integers(1, CONNECTORS)
 ID_TAGS = st.sampled_from(["A", "a", "B", "C", "D"])
 UTC_OFFSET_S = 1e9
@@ -59,6 +62,7 @@ SETTINGS = st.builds(
     authorize_remote_tx_requests=st.booleans(),
     stop_transaction_on_ev_side_disconnect=st.booleans(),
     stop_transaction_on_invalid_id=st.booleans(),
+    unlock_connector_on_ev_side_disconnect=st.booleans(),
     meter_value_sample_interval_s=st.sampled_from([0, 1, 7, 60]),
     authorization_cache_enabled=st.sampled_from([True, True, False]),
     local_authorize_offline=st.booleans(),
@@ -87,6 +91,8 @@ class Station(RuleBasedStateMachine):
         self.reads: list[e.ReadRegister] = []
         self.asked: list[e.AskAuthorize] = []
         self.calls: list[str] = []
+        self.unlocking: set[str] = set()
+        self.orders = dict.fromkeys(range(1, CONNECTORS + 1), EvseDesired())
         self.state = self._blank()
         self._take(*core.resume(self.state, self.audit.store.load(), self._now()))
 
@@ -101,7 +107,8 @@ class Station(RuleBasedStateMachine):
     def controller_says(self, number: int, plugged: bool | None, pilot: str | None, faults: tuple, data: st.DataObject) -> None:
         self.energy_ws[number] = max(0, self.energy_ws[number] + data.draw(st.sampled_from([0, 100, 1000, -10_000])))
         offering, closed = data.draw(st.booleans()), data.draw(st.booleans())
-        self._observe(number, pilot, plugged=plugged, offering=offering, closed=closed, faults=faults)
+        locked = data.draw(st.booleans())
+        self._observe(number, pilot, plugged=plugged, offering=offering, closed=closed, faults=faults, locked=locked)
 
     @rule(number=NUMBERS, id_tag=ID_TAGS, remote=st.booleans(), read_at_once=st.sampled_from([True, True, False]))
     def somebody_comes_to_charge(self, number: int, id_tag: str, remote: bool, read_at_once: bool) -> None:
@@ -191,10 +198,19 @@ class Station(RuleBasedStateMachine):
         request = ChangeAvailability(connector_id, AvailabilityType(type_))
         self._call(lambda call_id: e.AvailabilityRequested(call_id, request))
 
+    @rule(connector_id=st.integers(0, CONNECTORS + 1))
+    def unlocking_is_commanded(self, connector_id: int) -> None:
+        self.ids += 1
+        self.unlocking.add(f"call-{self.ids}")
+        self.calls = [*self.calls[-5:], f"call-{self.ids}"]
+        self._feed(e.UnlockRequested(f"call-{self.ids}", UnlockConnector(connector_id)))
+
     @precondition(lambda self: self.calls)
     @rule(data=st.data())
     def call_is_cancelled(self, data: st.DataObject) -> None:
-        self._feed(e.CallCancelled(data.draw(st.sampled_from(self.calls))))
+        call_id = data.draw(st.sampled_from(self.calls))
+        self.unlocking.discard(call_id)
+        self._feed(e.CallCancelled(call_id))
 
     @rule(type_=st.sampled_from(ResetType), rare=RARELY)
     def reset(self, type_: ResetType, rare: int) -> None:
@@ -265,6 +281,7 @@ class Station(RuleBasedStateMachine):
                 self._answer(self.asked.pop(), None)
             self.now_s += 15.0
             self._tick_through()
+        assert not self.unlocking, "an UnlockConnector is not answered"
         assert not self.state.waiting
         assert not self.state.asked
         assert self.state.resetting is None
@@ -286,6 +303,8 @@ class Station(RuleBasedStateMachine):
             session_energy_ws=self.energy_ws[number],
             session_elapsed_s=self.energy_ws[number] // 100,
             boots=self.boots[number],
+            locked=flags.get("locked", self.orders[number].locked) if number == SOCKET else None,
+            unlock_attempts=self.orders[number].unlock_attempts,
         )
         self._feed(e.EvseObserved(number, observation))
 
@@ -311,6 +330,11 @@ class Station(RuleBasedStateMachine):
         self.state = state
         self.audit.check(state, effects)
         self.reads.extend(effect for effect in effects if isinstance(effect, e.ReadRegister))
+        for effect in effects:
+            if isinstance(effect, e.SetEvse):
+                self.orders[effect.connector_id] = effect.desired
+            if isinstance(effect, e.Answer):
+                self.unlocking.discard(effect.call_id)
         self.asked.extend(effect for effect in effects if isinstance(effect, e.AskAuthorize))
 
     def _tick_through(self) -> None:
@@ -323,13 +347,15 @@ class Station(RuleBasedStateMachine):
 
     def _restart(self) -> None:
         self.audit.process_starts()
+        self.unlocking.clear()
+        self.orders = dict.fromkeys(self.orders, EvseDesired())
         self.reads.clear()
         self.asked.clear()
         self.state = self._blank()
         self._take(*core.resume(self.state, self.audit.store.load(), self._now()))
 
     def _blank(self) -> State:
-        connectors = tuple(Connector(number, 32.0) for number in range(1, CONNECTORS + 1))
+        connectors = tuple(Connector(number, 32.0, socket=number == SOCKET) for number in range(1, CONNECTORS + 1))
         return core.initial(connectors, self.settings, 17.0)
 
     def _now(self) -> Now:

@@ -20,8 +20,10 @@ from bus.messages import (
     StartTransaction,
     StopTransaction,
     TransactionEntry,
+    UnlockConnector,
+    UnlockConnectorAnswer,
 )
-from bus.vocabulary import AuthorizationStatus, ChargePointErrorCode, Reason, RemoteStartStopStatus, ResetType
+from bus.vocabulary import AuthorizationStatus, ChargePointErrorCode, Reason, RemoteStartStopStatus, ResetType, UnlockStatus
 from services.connectors import events as e
 from services.connectors.state import Running
 from tests.connectors.world import World
@@ -68,6 +70,29 @@ def test_a_whole_session_reaches_the_queue_once_and_in_order(world: World) -> No
     assert status(world) == "Available"
     assert world.database.execute("SELECT count(*) FROM journal_out").fetchone() == (0,)
     assert world.database.execute("SELECT count(*) FROM transactions").fetchone() == (0,)
+
+
+def test_unlock_connector_is_answered_when_the_lock_has_moved(tmp_path: Path) -> None:
+    """OCPP 1.6 §5.18: the transaction is finished first, so the answer comes in a later step."""
+    world = charging(World(tmp_path, socket=True))
+    replies = world.call(UnlockConnector(1))
+    assert replies == []
+    world.advance(5)
+    (reply,) = replies
+    assert isinstance(reply, Reply)
+    assert reply.value == UnlockConnectorAnswer(UnlockStatus.UNLOCKED)
+    assert [type(m).__name__ for m in messages(world)][-1] == "StopTransaction"
+    assert not world.plants[1].locked
+
+
+def test_an_unlock_connector_that_nobody_waits_for_any_more_is_not_answered(tmp_path: Path) -> None:
+    """Design §3: the caller takes back what it was told nothing about; the cable is let go all the same."""
+    world = charging(World(tmp_path, socket=True))
+    replies: list[Reply] = []
+    world.link.call(UnlockConnector(1), timeout_s=0.5, on_reply=replies.append)
+    world.advance(5)
+    assert [reply.timed_out for reply in replies] == [True]
+    assert not world.plants[1].locked
 
 
 def test_remote_start_and_stop_are_answered_and_done(world: World) -> None:

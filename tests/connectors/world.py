@@ -13,19 +13,16 @@ from bus.database import open_database, transaction
 from bus.logs import logger
 from bus.messages import (
     Authorize,
-    ClearCache,
     ClockState,
     ConnectorState,
     Delivered,
     DeliveryEntry,
     IdTagInfo,
     IdTagPresented,
+    Message,
     MeterState,
     ReaderState,
     ReadMeter,
-    RemoteStartTransaction,
-    RemoteStopTransaction,
-    Reset,
     StartTransaction,
     StopTransaction,
     TransactionEntry,
@@ -85,11 +82,15 @@ class World:
     """Everything around the service. `lives`: how many things the process still does before it dies; `next_lives`: the next
     one. `power_fails_with_it`: a death is a power cut."""
 
-    def __init__(self, directory: Path, *, connectors: int = 1, configuration: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, connectors: int = 1, configuration: dict[str, str] | None = None, socket: bool = False
+    ) -> None:
         self.directory = directory
         self.now_s = 100.0
         self.boot_id = "boot-1"
         self.plants = {number: Plant(number) for number in range(1, connectors + 1)}
+        for plant in self.plants.values():
+            plant.has_lock = socket
         self.orders: list[tuple[float, int, EvseDesired]] = []
         self.configuration = {"AuthorizeRemoteTxRequests": "true", **(configuration or {})}
         self.answers_authorize = True
@@ -123,7 +124,7 @@ class World:
         try:
             self.service = MortalService(
                 board,
-                tuple(Connector(number, 32.0) for number in self.plants),
+                tuple(Connector(number, 32.0, socket=plant.has_lock) for number, plant in self.plants.items()),
                 supply_current_a=32.0,
                 charge_before_first_acceptance=False,
                 configuration=self.configuration,
@@ -161,7 +162,7 @@ class World:
         self.reader.emit(IdTagPresented(id_tag, self.now_s))
         self._settle()
 
-    def call(self, request: RemoteStartTransaction | RemoteStopTransaction | Reset | ClearCache) -> list[object]:
+    def call(self, request: Message) -> list[object]:
         """The link calls; the list gets the reply."""
         replies: list[object] = []
         self.link.call(request, timeout_s=10.0, on_reply=replies.append)

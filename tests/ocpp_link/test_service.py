@@ -18,6 +18,7 @@ from bus.vocabulary import (
     RemoteStartStopStatus,
     ResetStatus,
     ResetType,
+    UnlockStatus,
 )
 from services.configuration.store import ConfigurationStore
 from services.ocpp_link import resets, rpc
@@ -267,6 +268,16 @@ class TestRemote:
         assert online.asked("ChangeAvailability", {"connectorId": 0, "type": "Inoperative"}) == {"status": "Scheduled"}
         assert online.remote == [m.ChangeAvailability(0, AvailabilityType.INOPERATIVE)]
 
+    def test_unlock_connector_waits_for_the_lock_and_its_refusal_is_explained(self, online: World) -> None:
+        """OCPP 1.6 §5.18: a transaction is finished first, which takes longer than other answers; field report 63."""
+        unique_id = online.ask("UnlockConnector", {"connectorId": 1})
+        online.advance(14)
+        assert unique_id not in online.results
+        online.held[0].answer(m.UnlockConnectorAnswer(UnlockStatus.UNLOCK_FAILED, "the lock does not move"))
+        online.settle()
+        assert online.results[unique_id][2] == {"status": "UnlockFailed"}
+        assert any(fields.get("reason") == "the lock does not move" for _, _, fields in online.log.lines)
+
     def test_start_with_an_empty_id_tag_is_rejected(self, online: World) -> None:
         assert online.asked("RemoteStartTransaction", {"idTag": ""}) == {"status": "Rejected"}
 
@@ -435,7 +446,6 @@ class TestBadInput:
 
     def test_actions_that_need_no_owner(self, online: World) -> None:
         assert online.asked("DataTransfer", {"vendorId": "x"}) == {"status": "UnknownVendorId"}
-        assert online.asked("UnlockConnector", {"connectorId": 1}) == {"status": "NotSupported"}
 
 
 class TestReset:

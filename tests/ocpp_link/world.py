@@ -159,7 +159,14 @@ class World:
         self.remote_answers: dict[type, m.Message | None] = {}
         self.held: list[IncomingCall] = []
         self.cancelled: list[str] = []
-        for type_ in (m.RemoteStartTransaction, m.RemoteStopTransaction, m.ChangeAvailability, m.ClearCache, m.Reset):
+        for type_ in (
+            m.RemoteStartTransaction,
+            m.RemoteStopTransaction,
+            m.ChangeAvailability,
+            m.UnlockConnector,
+            m.ClearCache,
+            m.Reset,
+        ):
             self.connectors.serve(type_, self._owner_asked)
         self.connectors.on_cancel(self.cancelled.append)
         self.start_link()
