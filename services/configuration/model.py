@@ -9,9 +9,9 @@ import msgspec
 from bus.version import VERSION
 
 EVSE_DRIVERS = ("openevse",)
-METER_BAUDS = {"sdm630": 9600, "sdm120": 2400}
+METER_BAUDS = {"sdm630": 9600, "sdm120": 2400, "sdm230": 9600, "sdm72d-m-2": 9600, "abb-b23": 9600, "em340": 9600}
 """Meter models, and the speed at which each leaves its factory."""
-METER_PHASES = {"sdm630": 3, "sdm120": 1}
+METER_PHASES = {"sdm630": 3, "sdm120": 1, "sdm230": 1, "sdm72d-m-2": 3, "abb-b23": 3, "em340": 3}
 READER_DRIVERS = ("rdm6300", "pn532")
 ID_TAG_FORMATS = ("hex", "hex_reversed", "dec10", "dec10_reversed")
 CABLES = ("fixed", "socket")

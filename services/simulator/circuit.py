@@ -3,7 +3,6 @@
 Owns: whether energy can flow, and how much has flowed. Does not: decide anything. Time comes in as arguments.
 """
 
-import struct
 from collections import deque
 from typing import Literal
 
@@ -58,18 +57,3 @@ class Register(msgspec.Struct):
         assert 0 <= wh <= REGISTER_WH_MAX, "checked where it came in"
         self.wh = wh
         self.serial = self.serial % SERIAL_MAX + 1000 if self.serial <= SERIAL_MAX - 1000 else 1000
-
-    @property
-    def shown_kwh(self) -> float:
-        """What the meter shows: kilowatt-hours as float32."""
-        return as_float32(self.wh / 1000)
-
-    @property
-    def shown_wh(self) -> int:
-        """The shown value as whole watt-hours."""
-        return round(self.shown_kwh * 1000)
-
-
-def as_float32(value: float) -> float:
-    """`value` with the precision of an IEEE 754 single."""
-    return float(struct.unpack(">f", struct.pack(">f", value))[0])

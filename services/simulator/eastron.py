@@ -1,4 +1,4 @@
-"""Register maps of the Eastron meters SDM630 and SDM120 (hardware.md §4.1), filled from what the virtual meter measures.
+"""Register maps of the Eastron meters of the SDM family (hardware.md §4.1), filled from what the virtual meter measures.
 
 Input registers (function 4) are float32, high word first. Owns: addresses, values, what may be read and written. Does not:
 speak Modbus; pymodbus does that in `meter_server.py`.
@@ -9,7 +9,8 @@ import struct
 import msgspec
 
 PHASES_MAX = 3
-METER_CODES = {"sdm630": 0x0070, "sdm120": 0x0020}
+METER_CODES = {"sdm630": 0x0070, "sdm120": 0x0020, "sdm230": 0x002B, "sdm72d-m-2": 0x0089}
+THREE_PHASE = frozenset({"sdm630", "sdm72d-m-2"})
 SOFTWARE_VERSION = 0x0200
 
 _ENERGY_IMPORT, _ENERGY_EXPORT, _ENERGY_TOTAL = 0x0048, 0x004A, 0x0156
@@ -17,14 +18,16 @@ _FREQUENCY = 0x0046
 _INPUT_BLOCKS = {
     "sdm630": ((0x0000, 0x0058), (0x00C8, 0x00FA), (0x0156, 0x0182)),
     "sdm120": ((0x0000, 0x0058), (0x0156, 0x015A)),
+    "sdm230": ((0x0000, 0x0058), (0x0156, 0x015A)),
+    "sdm72d-m-2": ((0x0000, 0x004C), (0x00C8, 0x00E2), (0x0156, 0x0158), (0x0180, 0x0188)),
 }
 """First address and the one after the last; inside, undefined addresses read 0."""
-_REGISTERS_PER_READ_MAX = 80
+_REGISTERS_PER_READ_MAX = {"sdm72d-m-2": 60}
+_REGISTERS_PER_READ_MAX_USUAL = 80
 
 ADDRESS_REGISTER = 0x0014
 _PARAMETERS = {0x0002: 60.0, 0x000C: 100.0, 0x0012: 0.0, 0x0018: 1000.0, 0x001C: 2.0}
 _SYSTEM_TYPE = 0x000A
-_SYSTEM_TYPES = {"sdm630": 3.0, "sdm120": 1.0}
 _AUTHORISATION = 0x000E
 _SERIAL, _METER_CODE = 0xFC00, 0xFC02
 _MEASUREMENT_MODE = 0xF920
@@ -37,8 +40,14 @@ class Measured(msgspec.Struct, frozen=True):
     voltages_v: tuple[float, ...]
     currents_a: tuple[float, ...]
     frequency_hz: float
-    energy_kwh: float
+    energy_wh: int
+    """As the meter shows it."""
     serial: int
+
+    @property
+    def energy_kwh(self) -> float:
+        """The same in kilowatt-hours."""
+        return self.energy_wh / 1000
 
 
 class Eastron:
@@ -47,7 +56,11 @@ class Eastron:
     def __init__(self, model: str, unit: int) -> None:
         self.model = model
         self.unit = unit
-        self._parameters = {**_PARAMETERS, _SYSTEM_TYPE: _SYSTEM_TYPES[model], _AUTHORISATION: 0.0}
+        self._parameters = {**_PARAMETERS, _SYSTEM_TYPE: 3.0 if model in THREE_PHASE else 1.0, _AUTHORISATION: 0.0}
+
+    def shown_wh(self, register_wh: float) -> int:
+        """Kilowatt-hours as float32, in whole watt-hours: coarser the higher the register stands."""
+        return round(as_float32(register_wh / 1000) * 1000)
 
     @property
     def input_blocks(self) -> tuple[tuple[int, int], ...]:
@@ -62,7 +75,7 @@ class Eastron:
 
     def input_words(self, address: int, count: int, measured: Measured) -> list[int] | None:
         """`count` registers from `address` on; None if that is more than the meter gives at once."""
-        if count > _REGISTERS_PER_READ_MAX:
+        if count > _REGISTERS_PER_READ_MAX.get(self.model, _REGISTERS_PER_READ_MAX_USUAL):
             return None
         values = input_values(self.model, measured)
         words: dict[int, int] = {}
@@ -98,9 +111,9 @@ class Eastron:
 
 def input_values(model: str, measured: Measured) -> dict[int, float]:
     """All values of function 4 by address: volts, amps, watts, volt-amperes, hertz, kilowatt-hours."""
-    phases = PHASES_MAX if model == "sdm630" else 1
-    volts = _padded(measured.voltages_v, phases)
-    amps = _padded(measured.currents_a, phases)
+    phases = PHASES_MAX if model in THREE_PHASE else 1
+    volts = padded(measured.voltages_v, phases)
+    amps = padded(measured.currents_a, phases)
     watts = tuple(volt * amp for volt, amp in zip(volts, amps, strict=True))
     values = {_FREQUENCY: measured.frequency_hz}
     for phase in range(phases):
@@ -111,6 +124,11 @@ def input_values(model: str, measured: Measured) -> dict[int, float]:
         values[address] = measured.energy_kwh
     values |= {0x0054: sum(watts), 0x0056: sum(watts)}
     return values | (_sums(volts, amps, watts, measured) if phases == PHASES_MAX else {})
+
+
+def as_float32(value: float) -> float:
+    """`value` with the precision of an IEEE 754 single."""
+    return float(struct.unpack(">f", struct.pack(">f", value))[0])
 
 
 def words_of(value: float) -> tuple[int, int]:
@@ -145,5 +163,6 @@ def _between(first_v: float, second_v: float) -> float:
     return (first_v**2 + second_v**2 + first_v * second_v) ** 0.5 if first_v and second_v else 0.0
 
 
-def _padded(values: tuple[float, ...], phases: int) -> tuple[float, ...]:
+def padded(values: tuple[float, ...], phases: int) -> tuple[float, ...]:
+    """Values of so many phases: 0 where one is not connected."""
     return (*values, *(0.0,) * phases)[:phases]

@@ -1,7 +1,7 @@
 """The virtual meter's Modbus: pymodbus's serial server on the bytes of a pseudo-terminal.
 
 Owns: joining pymodbus to bytes and to the register map, and telling frames apart by silence. Does not: know addresses
-(`eastron.py`). A wrong unit or checksum gets no answer; an unmapped register gets exception 2.
+(`meters.py`). A wrong unit or checksum gets no answer; an unmapped register gets exception 2.
 """
 
 import asyncio
@@ -12,7 +12,8 @@ from pymodbus.framer import FramerType
 from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from services.simulator.eastron import Eastron, Measured
+from services.simulator.eastron import Measured
+from services.simulator.meters import VirtualMeter
 
 SILENCE_S = 0.02
 """Ends a frame. The protocol's 3.5 characters are 4 ms; a pseudo-terminal delivers a frame at once."""
@@ -23,7 +24,7 @@ _READ_HOLDING, _READ_INPUT, _WRITE_HOLDING = 3, 4, 16
 class MeterServer:
     """One meter on one line. `measure` is asked at each request, so an answer is never older than its request."""
 
-    def __init__(self, meter: Eastron, *, measure: Callable[[], Measured], write: Callable[[bytes], None]) -> None:
+    def __init__(self, meter: VirtualMeter, *, measure: Callable[[], Measured], write: Callable[[bytes], None]) -> None:
         """Needs a running event loop."""
         self._meter = meter
         self._measure = measure

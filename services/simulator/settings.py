@@ -11,7 +11,7 @@ import msgspec
 
 EVSE_DRIVERS = ("openevse",)
 READER_DRIVERS = ("rdm6300", "pn532")
-METER_PHASES = {"sdm630": 3, "sdm120": 1}
+METER_PHASES = {"sdm630": 3, "sdm120": 1, "sdm230": 1, "sdm72d-m-2": 3, "abb-b23": 3, "em340": 3}
 _FILE_BYTES_MAX = 1_000_000
 _CONNECTORS_MAX = 64
 _BOARD_A_MAX = 80

@@ -11,8 +11,9 @@ import msgspec
 from services.simulator.board import CHARGING, Board, Eeprom
 from services.simulator.car import Car
 from services.simulator.circuit import Contactor, Register
-from services.simulator.eastron import Eastron, Measured
+from services.simulator.eastron import Measured
 from services.simulator.faults import KINDS, LOCK
+from services.simulator.meters import MODELS
 from services.simulator.openevse import OpenEvse
 from services.simulator.readers import CardReader
 from services.simulator.settings import ConnectorSettings, Settings
@@ -63,7 +64,7 @@ class Connector:
         self.car = Car()
         self.contactor = Contactor()
         self.register = register
-        self.meter = Eastron(settings.meter, settings.unit)
+        self.meter = MODELS[settings.meter](settings.meter, settings.unit)
         self.controller = OpenEvse(Board(eeprom, current_a_max=supply.max_current_a, now_s=now_s))
 
     @property
@@ -87,7 +88,7 @@ class Connector:
             voltages_v=(self.voltage_v,) * self.phases,
             currents_a=(self.car.current_a,) * self.phases,
             frequency_hz=FREQUENCY_HZ,
-            energy_kwh=self.register.shown_kwh,
+            energy_wh=self.meter.shown_wh(self.register.wh),
             serial=self.register.serial,
         )
 
@@ -179,7 +180,7 @@ class Connector:
                 "unit": self.meter.unit,
                 "serial": self.register.serial,
                 "register_wh": self.register.wh,
-                "shown_wh": self.register.shown_wh,
+                "shown_wh": self.meter.shown_wh(self.register.wh),
                 "power_w": self.power_w,
                 "voltage_v": self.voltage_v,
                 "phases": self.phases,

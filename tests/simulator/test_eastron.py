@@ -9,7 +9,7 @@ from services.simulator.eastron import Eastron, Measured, input_values
 from services.simulator.meter_server import MeterServer
 
 MEASURED = Measured(
-    voltages_v=(230.2, 230.2, 230.2), currents_a=(16.0, 16.0, 16.0), frequency_hz=50.0, energy_kwh=1234.567, serial=24110001
+    voltages_v=(230.2, 230.2, 230.2), currents_a=(16.0, 16.0, 16.0), frequency_hz=50.0, energy_wh=1_234_567, serial=24110001
 )
 
 
@@ -162,7 +162,7 @@ def test_a_three_phase_meter_sums_its_phases() -> None:
 
 
 def test_a_three_phase_meter_on_one_phase_shows_the_others_dead() -> None:
-    values = input_values("sdm630", Measured((230.0,), (10.0,), 50.0, 1.0, 1))
+    values = input_values("sdm630", Measured((230.0,), (10.0,), 50.0, 1000, 1))
     assert (values[0x0002], values[0x0008], values[0x0034], values[0x00C8]) == (0.0, 0.0, 2300.0, 0.0)
     assert (values[0x015A], values[0x015C]) == (1.0, 0.0)
 

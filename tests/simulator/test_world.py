@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.simulator.car import Car
-from services.simulator.circuit import REGISTER_WH_MAX, SERIAL_MAX, Contactor, Register, as_float32
+from services.simulator.circuit import REGISTER_WH_MAX, SERIAL_MAX, Contactor, Register
+from services.simulator.eastron import as_float32
+from services.simulator.meters import MODELS
 from tests.simulator.bench import Bench
 
 
@@ -120,14 +122,17 @@ def test_the_register_stops_at_what_it_can_show() -> None:
     assert register.wh == REGISTER_WH_MAX
 
 
-@given(st.floats(0, REGISTER_WH_MAX), st.lists(st.tuples(st.floats(0, 60_000), st.floats(0, 10)), max_size=50))
-def test_the_register_never_decreases_and_neither_does_what_it_shows(start: float, flows: list[tuple[float, float]]) -> None:
-    register = Register(wh=start, serial=1)
+@pytest.mark.parametrize("model", MODELS)
+@given(start=st.floats(0, REGISTER_WH_MAX), flows=st.lists(st.tuples(st.floats(0, 60_000), st.floats(0, 10)), max_size=50))
+def test_the_register_never_decreases_and_neither_does_what_it_shows(
+    model: str, start: float, flows: list[tuple[float, float]]
+) -> None:
+    register, meter = Register(wh=start, serial=1), MODELS[model](model, 1)
     for power_w, dt_s in flows:
-        wh, shown = register.wh, register.shown_kwh
+        wh, shown = register.wh, meter.shown_wh(register.wh)
         register.add(power_w, dt_s)
         assert register.wh >= wh
-        assert register.shown_kwh >= shown
+        assert meter.shown_wh(register.wh) >= shown
 
 
 @given(

@@ -6,7 +6,7 @@ from services.hardware.contract import Driver, MeterDesired, RawReading
 
 def meter_driver(meter: Meter, port: str) -> Driver[MeterDesired, RawReading]:
     """The driver of a meter; its name was checked when station.toml was read."""
-    from services.meter.drivers.eastron import EastronMeter
+    from services.meter.drivers.modbus import ModbusMeter
     from services.meter.drivers.models import MODELS
 
-    return EastronMeter(port, MODELS[meter.driver], baud=meter.baud, parity=meter.parity, unit=meter.unit)
+    return ModbusMeter(port, MODELS[meter.driver], baud=meter.baud, parity=meter.parity, unit=meter.unit)

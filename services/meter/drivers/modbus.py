@@ -1,4 +1,4 @@
-"""Driver of Eastron energy meters over Modbus RTU, by table (hardware.md §2.3, §4.1).
+"""Driver of energy meters over Modbus RTU, by table (hardware.md §2.3, §4).
 
 Owns: fetching a table's values through minimalmodbus, and what a failure is called. Does not: know addresses (`models.py`),
 or judge whether a reading can be trusted (the meter service's core does).
@@ -16,7 +16,7 @@ from bus.clock import boottime_s
 from services.hardware.contract import Counters, DeviceInfo, MeterDesired, NoAnswer, RawReading, WrongAnswer
 from services.hardware.port import Port, open_port, port_missing
 from services.hardware.tally import Tally
-from services.meter.drivers.models import SERIAL_ADDRESS, Block, Model, Quantity, Row, decode
+from services.meter.drivers.models import HOLDING_REGISTERS, Block, Model, Quantity, Row
 
 POLL_PERIOD_S = 1.0
 EXCHANGE_S = 1.0
@@ -27,7 +27,6 @@ TURNAROUND_S = 0.2
 SERIAL_PERIOD_S = 30.0
 """How often the serial number is read again, as a meter may be replaced without the link being lost. It also goes with every
 reading that somebody asks for: those bill, or confirm a register that did not go on."""
-INPUT_REGISTERS, HOLDING_REGISTERS = 4, 3
 _BITS_PER_BYTE = 11
 _REPLY_OVERHEAD_BYTES = 5
 _REQUEST_BYTES = 8
@@ -35,10 +34,10 @@ _EARLY = 0.9
 """A poll may come a little early rather than miss its turn by a hair."""
 
 
-class EastronMeter:
+class ModbusMeter:
     """One meter alone on its port; only its runner's thread calls it (`services.hardware.contract.Driver`)."""
 
-    name = "eastron"
+    name = "modbus"
 
     def __init__(
         self,
@@ -69,7 +68,7 @@ class EastronMeter:
         self._missing: set[int] = set()
         self._serial = ""
         self._serial_due_s = 0.0
-        self._has_serial = True
+        self._serial_address = self._model.serial_address
         self._read_s = -math.inf
 
     def open(self) -> DeviceInfo:
@@ -84,7 +83,7 @@ class EastronMeter:
             self.close()
             raise
         protocol = f"Modbus RTU unit {self._unit}"
-        return DeviceInfo(vendor="Eastron", model=self._model.name, serial=self._serial, protocol=protocol)
+        return DeviceInfo(vendor=self._model.vendor, model=self._model.name, serial=self._serial, protocol=protocol)
 
     def fileno(self) -> int | None:
         """A meter never speaks unasked."""
@@ -97,7 +96,7 @@ class EastronMeter:
         if not wanted and began_s < self._read_s + POLL_PERIOD_S * _EARLY:
             return []
         deadline_s = began_s + EXCHANGE_S
-        if self._has_serial and (wanted or began_s >= self._serial_due_s):
+        if wanted or began_s >= self._serial_due_s:
             self._read_serial(deadline_s)
         reading = self._reading(began_s, self._read_values(deadline_s))
         self._read_s = began_s
@@ -123,7 +122,7 @@ class EastronMeter:
 
         import_wh, export_wh = total(Quantity.IMPORT), total(Quantity.EXPORT)
         if import_wh is None:
-            raise WrongAnswer(f"meter at {self._path} has no {Quantity.IMPORT.value}; is it an {self._model.name}?")
+            raise WrongAnswer(f"meter at {self._path} has no {Quantity.IMPORT.value}; is it of kind {self._model.name}?")
         return RawReading(
             read_boottime_s=began_s,
             serial=self._serial,
@@ -138,7 +137,7 @@ class EastronMeter:
         )
 
     def _read_values(self, deadline_s: float) -> dict[Row, float]:
-        """All values of the table that the meter has, each a finite number."""
+        """All values of the table that the meter has now, each a finite number."""
         words: dict[int, int] = {}
         for block in tuple(self._plan):
             words.update(self._read_block(block, deadline_s))
@@ -146,7 +145,9 @@ class EastronMeter:
         for row in self._model.rows:
             addresses = range(row.address, row.address + row.type.registers)
             if self._missing.isdisjoint(addresses):
-                value = decode(row, [words[address] for address in addresses])
+                value = self._model.value(row, [words[address] for address in addresses])
+                if value is None:
+                    continue
                 if not math.isfinite(value):
                     self._tally.errors += 1
                     raise WrongAnswer(
@@ -158,7 +159,7 @@ class EastronMeter:
     def _read_block(self, block: Block, deadline_s: float) -> dict[int, int]:
         """Registers of a block by address. Where the meter refuses it, its values are read one by one, from now on."""
         try:
-            return self._numbered(block, self._registers(block, INPUT_REGISTERS, deadline_s))
+            return self._numbered(block, self._registers(block, self._model.function, deadline_s))
         except minimalmodbus.IllegalRequestError:
             self._tally.errors += 1
         rows = [row for row in self._model.rows if block.holds(row)]
@@ -177,12 +178,14 @@ class EastronMeter:
         return found
 
     def _read_serial(self, deadline_s: float) -> None:
+        if self._serial_address is None:
+            return
         try:
-            high, low = self._registers(Block(SERIAL_ADDRESS, 2), HOLDING_REGISTERS, deadline_s)
+            high, low = self._registers(Block(self._serial_address, 2), HOLDING_REGISTERS, deadline_s)
             self._serial = str(high << 16 | low)
         except minimalmodbus.IllegalRequestError:
             self._tally.errors += 1
-            self._has_serial = False
+            self._serial_address = None
         self._serial_due_s = self._now() + SERIAL_PERIOD_S
 
     def _numbered(self, block: Block, words: list[int]) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""The Eastron driver against a scripted Modbus slave on a pty (hardware.md §2.3, §4.1)."""
+"""The meter driver against a scripted Modbus slave on a pty (hardware.md §2.3, §4.1)."""
 
 import math
 from collections.abc import Callable
@@ -7,8 +7,8 @@ import pytest
 
 from bus.clock import boottime_s
 from services.hardware.contract import MeterDesired, NoAnswer, PortMissing, RawReading, WrongAnswer
-from services.meter.drivers.eastron import EastronMeter
-from services.meter.drivers.models import MODELS, Block, Quantity, Row, Type, decode
+from services.meter.drivers.modbus import ModbusMeter
+from services.meter.drivers.models import MODELS, Block, Model, Quantity, Row, Type
 from tests.hardware.peers import PtyPeer, ScriptedMeter, bytes_of, crc
 
 MakePeer = Callable[..., PtyPeer]
@@ -20,6 +20,9 @@ SDM630 |= {0x34: 828.0, 0x3E: 0.98, 0x46: 50.01, 0x48: 1234.567, 0x4A: 12.0}
 SDM120 = {0x00: 229.0, 0x06: 10.0, 0x0C: 2290.0, 0x1E: 1.0, 0x46: 49.98, 0x48: 0.5, 0x4A: 0.0}
 
 
+PLAIN = Model(vendor="", name="", rows=(), blocks=())
+
+
 class Bench:
     """A meter, its pty, and the driver under test."""
 
@@ -28,7 +31,7 @@ class Bench:
         self.meter.values = dict(SDM630 if model == "sdm630" else SDM120)
         self.pty = make(self.meter)
         self.ahead_s = 0.0
-        self.driver = EastronMeter(
+        self.driver = ModbusMeter(
             self.pty.path,
             MODELS[model],
             baud=9600,
@@ -71,7 +74,7 @@ def test_the_scripted_meter_speaks_as_the_vectors(frame: str, answer: str) -> No
 def test_a_row_says_type_and_scale_of_its_value(row: Row, words: list[int], value: float) -> None:
     """hardware.md §4.1, §4.2: one type per table row."""
     assert len(words) == row.type.registers
-    assert decode(row, words) == pytest.approx(value, rel=1e-6)
+    assert PLAIN.value(row, words) == pytest.approx(value, rel=1e-6)
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
@@ -151,7 +154,7 @@ def test_a_device_without_an_import_register_is_another_one(peer: MakePeer) -> N
     bench = Bench(peer)
     bench.meter.holes = {0x48}
     bench.driver.open()
-    with pytest.raises(WrongAnswer, match="has no import register; is it an SDM630"):
+    with pytest.raises(WrongAnswer, match="has no import register; is it of kind SDM630"):
         bench.read()
 
 
@@ -214,7 +217,7 @@ def test_a_meter_that_is_not_there_is_no_answer_on_open(peer: MakePeer) -> None:
 
 
 def test_a_babbling_device_is_a_wrong_answer(peer: MakePeer) -> None:
-    driver = EastronMeter(peer(lambda data: b"\x55" * len(data) * 4).path, MODELS["sdm120"], baud=9600)
+    driver = ModbusMeter(peer(lambda data: b"\x55" * len(data) * 4).path, MODELS["sdm120"], baud=9600)
     with pytest.raises(WrongAnswer, match="answers wrongly"):
         driver.open()
 
@@ -238,3 +241,109 @@ def test_a_block_holds_a_row_only_whole() -> None:
     assert Block(0, 2).holds(Row(Quantity.VOLTAGE, 0))
     assert not Block(0, 2).holds(Row(Quantity.VOLTAGE, 1))
     assert not Block(2, 2).holds(Row(Quantity.VOLTAGE, 0))
+
+
+@pytest.mark.parametrize(
+    ("type_", "words"),
+    [
+        (Type.U16, [0xFFFF]),
+        (Type.S16, [0x7FFF]),
+        (Type.U32, [0xFFFF, 0xFFFF]),
+        (Type.S32, [0x7FFF, 0xFFFF]),
+        (Type.U64, [0xFFFF] * 4),
+    ],
+)
+def test_what_a_meter_marks_as_missing_is_no_value(type_: Type, words: list[int]) -> None:
+    """hardware.md §4.2; a meter that marks nothing means the number."""
+    row = Row(Quantity.POWER, 0, type=type_)
+    assert Model(vendor="", name="", rows=(), blocks=(), marks_missing=True).value(row, words) is None
+    assert PLAIN.value(row, words) is not None
+
+
+def spread(values: dict[int, tuple[int, int]], *, low_word_first: bool = False) -> dict[int, int]:
+    """Registers of integers: by address, the value and how many registers it takes."""
+    found: dict[int, int] = {}
+    for address, (value, count) in values.items():
+        words = [(value >> (16 * place)) & 0xFFFF for place in range(count)]
+        for place, word in enumerate(words if low_word_first else reversed(words)):
+            found[address + place] = word
+    return found
+
+
+ABB = {0x5000: (123_456, 4), 0x5004: (0, 4), 0x5B14: (-150_000, 2), 0x5B2C: (5001, 1), 0x5B3A: (-1000, 1)}
+ABB |= {0x5B00 + 2 * phase: (2301 + phase, 2) for phase in range(3)}
+ABB |= {0x5B0C + 2 * phase: (1600 + phase, 2) for phase in range(3)}
+ABB |= {0x5B16 + 2 * phase: (-50_000, 2) for phase in range(3)}
+FILLED = dict.fromkeys([*range(0x5B00, 0x5B2D)], 0)
+EM340 = {0x0028: (-15_000, 2), 0x0031: (-980, 1), 0x0033: (500, 1), 0x0034: (12_345, 2)}
+EM340 |= {2 * phase: (2305, 2) for phase in range(3)}
+EM340 |= {0x000C + 2 * phase: (16_000, 2) for phase in range(3)}
+EM340 |= {0x0012 + 2 * phase: (-5_000, 2) for phase in range(3)}
+
+
+def integer_meter(make: MakePeer, model: str, registers: dict[int, dict[int, int]]) -> tuple[ScriptedMeter, ModbusMeter]:
+    meter = ScriptedMeter()
+    meter.registers = registers
+    driver = ModbusMeter(make(meter).path, MODELS[model], baud=9600)
+    return meter, driver
+
+
+def test_the_vectors_of_integers_are_read_as_they_are_meant() -> None:
+    """hardware.md §2.3: EM340 has the low word first."""
+    em340 = MODELS["em340"]
+    power = next(row for row in em340.rows if row.quantity is Quantity.POWER and not row.phase)
+    voltage = next(row for row in em340.rows if row.quantity is Quantity.VOLTAGE)
+    assert em340.value(power, [0xC568, 0xFFFF]) == pytest.approx(-1500.0)
+    assert em340.value(voltage, [0x0901, 0x0000]) == pytest.approx(230.5)
+    abb = MODELS["abb-b23"]
+    register = next(row for row in abb.rows if row.quantity is Quantity.IMPORT)
+    assert abb.value(register, [0, 0, 1, 0xE240]) == 1_234_560.0
+
+
+def test_an_abb_meter_is_read_in_holding_registers_of_integers(peer: MakePeer) -> None:
+    meter, driver = integer_meter(peer, "abb-b23", {3: {**FILLED, **spread(ABB)}})
+    info = driver.open()
+    assert (info.vendor, info.model, info.serial) == ("ABB", "B23", "")
+    (reading,) = driver.exchange(NOW)
+    assert meter.requests == [(3, 0x5000, 8), (3, 0x5B00, 45), (3, 0x5B3A, 1)]
+    assert (reading.energy_import_wh, reading.energy_export_wh) == (1_234_560, 0)
+    assert reading.power_w == pytest.approx(-1500.0)
+    assert reading.voltages_v == pytest.approx((230.1, 230.2, 230.3))
+    assert reading.currents_a == pytest.approx((16.0, 16.01, 16.02))
+    assert reading.powers_w == pytest.approx((-500.0,) * 3)
+    assert (reading.frequency_hz, reading.power_factor) == (pytest.approx(50.01), pytest.approx(-1.0))
+    driver.close()
+
+
+def test_values_that_an_abb_meter_marks_as_missing_are_left_out(peer: MakePeer) -> None:
+    """A single-phase connection of a three-phase meter: L2 and L3 have no value."""
+    missing = {0x5B02: 0xFFFF, 0x5B03: 0xFFFF, 0x5B04: 0xFFFF, 0x5B05: 0xFFFF, 0x5B3A: 0x7FFF}
+    _, driver = integer_meter(peer, "abb-b23", {3: {**FILLED, **spread(ABB), **missing}})
+    driver.open()
+    (reading,) = driver.exchange(NOW)
+    assert reading.voltages_v == pytest.approx((230.1,))
+    assert reading.power_factor is None
+    driver.close()
+
+
+def test_a_register_that_is_marked_as_missing_is_no_reading(peer: MakePeer) -> None:
+    """Field report 36: a sentinel never becomes energy."""
+    missing = dict.fromkeys(range(0x5000, 0x5004), 0xFFFF)
+    _, driver = integer_meter(peer, "abb-b23", {3: {**FILLED, **spread(ABB), **missing}})
+    driver.open()
+    with pytest.raises(WrongAnswer, match="has no import register"):
+        driver.exchange(NOW)
+    driver.close()
+
+
+def test_a_carlo_gavazzi_meter_has_its_low_words_first(peer: MakePeer) -> None:
+    filled = dict.fromkeys(range(54), 0)
+    meter, driver = integer_meter(peer, "em340", {4: {**filled, **spread(EM340, low_word_first=True)}})
+    assert driver.open().vendor == "Carlo Gavazzi"
+    (reading,) = driver.exchange(NOW)
+    assert meter.requests[:2] == [(4, 0x0000, 54), (4, 0x004E, 2)]
+    assert (reading.energy_import_wh, reading.energy_export_wh) == (1_234_500, None)
+    assert reading.power_w == pytest.approx(-1500.0)
+    assert reading.currents_a == pytest.approx((16.0,) * 3)
+    assert (reading.frequency_hz, reading.power_factor) == (pytest.approx(50.0), pytest.approx(-0.98))
+    driver.close()
