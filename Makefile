@@ -2,7 +2,7 @@
 # make test  sets everything up, checks style and types, and runs every test
 # make bench measures speed and memory beside their budget, into build/bench.json; COMPARE=file shows the change against an
 #            earlier run's JSON, SUITES="bus queue" runs only these
-# make proof is the long version of the proofs: the power cut at every write of the money path
+# make proof is the long version of the proofs: the power cut at every write of the money path, each clause broken on purpose
 PYTHON ?= python3
 VENV := .venv
 WORKERS ?= 6
@@ -18,6 +18,7 @@ test: check
 
 proof: $(READY)
 	$(VENV)/bin/python -m tests.powercut
+	$(VENV)/bin/python -m tests.conformance.break_clauses
 
 bench: $(READY)
 	mkdir -p build

@@ -3,6 +3,7 @@
 Each test stands in the table of clauses (`core.md`), and most have nothing to do but to show one clause.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,17 @@ import msgspec
 import pytest
 
 from bus import messages as m
-from bus.vocabulary import AvailabilityStatus, ChargePointStatus, RemoteStartStopStatus, ResetStatus
+from bus.vocabulary import (
+    AvailabilityStatus,
+    ChargePointStatus,
+    ClearCacheStatus,
+    RemoteStartStopStatus,
+    ResetStatus,
+    UnlockStatus,
+)
 from services.configuration.store import ConfigurationStore
-from services.ocpp_link.actions import ACTIONS, Direction
+from services.ocpp_link import payloads as p
+from services.ocpp_link.actions import ACTIONS, Direction, Malformed, decode_conf
 from tests.ocpp_link.world import CONFIG, UTC_0_S, World, connector, error
 
 A = ChargePointStatus.AVAILABLE
@@ -32,6 +41,8 @@ OWNERS = {
     m.RemoteStartTransaction: m.RemoteStartStopAnswer(RemoteStartStopStatus.ACCEPTED),
     m.RemoteStopTransaction: m.RemoteStartStopAnswer(RemoteStartStopStatus.REJECTED),
     m.ChangeAvailability: m.ChangeAvailabilityAnswer(AvailabilityStatus.ACCEPTED),
+    m.ClearCache: m.ClearCacheAnswer(ClearCacheStatus.ACCEPTED),
+    m.UnlockConnector: m.UnlockConnectorAnswer(UnlockStatus.NOT_SUPPORTED),
     m.Reset: m.ResetAnswer(ResetStatus.REJECTED),
 }
 PROFILES = {
@@ -81,6 +92,14 @@ def test_messages_of_other_profiles_name_the_profile_that_they_need(online: Worl
         assert profile in answer[3]
 
 
+PROFILE = {
+    "chargingProfileId": 1,
+    "stackLevel": 0,
+    "chargingProfilePurpose": "TxProfile",
+    "chargingProfileKind": "Relative",
+    "chargingSchedule": {"chargingRateUnit": "A", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 6.0}]},
+}
+PROFILE_WITHOUT_PERIODS = {**PROFILE, "chargingSchedule": {"chargingRateUnit": "A", "chargingSchedulePeriod": []}}
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("ChangeAvailability", {"type": "Operative"}, "FormationViolation"),
     ("ChangeAvailability", {"connectorId": 1}, "FormationViolation"),
@@ -104,6 +123,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("RemoteStartTransaction", {"idTag": "x", "parentIdTag": "y"}, "FormationViolation"),
     ("RemoteStopTransaction", {}, "FormationViolation"),
     ("RemoteStopTransaction", {"transactionId": "5"}, "FormationViolation"),
+    ("RemoteStartTransaction", {"idTag": "x", "chargingProfile": PROFILE_WITHOUT_PERIODS}, "OccurenceConstraintViolation"),
     ("Reset", {"type": "soft"}, "PropertyConstraintViolation"),
     ("UnlockConnector", {}, "FormationViolation"),
     ("UnlockConnector", {"connectorId": "1"}, "FormationViolation"),
@@ -148,15 +168,7 @@ def test_data_transfer_of_any_vendor_is_unknown(online: World, vendor: str) -> N
 
 def test_a_charging_profile_of_a_remote_start_is_ignored(online: World) -> None:
     """OCPP 1.6 §5.11, note: without support for Smart Charging this parameter SHOULD be ignored."""
-    schedule = {"chargingRateUnit": "A", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 6.0}]}
-    profile = {
-        "chargingProfileId": 1,
-        "stackLevel": 0,
-        "chargingProfilePurpose": "TxProfile",
-        "chargingProfileKind": "Relative",
-        "chargingSchedule": schedule,
-    }
-    request = {"idTag": "TAG", "connectorId": 1, "chargingProfile": profile}
+    request = {"idTag": "TAG", "connectorId": 1, "chargingProfile": PROFILE}
     assert online.asked("RemoteStartTransaction", request) == {"status": "Accepted"}
     assert online.remote == [m.RemoteStartTransaction("TAG", 1)]
 
@@ -181,6 +193,39 @@ def test_rejected_is_silent_to_bad_calls_too(world: World, frame: str) -> None:
     world.frame(frame)
     world.frame(frame)
     assert world.results == {}
+
+
+def test_rejected_sends_nothing_until_the_interval_is_over(world: World) -> None:
+    """OCPP 1.6 §4.2: SHALL NOT send any OCPP message, not after a reconnect either, and no BootNotification earlier."""
+    world.answers["BootNotification"] = world.boot("Rejected", 60)
+    world.advance(0.1)
+    world.say(connector(1, A))
+    world.authorize()
+    world.deliver("id-1")
+    world.lose()
+    world.advance(59)
+    assert world.said() == ["BootNotification"]
+    world.advance(2)
+    assert world.said() == ["BootNotification"] * 2
+
+
+RESPONSES: list[tuple[type[p.Conf], dict[str, Any]]] = [
+    (p.AuthorizeConf, {"idTagInfo": {"status": "Accepted"}}),
+    (p.BootNotificationConf, {"status": "Accepted", "currentTime": "2027-01-15T08:00:00Z", "interval": 300}),
+    (p.HeartbeatConf, {"currentTime": "2027-01-15T08:00:00Z"}),
+    (p.StartTransactionConf, {"transactionId": 1, "idTagInfo": {"status": "Accepted"}}),
+]
+
+
+@pytest.mark.parametrize(("conf", "whole"), RESPONSES)
+def test_a_response_without_a_required_field_is_malformed(conf: type[p.Conf], whole: dict[str, Any]) -> None:
+    """OCPP 1.6 §6.2, §6.4, §6.30, §6.46, §7.27 (errata v4.0 3.72)."""
+    assert isinstance(decode_conf(json.dumps(whole), conf), conf)
+    for name in whole:
+        without = {key: value for key, value in whole.items() if key != name}
+        assert isinstance(decode_conf(json.dumps(without), conf), Malformed)
+    if "idTagInfo" in whole:
+        assert isinstance(decode_conf(json.dumps({**whole, "idTagInfo": {"parentIdTag": "P"}}), conf), Malformed)
 
 
 def test_pending_keeps_the_connection(world: World) -> None:
