@@ -331,6 +331,16 @@ class MeterValues(Message, frozen=True, tag="MeterValues"):
     meter_values: tuple[MeterValue, ...]
 
 
+class ConnectorMeterValues(Message, frozen=True):
+    """Event: readings of a connector that belong to no transaction (OCPP 1.6 §4.7). They bill nobody: lost while offline.
+
+    Every Moment in it has its `utc_ms`.
+    """
+
+    connector_id: ConnectorId
+    meter_values: tuple[MeterValue, ...]
+
+
 class StopTransaction(Message, frozen=True, tag="StopTransaction"):
     """OCPP 1.6 §4.10; `id_tag` only when an idTag stopped it; `meter_values` is transactionData."""
 

@@ -64,6 +64,7 @@ TOPICS: tuple[Topic, ...] = (
     _state("rfid.reader.", m.ReaderState, "rfid", 5.0, "ReaderFailure"),
     _state("queue.", m.QueueState, "transaction_queue", 5.0, "the queue is down; finished steps wait in connectors.db"),
     Topic("rfid.presented.", m.IdTagPresented, "rfid", Kind.EVENT, age_s_max=2.0),
+    Topic("connector.meter_values.", m.ConnectorMeterValues, "connectors", Kind.EVENT, age_s_max=10.0),
     Topic("late_report.", m.DeliveryReport, "ocpp_link", Kind.EVENT, age_s_max=30.0),
     _call("call.link.authorize.", m.Authorize, "ocpp_link", m.IdTagInfo),
     _call("call.link.deliver.", m.Deliver, "ocpp_link", m.DeliveryReport),

@@ -8,9 +8,9 @@ it is acted on, and energy is withdrawn for safety before anything is written.
 
 Owns: the dispatch of events and the rules of phases. Rooms of their own: `cards.py` (who may charge where),
 `authorization.py` (what an idTag is worth), `availability.py` (what may be used), `transactions.py` (what a transaction says),
-`deliveries.py` (what the Central System's answers change), `observations.py` (what a controller says), `recovery.py` (what a
-restart finds), `status.py`, `output.py`. Does not: know the clock, the disk, the bus or a device; `service.py` carries out
-what is decided.
+`sampling.py` (when readings are taken), `transaction_data.py` (what is kept of them), `deliveries.py` (what the Central
+System's answers change), `observations.py` (what a controller says), `recovery.py` (what a restart finds), `status.py`,
+`output.py`. Does not: know the clock, the disk, the bus or a device; `service.py` carries out what is decided.
 """
 
 import msgspec
@@ -25,6 +25,7 @@ from services.connectors import (
     locks,
     observations,
     recovery,
+    sampling,
     transactions,
     unattended,
 )
@@ -109,7 +110,7 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
         case e.LinkChanged(link=link):
             _on_link(work, link)
         case e.SettingsChanged(settings=settings):
-            work.set(settings=settings)
+            _on_settings(work, settings)
         case e.EmergencyStopChanged(pressed=pressed):
             _on_emergency_stop(work, pressed)
         case e.Tick():
@@ -128,6 +129,8 @@ def next_deadline_s(state: State) -> float | None:
     deadlines = [waiting.deadline_s for waiting in state.waiting]
     if state.resetting is not None:
         deadlines.append(state.reset_until_s)
+    if state.marks is not None:
+        deadlines.append(state.marks.due_s)
     for connector in state.connectors:
         deadlines.extend(at_s for at_s in (connector.settling_until_s, connector.offer_from_s) if at_s)
         card_due_s = unattended.due_s(state, connector)
@@ -145,6 +148,7 @@ def next_deadline_s(state: State) -> float | None:
 def _pass_time(work: Work) -> None:
     """What has run out by now, before the event counts."""
     now_s = work.now.boottime_s
+    sampling.pass_marks(work)
     for waiting in work.state.waiting:
         if waiting.deadline_s <= now_s:
             work.drop_waiting(waiting)
@@ -241,6 +245,15 @@ def _on_reset_failed(work: Work, *, failed: bool) -> None:
     work.set(reset_failed=failed)
 
 
+def _on_settings(work: Work, settings: Settings) -> None:
+    """Changed intervals take effect at once (field report 24)."""
+    before = work.state.settings
+    work.set(settings=settings)
+    sampling.pass_marks(work)
+    if settings.meter_value_sample_interval_s != before.meter_value_sample_interval_s:
+        transactions.follow_interval(work)
+
+
 def _on_emergency_stop(work: Work, pressed: bool) -> None:
     work.set(emergency_stop=pressed)
     work.note("emergency stop pressed" if pressed else "emergency stop released", warning=pressed)
@@ -255,6 +268,9 @@ def _advance_all(work: Work) -> None:
         connector = work.connector(connector_id)
         assert connector is not None
         _advance(work, connector)
+        advanced = work.connector(connector_id)
+        assert advanced is not None
+        sampling.tell_outside_transaction(work, advanced)
     for connector in work.state.connectors:
         unattended.watch(work, connector)
     for connector in work.state.connectors:

@@ -8,6 +8,7 @@ import msgspec
 from bus.messages import (
     ChangeAvailability,
     ClearCache,
+    ConnectorMeterValues,
     ConnectorState,
     DeliveryEntry,
     IdTag,
@@ -22,7 +23,7 @@ from bus.messages import (
     TransactionEntry,
     UnlockConnector,
 )
-from services.connectors.state import Availability, Finished, Settings, Transaction, Waiting
+from services.connectors.state import Availability, Finished, KeptReading, Settings, Transaction, Waiting
 from services.hardware.contract import EvseDesired, EvseObservation
 
 
@@ -171,7 +172,7 @@ class SaveTransaction(msgspec.Struct, frozen=True):
 
 
 class CloseTransaction(msgspec.Struct, frozen=True):
-    """Change on disk: the transaction is no longer open; `finished` None: its plug is out."""
+    """Change on disk: the transaction is no longer open, what was kept of it is gone; `finished` None: its plug is out."""
 
     local_tx_id: str
     connector_id: int
@@ -183,6 +184,20 @@ class SaveFinished(msgspec.Struct, frozen=True):
 
     connector_id: int
     finished: Finished
+
+
+class KeepReading(msgspec.Struct, frozen=True):
+    """Change on disk: a reading for the transactionData of this transaction."""
+
+    local_tx_id: str
+    reading: KeptReading
+
+
+class DropReadings(msgspec.Struct, frozen=True):
+    """Change on disk: these readings have no room in transactionData any more."""
+
+    local_tx_id: str
+    positions: tuple[int, ...]
 
 
 class DropFinished(msgspec.Struct, frozen=True):
@@ -250,6 +265,8 @@ Change = (
     SaveTransaction
     | CloseTransaction
     | SaveFinished
+    | KeepReading
+    | DropReadings
     | DropFinished
     | SaveWaiting
     | DropWaiting
@@ -307,6 +324,12 @@ class PublishConnector(Effect, frozen=True):
     """Say a connector's state."""
 
     state: ConnectorState
+
+
+class TellMeterValues(Effect, frozen=True):
+    """Say readings that belong to no transaction; lost where the station is offline."""
+
+    values: ConnectorMeterValues
 
 
 class PublishReset(Effect, frozen=True):

@@ -17,6 +17,7 @@ from services.connectors.state import (
     Connector,
     Finished,
     Idle,
+    KeptReading,
     Resuming,
     StopIntent,
     Stopping,
@@ -36,6 +37,8 @@ class Loaded(msgspec.Struct, frozen=True):
     ever_accepted: bool = False
     availability: dict[int, Availability] = {}
     cache: dict[str, IdTagInfo] = {}
+    kept: dict[str, tuple[KeptReading, ...]] = {}
+    """Readings for transactionData, by transaction."""
 
 
 def take_up(work: Work, loaded: Loaded) -> None:
@@ -49,7 +52,7 @@ def take_up(work: Work, loaded: Loaded) -> None:
         if connector is not None:
             work.put(connector, phase=Resuming(finished=finished))
     for transaction in loaded.transactions:
-        _take_up_transaction(work, transaction)
+        _take_up_transaction(work, transaction, loaded.kept.get(transaction.local_tx_id, ()))
     for waiting in loaded.waiting:
         if waiting.boot_id == work.now.boot_id:
             work.set(waiting=(*work.state.waiting, waiting))
@@ -71,15 +74,17 @@ def resolve(work: Work, connector: Connector, phase: Resuming, seen: EvseObserva
         work.put(connector, phase=Idle())
 
 
-def _take_up_transaction(work: Work, transaction: Transaction) -> None:
+def _take_up_transaction(work: Work, transaction: Transaction, kept: tuple[KeptReading, ...]) -> None:
     connector = work.connector(transaction.connector_id)
     power_failed = transaction.started_at.boot_id != work.now.boot_id
     reason = Reason.POWER_LOSS if power_failed else Reason.OTHER
     fields = {"connector_id": transaction.connector_id, "local_tx_id": transaction.local_tx_id}
     if connector is None or connector.transaction is not None:
         work.note("open transaction of a connector that is not there is closed at its last reading", warning=True, **fields)
-        transactions.close_at_last_reading(work, transaction, reason)
-    elif power_failed:
+        transactions.close_at_last_reading(work, transaction, kept, reason)
+        return
+    connector = work.put(connector, kept=kept)
+    if power_failed:
         work.note("transaction was running when the power failed, it is closed", warning=True, **fields)
         stopped = msgspec.structs.replace(transaction, stop=transaction.stop or StopIntent(reason))
         work.change(e.SaveTransaction(stopped))
@@ -101,5 +106,5 @@ def _resolve_transaction(work: Work, connector: Connector, transaction: Transact
         return
     work.note("another plug-in meanwhile, the old transaction is closed at its last committed reading", warning=True, **fields)
     connector = work.withdraw_at_once(connector)
-    transactions.close_at_last_reading(work, transaction, Reason.EV_DISCONNECTED)
-    work.put(connector, phase=Idle())
+    transactions.close_at_last_reading(work, transaction, connector.kept, Reason.EV_DISCONNECTED)
+    work.put(connector, phase=Idle(), kept=())

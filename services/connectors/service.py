@@ -200,8 +200,10 @@ class ConnectorsService:
         self.feed(e.LinkChanged(link))
 
     def _clock_said(self, clock: ClockState) -> None:
-        if clock.utc_offset_s is not None:
+        """Where the clock steps, the marks of clock-aligned readings move: the core has to know at once."""
+        if clock.utc_offset_s is not None and clock.utc_offset_s != self._utc_offset_s:
             self._utc_offset_s = clock.utc_offset_s
+            self.feed(e.Tick())
         if clock.floor_utc_ms is not None:
             self._utc_floor_ms = clock.floor_utc_ms
 
@@ -270,6 +272,8 @@ class ConnectorsService:
                 self._node.publish(state, str(state.connector_id))
             case e.PublishReset(state=ready):
                 self._node.publish(ready)
+            case e.TellMeterValues(values=values):
+                self._node.emit(values, str(values.connector_id))
             case e.Note():
                 self._write_note(effect)
             case _:

@@ -4,6 +4,7 @@ Owns: which keys this service obeys. Does not: validate values; the link has don
 """
 
 from services.configuration import keys
+from services.connectors.readings import Measurands
 from services.connectors.state import Settings
 
 
@@ -17,7 +18,9 @@ def settings_from(values: dict[str, str], *, charge_before_first_acceptance: boo
     def number(key: str, default: int) -> int:
         return keys.integer(values, key) if key in values else default
 
-    sampled = "MeterValuesSampledData"
+    def measurands(key: str, default: Measurands) -> Measurands:
+        return keys.measurands(values, key) if key in values else default
+
     return Settings(
         connection_time_out_s=number("ConnectionTimeOut", known.connection_time_out_s),
         allow_offline_tx_for_unknown_id=flag("AllowOfflineTxForUnknownId", known.allow_offline_tx_for_unknown_id),
@@ -27,7 +30,12 @@ def settings_from(values: dict[str, str], *, charge_before_first_acceptance: boo
         ),
         stop_transaction_on_invalid_id=flag("StopTransactionOnInvalidId", known.stop_transaction_on_invalid_id),
         meter_value_sample_interval_s=number("MeterValueSampleInterval", known.meter_value_sample_interval_s),
-        meter_values_sampled_data=keys.measurands(values, sampled) if sampled in values else known.meter_values_sampled_data,
+        meter_values_sampled_data=measurands("MeterValuesSampledData", known.meter_values_sampled_data),
+        clock_aligned_data_interval_s=number("ClockAlignedDataInterval", known.clock_aligned_data_interval_s),
+        meter_values_aligned_data=measurands("MeterValuesAlignedData", known.meter_values_aligned_data),
+        stop_txn_sampled_data=measurands("StopTxnSampledData", known.stop_txn_sampled_data),
+        stop_txn_aligned_data=measurands("StopTxnAlignedData", known.stop_txn_aligned_data),
+        stop_transaction_max_meter_values=number("StopTransactionMaxMeterValues", known.stop_transaction_max_meter_values),
         unlock_connector_on_ev_side_disconnect=flag(
             "UnlockConnectorOnEVSideDisconnect", known.unlock_connector_on_ev_side_disconnect
         ),

@@ -5,8 +5,9 @@ Owns: shapes. Does not: decide (`core.py` and its rooms) or act (`service.py`). 
 
 import msgspec
 
-from bus.messages import ConnectorState, IdTag, IdTagInfo, MeterSample, Moment
-from bus.vocabulary import ChargePointErrorCode, ChargePointStatus, Measurand, Phase, Reason, ResetType
+from bus.messages import ConnectorState, IdTag, IdTagInfo, MeterSample, MeterValue, Moment
+from bus.vocabulary import ChargePointErrorCode, ChargePointStatus, Measurand, Reason, ResetType
+from services.connectors.readings import Measurands
 from services.hardware.contract import EvseDesired, EvseObservation
 
 Facts = msgspec.Struct
@@ -21,8 +22,12 @@ class Settings(Facts, frozen=True):
     stop_transaction_on_ev_side_disconnect: bool = True
     stop_transaction_on_invalid_id: bool = True
     meter_value_sample_interval_s: int = 60
-    meter_values_sampled_data: tuple[tuple[Measurand, Phase | None], ...] = ((Measurand.ENERGY_ACTIVE_IMPORT_REGISTER, None),)
-    """A phase narrows the measurand to it; None: all that the meter gives."""
+    meter_values_sampled_data: Measurands = ((Measurand.ENERGY_ACTIVE_IMPORT_REGISTER, None),)
+    clock_aligned_data_interval_s: int = 0
+    meter_values_aligned_data: Measurands = ()
+    stop_txn_sampled_data: Measurands = ()
+    stop_txn_aligned_data: Measurands = ()
+    stop_transaction_max_meter_values: int = 500
     charge_before_first_acceptance: bool = False
     """Policy for a station that no Central System ever accepted (errata v4.0 3.11)."""
     authorization_cache_enabled: bool = True
@@ -49,13 +54,15 @@ class Reading(Facts, frozen=True):
 class Segment(Facts, frozen=True):
     """What one meter contributes: its serial and register when it took over, and the transaction's register then, Wh.
 
-    `serial` empty: that meter has not told it yet. `replacements`: what the meter service counted then.
+    `serial` empty: that meter has not told it yet. `replacements`: what the meter service counted then. `replaced`: it is not
+    the meter of the start.
     """
 
     serial: str
     first_wh: int
     base_wh: int
     replacements: int = 0
+    replaced: bool = False
 
 
 class StopIntent(Facts, frozen=True):
@@ -94,6 +101,13 @@ class Availability(Facts, frozen=True):
 
     operative: bool = True
     """As the Central System last commanded it."""
+
+
+class KeptReading(Facts, frozen=True):
+    """A reading that waits for transactionData; `position` orders those of a transaction, 0 is the one of its start."""
+
+    position: int
+    value: MeterValue
 
 
 class Waiting(Facts, frozen=True):
@@ -215,6 +229,10 @@ class Connector(Facts, frozen=True):
     """Plain words while the controller does not answer; empty also before it had time to."""
     meter_failure: str = ""
     sample: MeterSample | None = None
+    mark_s: float | None = None
+    """Boottime of a mark of the wall clock whose reading has not come yet."""
+    kept: tuple[KeptReading, ...] = ()
+    """Of the open transaction, all on disk."""
     commanded: EvseDesired | None = None
     settling_until_s: float = 0.0
     """Until then a status that is only passed through is not shown (field report 42); 0: nothing settles."""
@@ -285,6 +303,19 @@ class Asked(Facts, frozen=True):
     waiting_id: str | None = None
 
 
+class Marks(Facts, frozen=True):
+    """The marks of clock-aligned readings. `next_ms` is UTC in Unix milliseconds, `due_s` its boottime by the clock as it is.
+
+    `reached_ms` is the last one that counted, `reached_s` when that was.
+    """
+
+    interval_s: int
+    next_ms: int = 0
+    due_s: float = 0.0
+    reached_ms: int | None = None
+    reached_s: float = 0.0
+
+
 class State(Facts, frozen=True):
     """Everything. `connectors` in the order of their numbers, from 1."""
 
@@ -310,6 +341,8 @@ class State(Facts, frozen=True):
     """Of the charge point itself; each connector has its own."""
     cache: dict[str, IdTagInfo] = {}
     """The Authorization Cache by `id_tag_key`, the entry that was updated last at the end. Never changed in place."""
+    marks: Marks | None = None
+    """None: clock-aligned readings are off, or the clock is not known."""
 
     @property
     def unavailable(self) -> bool:

@@ -1,9 +1,9 @@
 """connectors.db: open transactions, waiting authorizations, the Authorization Cache, the outbox of the journal; all changes of
 a step in one commit.
 
-Owns: the tables `transactions`, `waiting`, `finished`, `availability`, `known`, `cache`. Does not: decide anything. Bodies are
-JSON, so that a support engineer can read them with any SQLite tool; types are checked when they are written and when they are
-read. A row that can't be read is set aside in `unreadable`, reported, and never prevents the start.
+Owns: the tables `transactions`, `transaction_data`, `waiting`, `finished`, `availability`, `known`, `cache`. Does not: decide
+anything. Bodies are JSON, so that a support engineer can read them with any SQLite tool; types are checked when they are
+written and when they are read. A row that can't be read is set aside in `unreadable`, reported, and never prevents the start.
 """
 
 import sqlite3
@@ -18,12 +18,14 @@ from bus.messages import IdTagInfo, MeterValues, TransactionEntry
 from bus.salvage import schema_of
 from services.connectors import events as e
 from services.connectors.recovery import Loaded
-from services.connectors.state import Availability, Finished, Transaction, Waiting
+from services.connectors.state import Availability, Finished, KeptReading, Transaction, Waiting
 
 T = TypeVar("T")
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS transactions (local_tx_id TEXT PRIMARY KEY, connector_id INTEGER NOT NULL, body TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS transaction_data (id TEXT PRIMARY KEY, local_tx_id TEXT NOT NULL, body TEXT NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS transaction_data_of ON transaction_data (local_tx_id)",
     "CREATE TABLE IF NOT EXISTS waiting (waiting_id TEXT PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS finished (connector_id INTEGER PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS availability (connector_id INTEGER PRIMARY KEY, body TEXT NOT NULL)",
@@ -37,6 +39,7 @@ SCHEMA = schema_of(_TABLES)
 _EVER_ACCEPTED = "ever_accepted"
 _KEYS = {
     "transactions": "local_tx_id",
+    "transaction_data": "id",
     "waiting": "waiting_id",
     "finished": "connector_id",
     "availability": "connector_id",
@@ -66,6 +69,7 @@ class Store:
             ever_accepted=row == ("true",),
             availability=availability,
             cache=self._rows("cache", IdTagInfo),
+            kept=self._kept({transaction.local_tx_id for transaction in transactions}),
         )
 
     def id_tag_of(self, local_tx_id: str, number: int, outbox: Outbox) -> str | None:
@@ -88,10 +92,17 @@ class Store:
                     self._save("transactions", "(local_tx_id, connector_id, body)", keys, saved)
                 case e.CloseTransaction(local_tx_id=local_tx_id, connector_id=connector_id, finished=finished):
                     self._drop("transactions", local_tx_id)
+                    self._database.execute("DELETE FROM transaction_data WHERE local_tx_id = ?", (local_tx_id,))
                     if finished is not None:
                         self._save("finished", "(connector_id, body)", (connector_id,), finished)
                 case e.SaveFinished(connector_id=connector_id, finished=finished):
                     self._save("finished", "(connector_id, body)", (connector_id,), finished)
+                case e.KeepReading(local_tx_id=local_tx_id, reading=reading):
+                    names = (entry_name(local_tx_id, reading.position), local_tx_id)
+                    self._save("transaction_data", "(id, local_tx_id, body)", names, reading)
+                case e.DropReadings(local_tx_id=local_tx_id, positions=positions):
+                    for position in positions:
+                        self._drop("transaction_data", entry_name(local_tx_id, position))
                 case e.DropFinished(connector_id=connector_id):
                     self._drop("finished", connector_id)
                 case e.SaveWaiting(waiting=waiting):
@@ -114,6 +125,18 @@ class Store:
                         self._drop("cache", key)
                 case e.EmptyCache():
                     self._database.execute("DELETE FROM cache")
+
+    def _kept(self, open_ids: set[str]) -> dict[str, tuple[KeptReading, ...]]:
+        """Readings by transaction, in order. What an older release has left of transactions that it closed is removed."""
+        found: dict[str, tuple[KeptReading, ...]] = {}
+        for name, reading in self._rows("transaction_data", KeptReading).items():
+            local_tx_id = name.rpartition("/")[0]
+            if local_tx_id in open_ids:
+                found[local_tx_id] = (*found.get(local_tx_id, ()), reading)
+            else:
+                with transaction(self._database):
+                    self._drop("transaction_data", name)
+        return {id_: tuple(sorted(readings, key=lambda one: one.position)) for id_, readings in found.items()}
 
     def _rows(self, table: str, type_: type[T]) -> dict[str, T]:
         found: dict[str, T] = {}
@@ -140,5 +163,5 @@ class Store:
 
 
 def entry_name(local_tx_id: str, number: int) -> str:
-    """By which the outbox finds a transaction's entry again."""
+    """By which the outbox finds a transaction's entry again, and this store a kept reading."""
     return f"{local_tx_id}/{number}"

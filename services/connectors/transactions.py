@@ -1,9 +1,10 @@
-"""What a transaction says: its start, its register over several meters, its samples, its stop (pure).
+"""What a transaction says: its start, its register over several meters, its stop (pure).
 
 Implements the Charge Point's side of OCPP 1.6 §4.7, §4.8 and §4.10.
 
 Owns: opening and closing, energy arithmetic, journal entries. Does not: decide who may charge (`cards.py`), what the Central
-System's answer changes (`deliveries.py`), or when a phase moves on (`core.py`).
+System's answer changes (`deliveries.py`), when a phase moves on (`core.py`), when readings are taken (`sampling.py`) or what
+transactionData says (`transaction_data.py`).
 """
 
 import msgspec
@@ -11,18 +12,18 @@ import msgspec
 from bus.messages import (
     MeterSample,
     MeterValue,
-    MeterValues,
     StartTransaction,
     StopTransaction,
     TransactionEntry,
 )
-from bus.vocabulary import ReadingContext, Reason
+from bus.vocabulary import Reason
 from services.connectors import events as e
-from services.connectors.readings import sampled_values
+from services.connectors import sampling, transaction_data
 from services.connectors.state import (
     Connector,
     Finished,
     Idle,
+    KeptReading,
     Now,
     Reading,
     Resuming,
@@ -52,8 +53,6 @@ CHECKPOINT_S_MIN = 5.0
 The controller's counters on disk tell its plug-in from another one only if that one has not charged for as long since: marks
 that stand at nothing would fit any plug-in, and its energy would be billed to whoever began before it.
 """
-SAMPLE_AGE_S_MAX = 3.0
-"""An older reading is not sent as a fresh one (field report 34)."""
 OPENS_AT_ONCE = frozenset({Reason.EMERGENCY_STOP, Reason.EV_DISCONNECTED, Reason.DE_AUTHORIZED})
 """Reasons for which the contactor opens before anything is written (design §3)."""
 
@@ -82,6 +81,7 @@ def open_transaction(work: Work, connector: Connector, phase: Starting, sample: 
         e.SaveTransaction(transaction),
         e.AppendEntry(TransactionEntry(transaction.local_tx_id, 0, start)),
     )
+    connector = transaction_data.begin(work, connector, transaction, sample)
     work.put(connector, phase=running(transaction, work.state.settings, work.now), sample=sample)
     work.note(
         "transaction starts",
@@ -94,8 +94,7 @@ def open_transaction(work: Work, connector: Connector, phase: Starting, sample: 
 
 def running(transaction: Transaction, settings: Settings, now: Now) -> Running:
     """The phase of a transaction, as the disk has it, that runs from now on. One that goes on is checkpointed at once."""
-    interval_s = settings.meter_value_sample_interval_s
-    sample_due_s = now.boottime_s + interval_s if interval_s > 0 else None
+    sample_due_s = sampling.next_sample_s(transaction, settings, now.boottime_s)
     age_s = now.boottime_s - transaction.started_at.boottime_ms / 1000
     checkpoint_due_s = now.boottime_s if age_s >= CHECKPOINT_S_MIN else now.boottime_s + CHECKPOINT_S_MIN
     return Running(transaction, transaction, sample_due_s, checkpoint_due_s)
@@ -137,7 +136,7 @@ def follow_register(transaction: Transaction, sample: MeterSample, now: Now) -> 
     # A lower count is that of a meter service that has restarted: it is followed from there.
     segment = msgspec.structs.replace(segment, serial=sample.serial or segment.serial, replacements=sample.replacements)
     if replaced:
-        segment = msgspec.structs.replace(segment, first_wh=sample.energy_import_wh, base_wh=last.energy_wh)
+        segment = msgspec.structs.replace(segment, first_wh=sample.energy_import_wh, base_wh=last.energy_wh, replaced=True)
     new = Reading(register_wh(segment, sample), now.moment(sample.read_boottime_s))
     return msgspec.structs.replace(transaction, segment=segment, last=new), replaced
 
@@ -163,28 +162,34 @@ def sample_and_checkpoint(work: Work, connector: Connector, phase: Running) -> N
     A controller that counts anew (it restarted, or the plug came back while the transaction runs on) is a checkpoint too:
     by its old counters the plug-in would not be found again after a restart of this service.
     """
-    now_s = work.now.boottime_s
-    interval_s = work.state.settings.meter_value_sample_interval_s
-    phase = _follow_interval(phase, interval_s, now_s)
-    sampling = phase.sample_due_s is not None and phase.sample_due_s <= now_s
-    seen, mark = connector.seen, phase.transaction.mark
-    counts_anew = bool(connector.plugged) and seen is not None and not same_session(mark, seen)
-    if not (sampling or counts_anew or phase.checkpoint_due_s <= now_s):
-        work.put(connector, phase=phase)
+    now_s, seen, transaction = work.now.boottime_s, connector.seen, phase.transaction
+    sample_due_s = phase.sample_due_s
+    kinds = sampling.due(work, connector, transaction, sample_due_s)
+    if sample_due_s is not None and sample_due_s <= now_s:
+        sample_due_s = sampling.next_sample_s(transaction, work.state.settings, now_s)
+    kept = connector.kept
+    for kind in kinds:
+        connector, transaction = sampling.take(work, connector, transaction, kind)
+    taken = transaction.next_number != phase.transaction.next_number or connector.kept != kept
+    counts_anew = bool(connector.plugged) and seen is not None and not same_session(transaction.mark, seen)
+    if not (taken or counts_anew or phase.checkpoint_due_s <= now_s):
+        work.put(connector, phase=msgspec.structs.replace(phase, sample_due_s=sample_due_s))
         return
-    transaction = phase.transaction
     if connector.plugged:
         transaction = msgspec.structs.replace(transaction, mark=mark_of(seen))
-    if sampling:
-        transaction = _append_sample(work, connector, transaction)
     if transaction != phase.saved:
         work.change(e.SaveTransaction(transaction))
-    sample_due_s = phase.sample_due_s
-    if sampling and sample_due_s is not None:
-        sample_due_s += interval_s * ((now_s - sample_due_s) // interval_s + 1)
     age_s = now_s - transaction.started_at.boottime_ms / 1000
     checkpoint_due_s = now_s + min(CHECKPOINT_S, max(CHECKPOINT_S_MIN, age_s))
     work.put(connector, phase=Running(transaction, transaction, sample_due_s, checkpoint_due_s))
+
+
+def follow_interval(work: Work) -> None:
+    """MeterValueSampleInterval has changed: each running transaction is sampled at the new one from now on."""
+    for connector in work.state.connectors:
+        if isinstance(connector.phase, Running):
+            due_s = sampling.next_sample_s(connector.phase.transaction, work.state.settings, work.now.boottime_s)
+            work.put(connector, phase=msgspec.structs.replace(connector.phase, sample_due_s=due_s))
 
 
 def stop(work: Work, connector: Connector, reason: Reason, *, id_tag: str | None = None, info: str = "") -> None:
@@ -213,7 +218,9 @@ def close_with_reading(work: Work, connector: Connector, sample: MeterSample | N
         connector = follow(work, connector, sample)
     phase = connector.phase
     assert isinstance(phase, Stopping)
-    transaction = phase.transaction
+    transaction, kept = phase.transaction, connector.kept
+    last = transaction_data.last_sample(transaction, sample, connector.sample)
+    connector = work.put(connector, kept=())
     finished = None
     if connector.plugged is None:
         # A controller that was not heard since this process started will tell later whether the plug is still in.
@@ -225,16 +232,19 @@ def close_with_reading(work: Work, connector: Connector, sample: MeterSample | N
         work.put(connector, phase=finished)
     else:
         work.put(connector, phase=Idle())
-    _close(work, transaction, finished)
+    data = transaction_data.transaction_data(work.state.settings, transaction, kept, last)
+    _close(work, transaction, data, finished)
 
 
-def close_at_last_reading(work: Work, transaction: Transaction, reason: Reason) -> None:
+def close_at_last_reading(work: Work, transaction: Transaction, kept: tuple[KeptReading, ...], reason: Reason) -> None:
     """The end of a transaction whose own plug-in is gone: its last committed reading.
 
     `reason` and that reading's time hold unless it had been told to stop before.
     """
     intent = transaction.stop or StopIntent(reason, transaction.last.at)
-    _close(work, msgspec.structs.replace(transaction, stop=intent), None)
+    transaction = msgspec.structs.replace(transaction, stop=intent)
+    data = transaction_data.transaction_data(work.state.settings, transaction, kept, None)
+    _close(work, transaction, data, None)
 
 
 def same_session(mark: SessionMark, seen: EvseObservation) -> bool:
@@ -265,7 +275,7 @@ def _finished(transaction: Transaction, mark: SessionMark) -> Finished:
     return Finished(mark, transaction.id_tag, _keep_locked(transaction), transaction.parent_id_tag)
 
 
-def _close(work: Work, transaction: Transaction, finished: Finished | None) -> None:
+def _close(work: Work, transaction: Transaction, data: tuple[MeterValue, ...], finished: Finished | None) -> None:
     intent = transaction.stop
     assert intent is not None, "a transaction is closed only after the intent to stop it"
     stop_message = StopTransaction(
@@ -274,6 +284,7 @@ def _close(work: Work, transaction: Transaction, finished: Finished | None) -> N
         at=intent.at or transaction.last.at,
         reason=intent.reason,
         id_tag=intent.id_tag,
+        meter_values=data,
     )
     work.change(
         e.AppendEntry(TransactionEntry(transaction.local_tx_id, transaction.next_number, stop_message)),
@@ -285,32 +296,3 @@ def _close(work: Work, transaction: Transaction, finished: Finished | None) -> N
         local_tx_id=transaction.local_tx_id,
         detail=f"{intent.reason}, {transaction.last.energy_wh - transaction.meter_start_wh} Wh",
     )
-
-
-def _append_sample(work: Work, connector: Connector, transaction: Transaction) -> Transaction:
-    """Journal one MeterValues of the newest reading; nothing if there is none that is fresh (field report 34)."""
-    sample = connector.sample
-    if sample is None or work.now.boottime_s - sample.read_boottime_s > SAMPLE_AGE_S_MAX or connector.meter_failure:
-        return transaction
-    offered_a = connector.seen.limit_a if connector.seen is not None and connector.seen.offering else 0.0
-    measurands = work.state.settings.meter_values_sampled_data
-    values = sampled_values(
-        sample, transaction.last.energy_wh, measurands, context=ReadingContext.SAMPLE_PERIODIC, offered_a=offered_a
-    )
-    if not values:
-        return transaction
-    value = MeterValue(work.now.moment(sample.read_boottime_s), values)
-    message = MeterValues(connector.connector_id, (value,))
-    work.change(e.AppendEntry(TransactionEntry(transaction.local_tx_id, transaction.next_number, message)))
-    return msgspec.structs.replace(transaction, next_number=transaction.next_number + 1)
-
-
-def _follow_interval(phase: Running, interval_s: int, now_s: float) -> Running:
-    """A changed MeterValueSampleInterval takes effect at once (field report 24)."""
-    if interval_s <= 0:
-        due_s = None
-    elif phase.sample_due_s is None or phase.sample_due_s > now_s + interval_s:
-        due_s = now_s + interval_s
-    else:
-        due_s = phase.sample_due_s
-    return msgspec.structs.replace(phase, sample_due_s=due_s)

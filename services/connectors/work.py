@@ -34,6 +34,7 @@ class Work:
         self._changes: list[e.Change] = []
         self._answers: list[e.Effect] = []
         self._questions: list[e.Effect] = []
+        self._told: list[e.Effect] = []
         self._notes: list[e.Effect] = []
         self._ids = 0
 
@@ -83,6 +84,10 @@ class Work:
         """Ask another service, after the output is set."""
         self._questions.append(effect)
 
+    def tell(self, effect: e.TellMeterValues) -> None:
+        """Say something that is no state, after the news."""
+        self._told.append(effect)
+
     def note(self, text: str, **fields: Any) -> None:
         """Write a line into the log."""
         self._notes.append(e.Note(text, **fields))
@@ -100,7 +105,7 @@ class Work:
         outputs = self._derive_outputs()
         news = self._derive_news()
         commit: list[e.Effect] = [e.Commit(tuple(self._changes))] if self._changes else []
-        effects = [*self._safety, *commit, *self._answers, *outputs, *self._questions, *news, *self._notes]
+        effects = [*self._safety, *commit, *self._answers, *outputs, *self._questions, *news, *self._told, *self._notes]
         return self.state, tuple(effects)
 
     def _derive_outputs(self) -> list[e.Effect]:

@@ -10,7 +10,7 @@ import msgspec
 
 from bus.database import transaction
 from bus.journal import Outbox
-from bus.messages import ConnectorState, MeterValues, StartTransaction, StopTransaction, TransactionEntry
+from bus.messages import ConnectorState, MeterValue, MeterValues, StartTransaction, StopTransaction, TransactionEntry
 from bus.vocabulary import CHARGE_POINT, ChargePointErrorCode, ChargePointStatus, Measurand
 from services.connectors import events as e
 from services.connectors.errors import EV_COMMUNICATION_ERROR_STATUSES, connector_errors
@@ -53,6 +53,11 @@ class Auditor:
                     self._check_energy(connector_id, desired)
                 case e.PublishConnector(state=said):
                     self._check_status(said)
+                case e.TellMeterValues(values=values):
+                    self._check_values(values.meter_values)
+                    assert state.connectors[values.connector_id - 1].transaction is None, (
+                        "values of a transaction are journalled"
+                    )
         self._check_supply(state)
         self._check_refused(state)
         self._check_waiting(state)
@@ -97,6 +102,26 @@ class Auditor:
             told = [wh for wh in map(register_wh, [*known, entry]) if wh is not None]
             assert told == sorted(told), "the register never falls"
         known.append(entry)
+        if isinstance(entry.message, MeterValues | StopTransaction):
+            self._check_values(entry.message.meter_values)
+        if isinstance(entry.message, StopTransaction):
+            self._check_transaction_data(known[0].message, entry.message)
+
+    def _check_transaction_data(self, start: object, stop: StopTransaction) -> None:
+        """Registers from meterStart to meterStop, times from the start to the stop (OCPP 1.6 §4.10; what SteVe checks)."""
+        assert isinstance(start, StartTransaction)
+        told = [wh for value in stop.meter_values if (wh := _register_of(value)) is not None]
+        assert told == sorted(told), "the register never falls"
+        assert all(start.meter_start_wh <= wh <= stop.meter_stop_wh for wh in told)
+        for value in stop.meter_values:
+            assert value.at.boot_id in (start.at.boot_id, stop.at.boot_id)
+            if value.at.boot_id == start.at.boot_id:
+                assert value.at.boottime_ms >= start.at.boottime_ms, "a reading of before the start"
+            if value.at.boot_id == stop.at.boot_id:
+                assert value.at.boottime_ms <= stop.at.boottime_ms, "a reading of after the stop"
+
+    def _check_values(self, values: tuple[MeterValue, ...]) -> None:
+        assert all(value.sampled_values for value in values), "sampledValue is never empty (report 4 of operators)"
 
     def _check_energy(self, connector_id: int, desired: EvseDesired) -> None:
         if not desired.energy_allowed:
@@ -163,6 +188,8 @@ class Auditor:
                 case Stopping(transaction=transaction):
                     assert kept is not None
                     assert kept.stop == transaction.stop
+            readings = loaded.kept.get(connector.transaction.local_tx_id, ()) if connector.transaction else ()
+            assert readings == connector.kept, "memory and disk differ in what is kept for transactionData"
         assert not self.store.unreadable
         assert list(loaded.cache.items()) == list(state.cache.items()), "memory and disk differ in the cache, or in its order"
         finished = {c.connector_id for c in state.connectors if _finished(c.phase) is not None}
@@ -209,16 +236,13 @@ def register_wh(entry: TransactionEntry) -> int | None:
         case StartTransaction(meter_start_wh=wh) | StopTransaction(meter_stop_wh=wh):
             return wh
         case MeterValues(meter_values=values):
-            return max(
-                (
-                    int(sampled.value)
-                    for value in values
-                    for sampled in value.sampled_values
-                    if sampled.measurand is Measurand.ENERGY_ACTIVE_IMPORT_REGISTER
-                ),
-                default=None,
-            )
+            return max((wh for wh in map(_register_of, values) if wh is not None), default=None)
     raise AssertionError("not a transaction message")
+
+
+def _register_of(value: MeterValue) -> int | None:
+    registers = (s.value for s in value.sampled_values if s.measurand is Measurand.ENERGY_ACTIVE_IMPORT_REGISTER)
+    return next((int(text) for text in registers), None)
 
 
 def _finished(phase: object) -> Finished | None:

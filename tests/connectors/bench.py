@@ -63,6 +63,7 @@ class Bench:
     ) -> None:
         self.now_s = 100.0
         self.boot_id = "boot-1"
+        self.utc_offset_s: float | None = UTC_OFFSET_S
         self.database = open_database(":memory:")
         self.audit = Auditor(self.database)
         self.plants = {number: Plant(number) for number in range(1, connectors + 1)}
@@ -236,6 +237,12 @@ class Bench:
         """Answer the oldest open Authorize; None: there is no answer."""
         question = self.open_questions.pop(0)
         self.feed(e.AuthorizeAnswered(question.token, info, question.id_tag))
+
+    def step_clock(self, seconds: float | None) -> None:
+        """The believed clock is set by so much, and the core is told; None: it is not known any more."""
+        known = None if seconds is None or self.utc_offset_s is None else self.utc_offset_s + seconds
+        self.utc_offset_s = known
+        self.feed(e.Tick())
 
     def settings(self, **values: object) -> None:
         """Configuration keys change."""

@@ -31,6 +31,7 @@ class Plant:
         self.lock_jams = False
         self.register_wh = register_wh
         self.serial = "M1"
+        self.measured: dict[str, object] = {"power_w": 0.0}
         self.connector_id = connector_id
         self.desired = EvseDesired()
         self.relay_closed = False
@@ -120,7 +121,7 @@ class Plant:
 
     def sample(self, now_s: float) -> MeterSample:
         """What the meter says."""
-        return MeterSample(self.connector_id, now_s, self.serial, int(self.register_wh), power_w=0.0)
+        return MeterSample(self.connector_id, now_s, self.serial, int(self.register_wh), **self.measured)  # type: ignore[arg-type]
 
     def replace_meter(self, serial: str, register_wh: float) -> None:
         """Another meter is fitted."""

@@ -27,7 +27,7 @@ from bus.messages import (
     Reset,
     UnlockConnector,
 )
-from bus.vocabulary import AuthorizationStatus, AvailabilityType, ChargePointErrorCode, ResetType
+from bus.vocabulary import AuthorizationStatus, AvailabilityType, ChargePointErrorCode, Measurand, ResetType
 from services.connectors import core
 from services.connectors import events as e
 from services.connectors.state import Connector, Finished, Idle, Now, Resuming, Running, Settings, State
@@ -55,6 +55,7 @@ FAULTS = st.sampled_from([()] * 8 + [(GROUND,), (EV,), (HOT,), (GROUND, HOT), (E
 RARELY = st.integers(0, 3)
 """0: now. What ends everything would otherwise leave nothing to end."""
 PILOTS = st.sampled_from(["A", "B", "C", "C", "D", "E", "F", None])
+LISTS = st.sampled_from([(), ((Measurand.ENERGY_ACTIVE_IMPORT_REGISTER, None),), ((Measurand.VOLTAGE, None),)])
 SETTINGS = st.builds(
     Settings,
     connection_time_out_s=st.sampled_from([1, 20, 60]),
@@ -69,6 +70,11 @@ SETTINGS = st.builds(
     local_pre_authorize=st.booleans(),
     max_energy_on_invalid_id_wh=st.sampled_from([0, 0, 1, 400]),
     charge_before_first_acceptance=st.booleans(),
+    clock_aligned_data_interval_s=st.sampled_from([0, 1, 7, 60]),
+    meter_values_aligned_data=LISTS,
+    stop_txn_sampled_data=LISTS,
+    stop_txn_aligned_data=LISTS,
+    stop_transaction_max_meter_values=st.sampled_from([2, 3, 5, 500]),
 )
 
 
@@ -360,7 +366,7 @@ class Station(RuleBasedStateMachine):
 
     def _now(self) -> Now:
         self.ids += 1
-        return Now(self.now_s, f"boot-{self.boot}", f"id{self.ids}", UTC_OFFSET_S if self.ids % 3 else None)
+        return Now(self.now_s, f"boot-{self.boot}", f"id{self.ids}", UTC_OFFSET_S if self.ids % 7 else None)
 
     def _sample(self, number: int, age_s: float) -> MeterSample:
         return MeterSample(number, self.now_s - age_s, self.serials[number], self.registers[number])

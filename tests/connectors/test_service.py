@@ -12,6 +12,8 @@ from bus.messages import (
     ConfigurationState,
     IdTagInfo,
     MeterState,
+    MeterValue,
+    MeterValues,
     RemoteStartStopAnswer,
     RemoteStartTransaction,
     RemoteStopTransaction,
@@ -23,7 +25,15 @@ from bus.messages import (
     UnlockConnector,
     UnlockConnectorAnswer,
 )
-from bus.vocabulary import AuthorizationStatus, ChargePointErrorCode, Reason, RemoteStartStopStatus, ResetType, UnlockStatus
+from bus.vocabulary import (
+    AuthorizationStatus,
+    ChargePointErrorCode,
+    ReadingContext,
+    Reason,
+    RemoteStartStopStatus,
+    ResetType,
+    UnlockStatus,
+)
 from services.connectors import events as e
 from services.connectors.state import Running
 from tests.connectors.world import World
@@ -322,13 +332,13 @@ def play(world: World) -> None:
     world.advance(8)
 
 
-def deaths(tmp_path: Path, **options: object) -> Iterator[World]:
+def deaths(tmp_path: Path, configuration: dict[str, str] | None = None, **options: object) -> Iterator[World]:
     """Worlds in which `play` was played, the process dying one effect later each time; the last one is without death."""
     lives = 0
     while True:
         directory = tmp_path / str(lives)
         directory.mkdir()
-        world = World(directory)
+        world = World(directory, configuration=configuration)
         world.lives[0] = lives
         for name, value in options.items():
             setattr(world, name, value)
@@ -381,8 +391,29 @@ def test_a_power_cut_at_any_effect_of_a_session_loses_and_doubles_nothing(tmp_pa
         assert_nothing_is_left(world)
 
 
+@pytest.mark.parametrize("power_fails", [False, True])
+def test_death_at_any_effect_leaves_transaction_data_whole(tmp_path: Path, power_fails: bool) -> None:
+    """OCPP 1.6 §3.16, errata v4.0 3.14: what was sent as MeterValues is in transactionData too, between start and stop."""
+    energy = "Energy.Active.Import.Register"
+    lists = dict.fromkeys(("StopTxnSampledData", "StopTxnAlignedData", "MeterValuesAlignedData"), energy)
+    intervals = {"MeterValueSampleInterval": "4", "ClockAlignedDataInterval": "5"}
+    for world in deaths(tmp_path, {**lists, **intervals}, power_fails_with_it=power_fails):
+        sent: dict[str, list[MeterValue]] = {}
+        for entry in world.queue.entries:
+            if isinstance(entry.message, StopTransaction):
+                begin, *between, end = entry.message.meter_values
+                assert between == sent.get(entry.local_tx_id, [])
+                contexts = [value.sampled_values[0].context for value in (begin, end)]
+                assert contexts == [ReadingContext.TRANSACTION_BEGIN, ReadingContext.TRANSACTION_END]
+                assert end.sampled_values[0].value == str(entry.message.meter_stop_wh)
+            elif isinstance(entry.message, MeterValues):
+                sent.setdefault(entry.local_tx_id, []).extend(entry.message.meter_values)
+        assert any(sent.values()) or power_fails
+        assert_nothing_is_left(world)
+
+
 def assert_nothing_is_left(world: World) -> None:
     """All is delivered, nobody waits, the connector is free."""
     assert status(world) == "Available"
-    for table in ("journal_out", "transactions", "waiting", "finished"):
+    for table in ("journal_out", "transactions", "transaction_data", "waiting", "finished"):
         assert world.database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
