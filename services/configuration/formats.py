@@ -18,7 +18,7 @@ PASSWORD_LENGTH_MAX = 40
 """Characters in an AuthorizationKey (OCPP-J errata 3.10)."""
 ROTATIONS = ("NotApplicable", "Unknown", "RST", "RTS", "SRT", "STR", "TRS", "TSR")
 """Phase rotations of a connector (OCPP 1.6 §9.1.7)."""
-PHASED = (Measurand.VOLTAGE, Measurand.CURRENT_IMPORT, Measurand.POWER_ACTIVE_IMPORT)
+PHASED = (Measurand.VOLTAGE, Measurand.CURRENT_IMPORT, Measurand.POWER_ACTIVE_IMPORT, Measurand.POWER_ACTIVE_EXPORT)
 """Measurands that may be asked for one phase alone, as in `Voltage.L1` (OCPP 1.6 §9.1.17)."""
 _PHASES = ((Phase.L1, Phase.L1_N), (Phase.L2, Phase.L2_N), (Phase.L3, Phase.L3_N))
 _QUOTED_CHARS_MAX = 60

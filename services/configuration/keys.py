@@ -22,6 +22,7 @@ MEASURANDS = (
     Measurand.ENERGY_ACTIVE_IMPORT_REGISTER,
     Measurand.ENERGY_ACTIVE_EXPORT_REGISTER,
     Measurand.POWER_ACTIVE_IMPORT,
+    Measurand.POWER_ACTIVE_EXPORT,
     Measurand.CURRENT_IMPORT,
     Measurand.VOLTAGE,
     Measurand.FREQUENCY,
@@ -29,7 +30,7 @@ MEASURANDS = (
     Measurand.CURRENT_OFFERED,
     Measurand.POWER_OFFERED,
 )
-"""What a station can measure: the readings of `bus.messages.MeterSample`, and what the controller offers."""
+"""What the firmware can tell: the readings of `bus.messages.MeterSample`, and what the controller offers."""
 AUTHORIZATION_CACHE_ENABLED = "AuthorizationCacheEnabled"
 AUTHORIZATION_KEY = "AuthorizationKey"
 WEB_SOCKET_PING_INTERVAL = "WebSocketPingInterval"

@@ -7,11 +7,26 @@ Owns: names, types and defaults of all device and station settings. Does not: ch
 import msgspec
 
 from bus.version import VERSION
+from bus.vocabulary import Measurand
 
 EVSE_DRIVERS = ("openevse",)
 METER_BAUDS = {"sdm630": 9600, "sdm120": 2400, "sdm230": 9600, "sdm72d-m-2": 9600, "abb-b23": 9600, "em340": 9600}
 """Meter models, and the speed at which each leaves its factory."""
 METER_PHASES = {"sdm630": 3, "sdm120": 1, "sdm230": 1, "sdm72d-m-2": 3, "abb-b23": 3, "em340": 3}
+_MEASURED = (
+    Measurand.ENERGY_ACTIVE_IMPORT_REGISTER,
+    Measurand.ENERGY_ACTIVE_EXPORT_REGISTER,
+    Measurand.POWER_ACTIVE_IMPORT,
+    Measurand.POWER_ACTIVE_EXPORT,
+    Measurand.CURRENT_IMPORT,
+    Measurand.VOLTAGE,
+    Measurand.FREQUENCY,
+    Measurand.POWER_FACTOR,
+)
+METER_MEASURANDS = dict.fromkeys(METER_BAUDS, _MEASURED)
+"""What each model measures, as `services/meter/drivers/models.py` reads it: these all the same."""
+EVSE_MEASURANDS: dict[str, tuple[Measurand, ...]] = {"openevse": (Measurand.CURRENT_OFFERED, Measurand.POWER_OFFERED)}
+"""What each charging controller tells."""
 READER_DRIVERS = ("rdm6300", "pn532")
 ID_TAG_FORMATS = ("hex", "hex_reversed", "dec10", "dec10_reversed")
 CABLES = ("fixed", "socket")

@@ -96,14 +96,17 @@ def virtual(config: StationConfig) -> StationConfig:
 
 
 def capabilities(config: StationConfig) -> keys.Capabilities:
-    """What `config` means for the OCPP keys. Power factor and frequency are those of the meters, which all have them."""
+    """What `config` means for the OCPP keys. A measurand that no device of any connector gives is not supported."""
     phases = min((model.METER_PHASES.get(connector.meter.driver, 1) for connector in config.connectors), default=1)
-    measurands: tuple[Measurand, ...] = keys.MEASURANDS
+    given: set[Measurand] = set()
+    for connector in config.connectors:
+        given.update(model.METER_MEASURANDS.get(connector.meter.driver, ()))
+        given.update(model.EVSE_MEASURANDS.get(connector.evse.driver, ()))
     return keys.Capabilities(
         connectors=len(config.connectors),
         fixed_cable=all(connector.fixed_cable for connector in config.connectors),
         phases=phases,
-        measurands=measurands,
+        measurands=tuple(measurand for measurand in keys.MEASURANDS if measurand in given),
         not_offered=config.policy.keys_not_offered,
     )
 

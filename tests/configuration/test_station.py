@@ -4,10 +4,22 @@ from pathlib import Path
 
 import pytest
 
-from services.configuration import keys, station
+from bus.vocabulary import Measurand
+from services.configuration import keys, model, station
 from services.configuration.station import ConfigurationError, StationConfig
+from services.meter.drivers.models import MODELS, Quantity
 
 PROFILES = Path(__file__).parents[2] / "deploy" / "profiles"
+
+OF_QUANTITY = {
+    Quantity.VOLTAGE: {Measurand.VOLTAGE},
+    Quantity.CURRENT: {Measurand.CURRENT_IMPORT},
+    Quantity.POWER: {Measurand.POWER_ACTIVE_IMPORT, Measurand.POWER_ACTIVE_EXPORT},
+    Quantity.POWER_FACTOR: {Measurand.POWER_FACTOR},
+    Quantity.FREQUENCY: {Measurand.FREQUENCY},
+    Quantity.IMPORT: {Measurand.ENERGY_ACTIVE_IMPORT_REGISTER},
+    Quantity.EXPORT: {Measurand.ENERGY_ACTIVE_EXPORT_REGISTER},
+}
 
 GOOD = """
 [station]
@@ -256,6 +268,16 @@ def test_only_optional_keys_can_be_hidden(tmp_path: Path) -> None:
     line = refused(tmp_path, GOOD + '[policy]\nkeys_not_offered = ["HeartbeatInterval"]\n')
     assert "HeartbeatInterval is required by OCPP 1.6 §9.1.10" in line
     assert "did you mean" in refused(tmp_path, GOOD + '[policy]\nkeys_not_offered = ["MesageTimeout"]\n')
+
+
+@pytest.mark.parametrize("driver", model.METER_BAUDS)
+def test_measurands_on_offer_are_those_that_the_devices_give(tmp_path: Path, driver: str) -> None:
+    """Field report 37, OCPP 1.6 §3.16.4: what the meter's registers do not have is not supported."""
+    measured = {measurand for row in MODELS[driver].rows for measurand in OF_QUANTITY[row.quantity]}
+    assert set(model.METER_MEASURANDS[driver]) == measured
+    able = station.capabilities(load(tmp_path, GOOD.replace("sdm120", driver)))
+    assert set(able.measurands) == measured | {Measurand.CURRENT_OFFERED, Measurand.POWER_OFFERED}
+    assert able.phases == max(row.phase for row in MODELS[driver].rows)
 
 
 def test_virtual_devices_take_the_place_of_all_ports(tmp_path: Path) -> None:
