@@ -11,6 +11,7 @@ from bus.database import transaction
 from bus.messages import (
     ClearCache,
     ClearCacheAnswer,
+    ClockState,
     ConfigurationState,
     IdTagInfo,
     RemoteStopTransaction,
@@ -19,7 +20,7 @@ from bus.messages import (
 )
 from bus.vocabulary import AuthorizationStatus, ClearCacheStatus, Reason
 from tests.connectors.bench import ACCEPTED, BLOCKED, FAMILY, OFFLINE
-from tests.connectors.world import World
+from tests.connectors.world import UTC_OFFSET_S, World
 
 
 @pytest.fixture
@@ -92,6 +93,32 @@ def test_stop_transaction_conf_speaks_of_the_card_that_stopped(world: World) -> 
     world.call(RemoteStopTransaction(4711))
     world.advance(5)
     assert on_disk(world) == {"dad": BLOCKED, "mum": FAMILY}
+
+
+def test_an_answer_that_comes_after_the_link_was_given_up_is_remembered(world: World) -> None:
+    """OCPP 1.6 §3.5.1: all received idTagInfo, also one that decides nothing any more."""
+    world.answers_authorize = False
+    world.card()
+    world.link_state = OFFLINE
+    world.advance(2)
+    world.unanswered[0].answer(BLOCKED)
+    world.advance(1)
+    assert on_disk(world) == {"tag": BLOCKED}
+
+
+def test_after_a_power_cut_the_last_known_time_says_what_has_expired(world: World) -> None:
+    """OCPP 1.6 §3.5.1, design §5: the clock is unknown, and it is later than its floor."""
+    expiry_utc_ms = round((UTC_OFFSET_S + world.now_s) * 1000) + 60_000
+    world.info = IdTagInfo(AuthorizationStatus.ACCEPTED, expiry_utc_ms=expiry_utc_ms)
+    for id_tag in ("EARLY", "EARLY"):
+        world.card(id_tag)
+    world.kill()
+    world.link_state = OFFLINE
+    world.clock = ClockState("floor", None, expiry_utc_ms)
+    world.advance(2)
+    charge(world, "EARLY")
+    assert not charging(world)
+    assert on_disk(world)["early"].status is AuthorizationStatus.EXPIRED
 
 
 def test_clear_cache_is_answered_after_the_commit(world: World) -> None:

@@ -96,6 +96,8 @@ class World:
         self.answers_authorize = True
         self.info = IdTagInfo(AuthorizationStatus.ACCEPTED)
         self.link_state = ONLINE
+        self.clock = ClockState("system", UTC_OFFSET_S)
+        self.unanswered: list[IncomingCall] = []
         self.authorized: list[str] = []
         self.nodes: dict[str, Node] = {}
         self.deaths = 0
@@ -189,7 +191,7 @@ class World:
                     self.meter.publish(MeterState(number), str(number))
             self.reader.publish(ReaderState())
             self.link.publish(self.link_state)
-            self.link.publish(ClockState("system", UTC_OFFSET_S))
+            self.link.publish(self.clock)
         if self.service is not None:
             self.on_guard(self._observe)
         self._settle()
@@ -243,6 +245,8 @@ class World:
         self.authorized.append(request.id_tag)
         if self.answers_authorize:
             call.answer(self.info)
+        else:
+            self.unanswered.append(call)
 
     def _answer_read(self, request: ReadMeter, call: IncomingCall) -> None:
         plant = self.plants[request.connector_id]
