@@ -228,6 +228,10 @@ class Inbox:
             (self._stream, header.store, header.stream, header.seq, header.epoch),
         )
 
+    def forget(self) -> None:
+        """Begin from nothing, inside the caller's transaction: what comes again is known by what is in it."""
+        self._database.execute("DELETE FROM journal_in WHERE stream = ?", (self._stream,))
+
     def position(self, *, missing: bool = False) -> JournalPosition:
         """What was last stored: the acknowledgement."""
         row = self._database.execute(

@@ -361,6 +361,8 @@ class TransactionEntry(Message, frozen=True):
     local_tx_id: str
     number: int
     message: TransactionMessage
+    transaction_id: int | None = None
+    """The Central System's, as far as it was known when the entry was written: a queue that lost its store learns it here."""
 
 
 class Delivered(Message, frozen=True, tag="Delivered"):

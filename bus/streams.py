@@ -108,6 +108,12 @@ class JournalIn:
         node.on_entry(topic, self._arrived)
         self._say_position()
 
+    def ask_again(self) -> None:
+        """Have the publisher send all that it keeps: something that was stored here is lost (commits by itself)."""
+        with transaction(self._database):
+            self._inbox.forget()
+        self._say_position()
+
     def _arrived(self, header: JournalHeader, entry: Message) -> None:
         verdict = self._inbox.judge(header)
         if verdict is Verdict.NEW:

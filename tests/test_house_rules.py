@@ -94,6 +94,7 @@ PURE = frozenset(
         "services/station/report.py",
         "services/transaction_queue/breaches.py",
         "services/transaction_queue/events.py",
+        "services/transaction_queue/ranges.py",
         "services/transaction_queue/state.py",
         "services/transaction_queue/times.py",
     }

@@ -84,6 +84,8 @@ def _take(state: State, event: e.Event, now: Now) -> tuple[State, Effects]:
             return _link_changed(state, link)
         case e.SettingsChanged(settings=settings):
             return msgspec.structs.replace(state, settings=settings), ()
+        case e.RefillChanged(refilling=refilling):
+            return msgspec.structs.replace(state, refilling=refilling), ()
         case e.AskEnded(unique_id=unique_id, reason=reason):
             return _ask_ended(state, unique_id, reason, now)
         case e.Reported(report=report):
@@ -185,7 +187,7 @@ def _turn(state: State, now: Now) -> State:
 def _decide(state: State, now: Now) -> tuple[State, Effects]:
     """What to do about the head now, if anything."""
     head = state.head
-    if head is None or state.asked:
+    if head is None or state.asked or state.refilling:
         return state, ()
     if head.attempts >= max(1, state.settings.attempts) and not head.outstanding:
         # TransactionMessageAttempts was lowered while the message waited for a retry.
@@ -228,6 +230,8 @@ def _blocked(state: State) -> str:
     """What keeps the head back until an event comes, in plain words; empty: nothing but time."""
     if state.head is None:
         return "nothing to send"
+    if state.refilling:
+        return "connectors sends again what was lost here"
     if not state.link.online:
         return "offline"
     return "the time is not known yet" if state.head.needs_clock else ""

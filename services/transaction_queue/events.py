@@ -30,6 +30,12 @@ class SettingsChanged(Facts, frozen=True):
     settings: Settings
 
 
+class RefillChanged(Facts, frozen=True):
+    """A refill began, or is over."""
+
+    refilling: bool
+
+
 class Reported(Facts, frozen=True):
     """The link reports what became of a message, in time or late."""
 
@@ -43,7 +49,7 @@ class AskEnded(Facts, frozen=True):
     reason: str
 
 
-Event = Tick | HeadRead | LinkChanged | SettingsChanged | Reported | AskEnded
+Event = Tick | HeadRead | LinkChanged | SettingsChanged | RefillChanged | Reported | AskEnded
 
 
 class Commit(Facts, frozen=True):

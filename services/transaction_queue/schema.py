@@ -62,6 +62,8 @@ _TABLES: dict[str, tuple[str, Columns]] = {
             "last_number": int,
             "finished_number": int,
             "settled_number": int,
+            # Numbers up to it that were never here, as JSON: [[from, to], ...].
+            "missing": str,
             "start_boot_id": str,
             "start_boottime_ms": int,
             "start_utc_ms": int,

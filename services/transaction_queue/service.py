@@ -31,12 +31,14 @@ from bus.messages import (
     TransactionEntry,
 )
 from bus.node import Node
+from bus.salvage import forget_salvaged, salvaged
 from bus.streams import JournalIn, JournalOut
 from bus.topics import topic_named
 from services.transaction_queue import core
 from services.transaction_queue import events as e
+from services.transaction_queue.refill import Refill
 from services.transaction_queue.rows import Row, action_of, head_of, text_of
-from services.transaction_queue.state import Head, Link, Now, Start, State, settings_from
+from services.transaction_queue.state import Link, Now, Start, State, settings_from
 from services.transaction_queue.store import Store
 
 HEADS_PER_COMMIT_MAX = 100
@@ -81,6 +83,7 @@ class TransactionQueue:
         self._published_s = 0.0
         self._acknowledged: tuple[int, int] | None = None
         self._forget_due_s: float | None = None
+        self._refill = Refill(node.now)
         self._alarm = ""
         self._repeated_tx = ""
         self._lines: list[Callable[[], None]] = []
@@ -88,9 +91,11 @@ class TransactionQueue:
         self._journal.on_acknowledged = self._acknowledge
         self._read_head()
         self._listen()
-        JournalIn(
+        self._inbox = JournalIn(
             node, database, topic_named("journal.transaction."), store=self._store_entry, stored=lambda _: self._entry_stored()
         )
+        if salvaged(database) or self._store.lost:
+            self._begin_refill()
         self._say_problems()
         self._publish()
 
@@ -105,6 +110,10 @@ class TransactionQueue:
         if self._forget_due_s is not None and self._forget_due_s <= now_s:
             with transaction(self._database):
                 self._forget_acknowledged()
+        if self._refill.over():
+            self._end_refill()
+        elif self._store.lost:
+            self._begin_refill()
         if self._publish_due_s is not None and self._publish_due_s <= now_s:
             self._publish()
         self._journal.tick()
@@ -117,6 +126,7 @@ class TransactionQueue:
             self._journal.next_deadline_s(),
             self._publish_due_s,
             self._forget_due_s,
+            self._node.now() if self._store.lost else self._refill.until_s,
             unread_s,
         )
         return min((d for d in deadlines if d is not None), default=None)
@@ -177,6 +187,10 @@ class TransactionQueue:
         """Inside the transaction that notes the entry's number."""
         added = self._store.add(entry, self._moment(self._node.now()))
         about = {"action": action_of(entry.message), "local_tx_id": entry.local_tx_id, "number": entry.number}
+        if self._refill.until_s is not None:
+            self._refill.entry_came()
+            if added.repeated:
+                self._store.move_to_end(entry.local_tx_id, entry.number)
         if added.repeated:
             if self._repeated_tx != entry.local_tx_id:
                 self._log.info("journal repeats messages of a transaction that are stored already, ignored", **about)
@@ -191,17 +205,37 @@ class TransactionQueue:
             self._alarm = text
 
     def _entry_stored(self) -> None:
-        if self._state.head is None:
+        if self._state.head is None or self._refill.until_s is not None:
             self._read_head()
         self._changed()
+
+    def _begin_refill(self) -> None:
+        """Rows are lost, or can't be read: `connectors` still has what is neither delivered nor given up."""
+        self._store.lost = False
+        if not self._refill.begin():
+            return
+        self._log.warning("messages are lost here, connectors is asked for all that it keeps")
+        self._feed(e.RefillChanged(True))
+        self._inbox.ask_again()
+
+    def _end_refill(self) -> None:
+        self._refill.end()
+        with transaction(self._database):
+            if salvaged(self._database):
+                forget_salvaged(self._database)
+        self._log.info("all that connectors keeps is in", waiting=self._store.depth)
+        self._feed(e.RefillChanged(False))
 
     def _read_head(self) -> None:
         with transaction(self._database):
             self._row = self._store.head(text_of(self._moment(self._node.now())))
-        self._feed(e.HeadRead(self._head()))
+        for event in self._news_of_head():
+            self._feed(event)
 
-    def _head(self) -> Head | None:
-        return None if self._row is None else head_of(self._row, self._store.boots)
+    def _news_of_head(self) -> tuple[e.Event, ...]:
+        """The head as it was just read; if rows before it were lost, nothing is to go out before their return."""
+        read = e.HeadRead(None if self._row is None else head_of(self._row, self._store.boots))
+        return (e.RefillChanged(True), read) if self._store.lost and self._refill.possible() else (read,)
 
     def _feed(self, event: e.Event) -> None:
         """One event and all its effects: all commits in one transaction, then the rest."""
@@ -232,7 +266,8 @@ class TransactionQueue:
                 break
             # Each message of a batch has to be able to draw an id of its own.
             now = Now(now.boottime_s, self._own.unique_id())
-            state, effects = core.step(state, e.HeadRead(self._head()), now)
+            for event in self._news_of_head():
+                state, effects = core.step(state, event, now)
         else:
             rest.extend(self._write_all(effects, now))
         if state.head is None:

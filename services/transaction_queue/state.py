@@ -96,6 +96,8 @@ class State(Facts, frozen=True):
     """The connection that was up when the link was asked."""
     hold_until_s: float | None = None
     """The link did not send although it says it is online: ask again not before this."""
+    refilling: bool = False
+    """`connectors` is sending again what it keeps, because something was lost here: nothing goes out before that is in."""
     turn_since_s: float | None = None
     """Since when the head could have gone out; None: there is none, or the link is not online."""
     stalled: bool = False

@@ -3,9 +3,10 @@
 Owns: the rows. Does not: commit. Everything that writes runs inside the caller's transaction, so that one commit holds all
 that belongs together: the transactionId, the removal of the message, the outcome in the journal, the next message's id.
 
-A repeated journal entry is known by its local_tx_id and number: entries of a transaction come in the order of their numbers, so
-`last_number` of the transaction tells, for pending messages and for those that are long delivered; the unique index says
-so once more. Finished transactions are remembered for that purpose, the last FINISHED_KEPT of them.
+A repeated journal entry is known by its local_tx_id and number: it is pending, or not above `settled_number` of its
+transaction, since a transaction's messages are settled (delivered or given up) in their order. Finished transactions are
+remembered for that purpose, the last FINISHED_KEPT of them. A number above it that is not pending, or in `missing`, was lost
+with a damaged file or is in quarantine: such an entry fills the gap.
 
 A row that can't be read is moved to `quarantine` as it is, by SQL alone, and never prevents the start. The journal's
 publisher keeps its own copy, since no outcome is journalled.
@@ -19,7 +20,7 @@ from typing import Any
 import msgspec
 
 from bus.messages import Moment, StartTransaction, StopTransaction, TransactionEntry, TransactionMessage
-from services.transaction_queue import schema, times
+from services.transaction_queue import ranges, schema, times
 from services.transaction_queue.breaches import Known, breaches
 from services.transaction_queue.events import CommitFailed
 from services.transaction_queue.rows import (
@@ -61,6 +62,8 @@ class Store:
         self.depth = self._count("messages")
         self.dead_letters = self._count("dead_letters")
         self.quarantined = self._count("quarantine")
+        self.lost = False
+        """Rows were put into quarantine since this was last looked at."""
         self._boots = self._read_boots()
 
     @property
@@ -71,13 +74,19 @@ class Store:
     def add(self, entry: TransactionEntry, stored_at: Moment) -> Added:
         """Store a journal entry unless it is there or was there. A broken rule never refuses it."""
         tx = self._transaction(entry.local_tx_id)
-        if tx is not None and entry.number <= tx["last_number"]:
+        pending = self._database.execute(SELECT_PENDING, (entry.local_tx_id, entry.number)).fetchone() is not None
+        if pending or (tx is not None and _is_settled(tx, entry.number)):
+            if tx is None:
+                self._note_transaction(entry, new=True)
             return Added(repeated=True)
         message = entry.message
-        alarms = breaches(None if tx is None else _known(tx), message, stored_at)
+        fills_gap = tx is not None and entry.number <= tx["last_number"]
+        alarms = () if fills_gap else breaches(None if tx is None else _known(tx), message, stored_at)
         for at in times.moments(message):
             self._note_moment(at)
         self._note_transaction(entry, new=tx is None)
+        if entry.transaction_id is not None:
+            self.adopt(entry.local_tx_id, entry.transaction_id)
         columns = {
             "local_tx_id": entry.local_tx_id,
             "number": entry.number,
@@ -99,6 +108,10 @@ class Store:
         self._database.execute(f"INSERT INTO messages ({', '.join(columns)}) VALUES ({marks})", tuple(columns.values()))
         self.depth += 1
         return Added(repeated=False, alarms=alarms)
+
+    def move_to_end(self, local_tx_id: str, number: int) -> None:
+        """Put a message that was never sent behind all others: so the order becomes that in which its peer sends all again."""
+        self._database.execute(MOVE_TO_END, (local_tx_id, number))
 
     def head(self, moved_utc: str | None) -> Row | None:
         """The oldest message that can be read; unreadable ones before it are put into quarantine (so: in a transaction)."""
@@ -139,8 +152,7 @@ class Store:
             )
         elif row.transaction_id is None:
             self._copy("delivered_without_id", row.row_id, "delivered with transactionId -1", moved_utc)
-        self._remove(row.row_id)
-        self._finish(row)
+        self._settle(row)
 
     def mark_failed(self, row: Row, failed: CommitFailed, at: Moment) -> Row:
         """An attempt is spent; the message stays."""
@@ -169,10 +181,9 @@ class Store:
         """Keep the message whole as a dead letter. Without its StartTransaction a transaction goes on with -1 (errata 3.18)."""
         self._copy("dead_letters", row.row_id, reason, moved_utc)
         self.dead_letters += 1
-        self._remove(row.row_id)
         if isinstance(row.message, StartTransaction):
             self._database.execute("UPDATE transactions SET given_up = 1 WHERE local_tx_id = ?", (row.local_tx_id,))
-        self._finish(row)
+        self._settle(row)
 
     def adopt(self, local_tx_id: str, transaction_id: int) -> None:
         """`connectors` knows the transactionId of a transaction whose StartTransaction this store has lost."""
@@ -227,12 +238,14 @@ class Store:
         message = entry.message
         if new:
             self._database.execute(
-                "INSERT INTO transactions (local_tx_id, connector_id, given_up, last_number) VALUES (?, ?, 0, ?)",
+                "INSERT INTO transactions (local_tx_id, connector_id, given_up, last_number, settled_number)"
+                " VALUES (?, ?, 0, ?, -1)",
                 (entry.local_tx_id, message.connector_id, entry.number),
             )
-        changes: dict[str, Any] = {"last_number": entry.number}
+        changes: dict[str, Any] = {}
         if isinstance(message, StartTransaction):
             changes |= {
+                "given_up": 0,
                 "id_tag": message.id_tag,
                 "started": text_of(message.at),
                 "meter_start_wh": message.meter_start_wh,
@@ -246,24 +259,40 @@ class Store:
                 "meter_stop_wh": message.meter_stop_wh,
                 "stop_reason": str(message.reason),
             }
-        assignments = ", ".join(f"{name} = ?" for name in changes)
+        assignments = "".join(f", {name} = ?" for name in changes)
         self._database.execute(
-            f"UPDATE transactions SET {assignments} WHERE local_tx_id = ?", (*changes.values(), entry.local_tx_id)
+            f"UPDATE transactions SET last_number = max(last_number, ?){assignments} WHERE local_tx_id = ?",
+            (entry.number, *changes.values(), entry.local_tx_id),
         )
 
-    def _finish(self, row: Row) -> None:
-        """After its StopTransaction nothing more comes of a transaction; the oldest finished ones are forgotten."""
+    def _settle(self, row: Row) -> None:
+        """The message is done with. After its StopTransaction nothing more comes of a transaction; old ones are forgotten."""
+        self._remove(row.row_id)
+        self._note_settled(row)
         if not isinstance(row.message, StopTransaction):
             return
         number = (self._database.execute(SELECT_LAST_FINISHED).fetchone()[0] or 0) + 1
         self._database.execute("UPDATE transactions SET finished_number = ? WHERE local_tx_id = ?", (number, row.local_tx_id))
         self._database.execute(DELETE_FINISHED, (number - FINISHED_KEPT,))
 
+    def _note_settled(self, row: Row) -> None:
+        """Numbers that were jumped over are missing here: if they ever come, they are not repeated."""
+        found = self._database.execute(SELECT_SETTLED, (row.local_tx_id,)).fetchone()
+        settled, missing = (None, None) if found is None else found
+        before = -1 if settled is None else settled
+        self._database.execute(SETTLE, (max(before, row.number), row.local_tx_id))
+        gaps = ranges.decode(missing)
+        now_missing = gaps if row.number <= before + 1 else ranges.added(gaps, before + 1, row.number - 1)
+        now_missing = ranges.without(now_missing, row.number)
+        if now_missing != gaps:
+            self._database.execute(SET_MISSING, (ranges.encode(now_missing), row.local_tx_id))
+
     def _set_aside(self, reason: str, moved_utc: str | None) -> None:
         """Move the oldest row to quarantine. Its transaction goes on as if a StartTransaction had been given up."""
         row_id = self._database.execute("SELECT min(id) FROM messages").fetchone()[0]
         self._copy("quarantine", row_id, reason[:500], moved_utc)
         self.quarantined += 1
+        self.lost = True
         self._database.execute(
             "UPDATE transactions SET given_up = 1 WHERE transaction_id IS NULL AND local_tx_id ="
             " (SELECT local_tx_id FROM messages WHERE id = ? AND number = 0)",
@@ -329,13 +358,27 @@ class Store:
         return tuple(Boot(str(row[0]), row[1], row[2] or 0, bool(row[3])) for row in rows)
 
 
+SELECT_PENDING = "SELECT 1 FROM messages WHERE local_tx_id = ? AND number = ?"
+MOVE_TO_END = (
+    "UPDATE messages SET id = (SELECT max(id) + 1 FROM messages) WHERE local_tx_id = ? AND number = ? AND unique_ids = '[]'"
+)
+SELECT_SETTLED = "SELECT settled_number, missing FROM transactions WHERE local_tx_id = ?"
+SETTLE = "UPDATE transactions SET settled_number = ? WHERE local_tx_id = ?"
+SET_MISSING = "UPDATE transactions SET missing = ? WHERE local_tx_id = ?"
 SELECT_LAST_FINISHED = "SELECT max(finished_number) FROM transactions"
 DELETE_FINISHED = "DELETE FROM transactions WHERE finished_number <= ?"
-_TRANSACTION = ("last_number", "stopped_at_all", "meter_start_wh", "start_boot_id", "start_boottime_ms", "start_utc_ms")
+_START = ("meter_start_wh", "start_boot_id", "start_boottime_ms", "start_utc_ms")
+_TRANSACTION = ("last_number", "settled_number", "missing", "stopped_at_all", *_START)
 SELECT_TRANSACTION = (
-    "SELECT last_number, stop_reason IS NOT NULL, meter_start_wh, start_boot_id, start_boottime_ms, start_utc_ms"
+    f"SELECT last_number, settled_number, missing, stop_reason IS NOT NULL, {', '.join(_START)}"
     " FROM transactions WHERE local_tx_id = ?"
 )
+
+
+def _is_settled(tx: dict[str, Any], number: int) -> bool:
+    """Whether message `number` was delivered or given up. A store of the first release has no settled_number yet."""
+    settled = tx["last_number"] if tx["settled_number"] is None else tx["settled_number"]
+    return bool(number <= settled and not ranges.contains(ranges.decode(tx["missing"]), number))
 
 
 def _known(tx: dict[str, Any]) -> Known:

@@ -513,8 +513,10 @@ def test_a_damaged_row_is_set_aside_and_the_next_goes(world):
     world.connectors.write(*session("a"), *session("b", 300))
     world.database.execute("UPDATE messages SET payload = CAST(x'7bff00' AS TEXT) WHERE local_tx_id = 'a' AND number = 1")
     world.database.execute("UPDATE messages SET attempts = 'many' WHERE local_tx_id = 'b' AND number = 1")
+    world.connectors.forget_all()
     world.restart_queue()
     world.link.online()
+    world.advance(150)
     assert world.said() == [
         ("StartTransaction", None),
         ("StopTransaction", 101),
@@ -528,8 +530,12 @@ def test_a_damaged_start_leaves_its_transaction_without_an_id(world):
     """Errata v4.0 3.18: the start can't be delivered any more."""
     world.connectors.write(*session("a"))
     world.database.execute("UPDATE messages SET payload = '{' WHERE number = 0")
+    world.connectors.forget_all()
     world.restart_queue()
     world.link.online()
+    world.advance(59)
+    assert world.sent == [], "it may come again"
+    world.advance(2)
     assert world.said() == [("MeterValues", -1), ("StopTransaction", -1)]
 
 

@@ -31,9 +31,11 @@ from bus.messages import (
     TransactionMessage,
 )
 from bus.node import Node
+from bus.salvage import open_store
 from bus.streams import JournalIn, JournalOut
 from bus.topics import topic_named
 from bus.vocabulary import Measurand, ReadingContext, Reason, RegistrationStatus
+from services.transaction_queue.schema import SCHEMA
 from services.transaction_queue.service import Surroundings, TransactionQueue
 
 BOOT = "boot-a"
@@ -133,9 +135,18 @@ class FakeConnectors:
             self.node,
             self.database,
             topic_named("journal.delivery."),
-            store=self.outcomes.append,
+            store=self._store,
             stored=lambda _: None,
         )
+
+    def _store(self, entry: DeliveryEntry) -> None:
+        self.outcomes.append(entry)
+        if self._world.connectors_forget:
+            self.journal.outbox.forget_named(f"{entry.local_tx_id}/{entry.number}")
+
+    def forget_all(self) -> None:
+        """As if this database had been lost: nothing will be sent again."""
+        self.database.execute("DELETE FROM journal_out")
 
     def write(self, *entries: TransactionEntry) -> None:
         with transaction(self.database):
@@ -165,6 +176,8 @@ class World:
         self.problems: dict[str, str] = {}
         self.wrap: Callable[[Any], Any] = lambda database: database
         """Around the queue's connection: lets a test fail its statements."""
+        self.connectors_forget = False
+        """Whether entries are dropped once they are delivered or given up, as the real service does."""
         self.transaction_ids = iter(range(101, 10_000_000))
         self._incarnation = 0
         self._ids = 0
@@ -185,7 +198,9 @@ class World:
         self.node = Node(
             "transaction_queue", incarnation=self._next_incarnation(), now=lambda: self.now_s, log=logger("transaction_queue")
         )
-        self.database = self.wrap(open_database(str(self.directory / "transactions.db")))
+        opened = open_store(str(self.directory / "transactions.db"), SCHEMA)
+        self.damage = opened.problem
+        self.database = self.wrap(opened.database)
         surroundings = Surroundings(
             boot_id=self.boot_id,
             run_id=self.run_id,
