@@ -75,6 +75,8 @@ TOPICS: tuple[Topic, ...] = (
     _call("call.connectors.unlock_connector.", m.UnlockConnector, "connectors", m.UnlockConnectorAnswer),
     _call("call.connectors.reset.", m.Reset, "connectors", m.ResetAnswer),
     _call("call.meter.read.", m.ReadMeter, "meter", m.MeterSample),
+    _call("call.transaction_queue.again.", m.QueueTransactionAgain, "transaction_queue", m.QueueChanged),
+    _call("call.transaction_queue.take_in.", m.TakeInTransaction, "transaction_queue", m.QueueChanged),
     Topic("journal.transaction.", m.TransactionEntry, "connectors", Kind.JOURNAL, consumer="transaction_queue"),
     Topic("journal.delivery.", m.DeliveryEntry, "transaction_queue", Kind.JOURNAL, consumer="connectors"),
     _state("position.transaction.", m.JournalPosition, "transaction_queue", 5.0, "the consumer is down: wait"),

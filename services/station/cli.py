@@ -11,6 +11,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("services.station.run", "start the whole station in the foreground"),
     "status": ("services.station.status", "show whether the station is well, and what it is doing"),
     "logs": ("services.station.log_reader", "show the log lines of all services in the order of time"),
+    "queue": ("services.station.queue", "transaction messages that no Central System has: list, export, import, send again"),
     "restart": ("services.station.restart", "restart one service of the running station"),
     "check": ("services.station.check", "check a station.toml without starting anything"),
     "sim": ("services.station.sim", "plug in, swipe a card, break things: hands on the virtual hardware"),

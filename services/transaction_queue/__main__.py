@@ -1,8 +1,8 @@
 """The transaction queue as a process: `python -m services.transaction_queue --config FILE --state-dir DIR`.
 
 Topics: publishes `queue.`, `position.transaction.` and the journal `journal.delivery.`; stores the journal
-`journal.transaction.`; calls `call.link.deliver.`; watches `link.`, `clock.`, `configuration.`, `connector.status.`; takes
-the event `late_report.`.
+`journal.transaction.`; answers `call.transaction_queue.`; calls `call.link.deliver.`; watches `link.`, `clock.`,
+`configuration.`, `connector.status.`; takes the event `late_report.`.
 
 Owns: opening `transactions.db` and reading the configuration once. Does not: decide.
 """

@@ -81,6 +81,7 @@ _INDEXES: tuple[tuple[str, tuple[str, ...], bool], ...] = (
     ("messages", ("local_tx_id", "number"), True),
     ("dead_letters", ("local_tx_id", "number"), False),
     ("delivered_without_id", ("local_tx_id", "number"), False),
+    ("quarantine", ("local_tx_id", "number"), False),
     ("transactions", ("finished_number",), False),
 )
 _VIEWS = {

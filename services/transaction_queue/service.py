@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from bus.calls import Reply
+from bus.calls import IncomingCall, Reply
 from bus.database import transaction
 from bus.logs import Logger
 from bus.messages import (
@@ -27,15 +27,19 @@ from bus.messages import (
     GivenUp,
     LinkState,
     Moment,
+    QueueChanged,
     QueueState,
+    QueueTransactionAgain,
+    TakeInTransaction,
     TransactionEntry,
 )
 from bus.node import Node
 from bus.salvage import forget_salvaged, salvaged
 from bus.streams import JournalIn, JournalOut
 from bus.topics import topic_named
-from services.transaction_queue import core
+from services.transaction_queue import core, handover
 from services.transaction_queue import events as e
+from services.transaction_queue.kept import KeptTransaction
 from services.transaction_queue.refill import Refill
 from services.transaction_queue.rows import Row, action_of, head_of, text_of
 from services.transaction_queue.state import Link, Now, Start, State, settings_from
@@ -133,6 +137,11 @@ class TransactionQueue:
 
     def close(self) -> None:
         """The process ends: what the link may still do for it is asked for again by the next one, under the same id."""
+        kept = self._store.depth + self._store.dead_letters + self._store.quarantined
+        if kept:
+            self._log.warning(
+                "messages are kept that no Central System has; see station queue before this board goes", messages=kept
+            )
         self._database.close()
 
     def _listen(self) -> None:
@@ -141,6 +150,8 @@ class TransactionQueue:
         node.watch(ClockState, lambda _, clock: self._clock_said(clock))
         node.watch(ConfigurationState, lambda _, values: self._configured(values))
         node.watch(ConnectorState, lambda _, connector: self._connector_said(connector))
+        node.serve(QueueTransactionAgain, lambda request, call: self._by_hand(call, lambda: self._queue_again(request)))
+        node.serve(TakeInTransaction, lambda request, call: self._by_hand(call, lambda: self._take_in(request)))
         node.on_event(DeliveryReport, lambda _, report: self._feed(e.Reported(report)))
 
     def _link_said(self, link: LinkState) -> None:
@@ -182,6 +193,38 @@ class TransactionQueue:
                 transaction_id=running.transaction_id,
             )
             self._read_head()
+
+    def _by_hand(self, call: IncomingCall, change: Callable[[], QueueChanged]) -> None:
+        """A person's command: all in one commit, answered after it; not acted on once its caller has gone (design §3)."""
+        try:
+            with transaction(self._database):
+                answer = change()
+                if call.expired(self._node.now()):
+                    raise handover.CannotBeDone("the caller has gone")
+        except handover.CannotBeDone as refusal:
+            call.answer(QueueChanged(refusal=str(refusal)))
+            return
+        self._store.count()
+        self._store.read_boots()
+        call.answer(answer)
+        self._read_head()
+        self._changed()
+
+    def _queue_again(self, request: QueueTransactionAgain) -> QueueChanged:
+        if self._state.asked and self._row is not None and self._row.local_tx_id == request.local_tx_id:
+            raise handover.CannotBeDone("one of its messages is being delivered now; try again in a minute")
+        count = handover.queue_again(self._database, request.local_tx_id)
+        self._log.warning("given-up messages are queued again by hand", local_tx_id=request.local_tx_id, messages=count)
+        return QueueChanged(changed=count)
+
+    def _take_in(self, request: TakeInTransaction) -> QueueChanged:
+        try:
+            given = msgspec.json.decode(request.kept, type=KeptTransaction)
+        except msgspec.MsgspecError as error:
+            raise handover.CannotBeDone(f"not a transaction of an export: {error}") from None
+        added, known = handover.take_in(self._database, given)
+        self._log.warning("messages of another board taken in", local_tx_id=given.local_tx_id, added=added, known=known)
+        return QueueChanged(changed=added, known=known)
 
     def _store_entry(self, entry: TransactionEntry) -> None:
         """Inside the transaction that notes the entry's number."""
@@ -307,7 +350,7 @@ class TransactionQueue:
                 self._journal_outcome(row, GivenUp(reason))
                 self._log_later(
                     self._log.error,
-                    "message given up, kept in table dead_letters of transactions.db",
+                    "message given up, it is kept: see station queue",
                     reason=reason,
                     **_about(row),
                 )
@@ -404,9 +447,9 @@ class TransactionQueue:
         dead, set_aside = self._store.dead_letters, self._store.quarantined
         waits = "the oldest transaction message waits for over 10 minutes although the link is online; see the log"
         texts = {
-            "dead_letters": f"{dead} transaction messages were given up; table dead_letters of transactions.db keeps them",
+            "dead_letters": f"{dead} transaction messages were given up and are kept; see station queue",
             "stalled": waits,
-            "quarantine": f"{set_aside} rows can't be read; table quarantine of transactions.db keeps them",
+            "quarantine": f"{set_aside} rows can't be read and are kept; see station queue",
         }
         true = {"dead_letters": dead > 0, "stalled": self._state.stalled, "quarantine": set_aside > 0}
         for name, text in texts.items():

@@ -59,11 +59,19 @@ class Store:
         self._database = database
         self._boot_id = boot_id
         schema.ensure(database)
+        self.count()
+        self.lost = False
+        """Rows were put into quarantine since this was last looked at."""
+        self._boots = self._read_boots()
+
+    def count(self) -> None:
+        """Count what is kept, at the start and after changes by hand; else the numbers are carried on."""
         self.depth = self._count("messages")
         self.dead_letters = self._count("dead_letters")
         self.quarantined = self._count("quarantine")
-        self.lost = False
-        """Rows were put into quarantine since this was last looked at."""
+
+    def read_boots(self) -> None:
+        """Boots were taken in by hand."""
         self._boots = self._read_boots()
 
     @property
@@ -359,9 +367,8 @@ class Store:
 
 
 SELECT_PENDING = "SELECT 1 FROM messages WHERE local_tx_id = ? AND number = ?"
-MOVE_TO_END = (
-    "UPDATE messages SET id = (SELECT max(id) + 1 FROM messages) WHERE local_tx_id = ? AND number = ? AND unique_ids = '[]'"
-)
+MOVE_BEHIND = "UPDATE messages SET id = (SELECT max(id) + 1 FROM messages) WHERE local_tx_id = ? AND number = ?"
+MOVE_TO_END = f"{MOVE_BEHIND} AND unique_ids = '[]'"
 SELECT_SETTLED = "SELECT settled_number, missing FROM transactions WHERE local_tx_id = ?"
 SETTLE = "UPDATE transactions SET settled_number = ? WHERE local_tx_id = ?"
 SET_MISSING = "UPDATE transactions SET missing = ? WHERE local_tx_id = ?"

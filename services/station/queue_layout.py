@@ -1,0 +1,90 @@
+"""`station queue` for a person: lines out of what is kept. Pure.
+
+Owns: words and columns. Does not: read the database (`queue_access.py`) or know its tables (`handover.py`).
+"""
+
+import json
+from collections.abc import Iterable
+
+from bus.vocabulary import masked_id_tag
+from services.transaction_queue.kept import STATES, Counts, KeptMessage, KeptTransaction
+
+RISK = """\
+The Central System may have processed some of these messages although it never said so: it answered with an error, or not in
+time. Sent again, they may be booked a second time: look there first whether it has a transaction of this card at this time."""
+RISK_OF_WHOLE = """\
+Its StartTransaction was given up, so the rest went out with transactionId -1. All of it goes again, under a new transactionId:
+what the Central System has booked under -1 is then there twice."""
+
+
+def verdict(counts: Counts, only_in_connectors: int, damaged: list[str]) -> list[str]:
+    """The answer in the first line, and what is kept, each in one more."""
+    waiting, given_up, unreadable = counts.waiting + only_in_connectors, counts.given_up, counts.unreadable
+    if not (waiting or given_up or unreadable):
+        lines = ["empty: the Central System has everything"]
+    else:
+        parts = [
+            f"{count} {what}"
+            for count, what in ((waiting, "waiting"), (given_up, "given up"), (unreadable, "unreadable"))
+            if count
+        ]
+        lines = [f"NOT EMPTY: {', '.join(parts)}. Export before this board is taken away: station queue export FILE"]
+    if counts.oldest_utc:
+        lines.append(f"the oldest has waited since {counts.oldest_utc}")
+    if only_in_connectors:
+        lines.append(f"{only_in_connectors} of them are in connectors.db alone: the queue has not stored them yet")
+    lines += [f"damaged database kept: {name}; delete it when nobody needs it any more" for name in damaged]
+    return lines
+
+
+def listing(transactions: Iterable[KeptTransaction], *, everything: bool) -> list[str]:
+    """One line for each transaction; without `everything` only those with messages that are not just waiting."""
+    lines = []
+    for tx in transactions:
+        counts = {state: sum(1 for m in tx.messages if m.state == state) for state in STATES}
+        if not everything and not (counts["given up"] or counts["unreadable"]):
+            continue
+        kept = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        lines.append(f"{tx.local_tx_id}  {_about(tx)}: {kept}")
+        reasons = dict.fromkeys(m.reason for m in tx.messages if m.reason and m.state in ("given up", "unreadable"))
+        lines += [f"{'':<18}because: {reason}" for reason in list(reasons)[:3]]
+    return lines
+
+
+def details(tx: KeptTransaction) -> list[str]:
+    """All that is kept of one transaction."""
+    lines = [f"{tx.local_tx_id}  {_about(tx)}"]
+    for message in tx.messages:
+        lines += _message(message)
+    return lines
+
+
+def risk(tx: KeptTransaction) -> list[str]:
+    """What a person has to know before it is queued again."""
+    letters = [m for m in tx.messages if m.state == "given up"]
+    again = [m for m in tx.messages if m.state in ("given up", "delivered with transactionId -1")]
+    whole = tx.transaction_id is None
+    count = len(again if whole else letters)
+    return [f"{tx.local_tx_id}  {_about(tx)}: {count} messages would be sent again.", RISK, *([RISK_OF_WHOLE] if whole else [])]
+
+
+def _about(tx: KeptTransaction) -> str:
+    facts = tx.facts
+    card = masked_id_tag(str(facts["id_tag"])) if facts.get("id_tag") else "card not known"
+    number = f"transaction {tx.transaction_id}" if tx.transaction_id is not None else "no transactionId"
+    times = f"{facts.get('started', 'start not known')} to {facts.get('stopped', 'not stopped')}"
+    return f"connector {facts.get('connector_id', '?')}, {card}, {number}, {times}"
+
+
+def _message(message: KeptMessage) -> list[str]:
+    head = f"  {message.number:>5}  {message.action}, {message.state}, stored {message.stored_utc or 'at a time not known'}"
+    lines = [head + (f", alarm: {message.alarm}" if message.alarm else "")]
+    if message.reason:
+        lines.append(f"         because: {message.reason} ({message.moved_utc or 'at a time not known'})")
+    lines += [
+        f"         attempt failed {f.utc or 'at a time not known'}: {f.reason}, id {f.unique_id}" for f in message.failures
+    ]
+    if message.unique_ids:
+        lines.append(f"         sent under {', '.join(message.unique_ids[-3:])}")
+    lines.append(f"         {json.dumps(message.payload, ensure_ascii=False)[:400]}")
+    return lines
