@@ -35,6 +35,12 @@ def die_with_parent() -> None:
         raise SystemExit("the parent process died while this one started")
 
 
+def orphaned() -> bool:
+    """Whether the parent that this process was to die with is gone: it does not end because somebody told the station to."""
+    parent = os.environ.get(SUPERVISOR_PID_ENVIRONMENT)
+    return parent is not None and os.getppid() != int(parent)
+
+
 def take_lock(path: str, wait_s: float = LOCK_WAIT_S) -> int:
     """Hold `path` exclusively for the life of this process; its descriptor. The file names pid and start time.
 

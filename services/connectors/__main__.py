@@ -9,6 +9,7 @@ Its end leaves each controller's output as it is: the watchdog's guard decides a
 import os
 
 from bus.clock import boottime_s, hardware_boot_id
+from bus.process import orphaned
 from bus.runtime import Runtime, run
 from services.configuration.model import StationConfig
 from services.configuration.station import load
@@ -91,6 +92,8 @@ class ConnectorsProcess:
 
     def close(self) -> None:
         """Stop the threads; the controllers keep their output."""
+        if not orphaned():
+            self._service.end()
         self._fleet.close()
 
 

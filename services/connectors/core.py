@@ -113,6 +113,8 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             _on_settings(work, settings)
         case e.EmergencyStopChanged(pressed=pressed):
             _on_emergency_stop(work, pressed)
+        case e.Ending():
+            recovery.end(work)
         case e.Tick():
             pass
         case _:

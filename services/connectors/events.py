@@ -161,6 +161,10 @@ class EmergencyStopChanged(Event, frozen=True):
     pressed: bool
 
 
+class Ending(Event, frozen=True):
+    """This process ends in good order, as it was told to."""
+
+
 class Tick(Event, frozen=True):
     """Time passed."""
 
@@ -238,6 +242,12 @@ class ForgetEntry(msgspec.Struct, frozen=True):
     number: int
 
 
+class SaveEnded(msgspec.Struct, frozen=True):
+    """Change on disk: in which hardware boot this process ended in good order with a transaction open; empty: it runs."""
+
+    boot_id: str
+
+
 class SaveEverAccepted(msgspec.Struct, frozen=True):
     """Change on disk: whether the Central System ever accepted this station, so that a dead link does not decide it."""
 
@@ -273,6 +283,7 @@ Change = (
     | SaveAvailability
     | AppendEntry
     | ForgetEntry
+    | SaveEnded
     | SaveEverAccepted
     | SaveCached
     | DropCached

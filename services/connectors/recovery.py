@@ -39,6 +39,8 @@ class Loaded(msgspec.Struct, frozen=True):
     cache: dict[str, IdTagInfo] = {}
     kept: dict[str, tuple[KeptReading, ...]] = {}
     """Readings for transactionData, by transaction."""
+    ended_boot_id: str = ""
+    """The hardware boot in which the last process ended in good order while a transaction was open."""
 
 
 def take_up(work: Work, loaded: Loaded) -> None:
@@ -52,12 +54,20 @@ def take_up(work: Work, loaded: Loaded) -> None:
         if connector is not None:
             work.put(connector, phase=Resuming(finished=finished))
     for transaction in loaded.transactions:
-        _take_up_transaction(work, transaction, loaded.kept.get(transaction.local_tx_id, ()))
+        _take_up_transaction(work, transaction, loaded)
+    if loaded.ended_boot_id:
+        work.change(e.SaveEnded(""))
     for waiting in loaded.waiting:
         if waiting.boot_id == work.now.boot_id:
             work.set(waiting=(*work.state.waiting, waiting))
         else:
             work.change(e.DropWaiting(waiting.waiting_id))
+
+
+def end(work: Work) -> None:
+    """This process ends in good order. If the board goes down now with a transaction open, it was a reboot (§7.36)."""
+    if any(connector.transaction is not None for connector in work.state.connectors):
+        work.change(e.SaveEnded(work.now.boot_id))
 
 
 def resolve(work: Work, connector: Connector, phase: Resuming, seen: EvseObservation) -> None:
@@ -74,10 +84,11 @@ def resolve(work: Work, connector: Connector, phase: Resuming, seen: EvseObserva
         work.put(connector, phase=Idle())
 
 
-def _take_up_transaction(work: Work, transaction: Transaction, kept: tuple[KeptReading, ...]) -> None:
+def _take_up_transaction(work: Work, transaction: Transaction, loaded: Loaded) -> None:
+    kept = loaded.kept.get(transaction.local_tx_id, ())
     connector = work.connector(transaction.connector_id)
     power_failed = transaction.started_at.boot_id != work.now.boot_id
-    reason = Reason.POWER_LOSS if power_failed else Reason.OTHER
+    reason = _power_reason(transaction, loaded.ended_boot_id) if power_failed else Reason.OTHER
     fields = {"connector_id": transaction.connector_id, "local_tx_id": transaction.local_tx_id}
     if connector is None or connector.transaction is not None:
         work.note("open transaction of a connector that is not there is closed at its last reading", warning=True, **fields)
@@ -85,7 +96,7 @@ def _take_up_transaction(work: Work, transaction: Transaction, kept: tuple[KeptR
         return
     connector = work.put(connector, kept=kept)
     if power_failed:
-        work.note("transaction was running when the power failed, it is closed", warning=True, **fields)
+        work.note("transaction was running when the board went down, it is closed", detail=str(reason), warning=True, **fields)
         stopped = msgspec.structs.replace(transaction, stop=transaction.stop or StopIntent(reason))
         work.change(e.SaveTransaction(stopped))
         # The power cut has opened the contactor long ago: the reading may be taken at once, and before it closes again.
@@ -96,6 +107,11 @@ def _take_up_transaction(work: Work, transaction: Transaction, kept: tuple[KeptR
         work.put(connector, phase=Stopping(transaction, since_s=work.now.boottime_s))
     else:
         work.put(connector, phase=Resuming(transaction))
+
+
+def _power_reason(transaction: Transaction, ended_boot_id: str) -> Reason:
+    """PowerLoss is a complete loss of power, Reboot one that was wanted here (OCPP 1.6 §7.36): it tells services to end."""
+    return Reason.REBOOT if ended_boot_id == transaction.started_at.boot_id else Reason.POWER_LOSS
 
 
 def _resolve_transaction(work: Work, connector: Connector, transaction: Transaction, seen: EvseObservation) -> None:

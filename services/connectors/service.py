@@ -132,6 +132,13 @@ class ConnectorsService:
             self.feed(e.Tick())
         self._journal_out.tick()
 
+    def end(self) -> None:
+        """The process ends in good order; the controllers keep their output."""
+        try:
+            self.feed(e.Ending())
+        except sqlite3.Error:
+            self._log.warning("end of the service is not noted, a reboot will look like a power cut")
+
     def next_deadline_s(self) -> float | None:
         """When `tick` has something to do."""
         deadlines = (core.next_deadline_s(self._state), self._journal_out.next_deadline_s(), self._first_word_due_s)

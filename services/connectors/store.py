@@ -37,6 +37,7 @@ _TABLES = (
 SCHEMA = schema_of(_TABLES)
 """For `bus.salvage`."""
 _EVER_ACCEPTED = "ever_accepted"
+_ENDED = "ended_in_boot"
 _KEYS = {
     "transactions": "local_tx_id",
     "transaction_data": "id",
@@ -61,12 +62,13 @@ class Store:
         waiting = tuple(self._rows("waiting", Waiting).values())
         finished = {int(key): body for key, body in self._rows("finished", Finished).items()}
         availability = {int(key): body for key, body in self._rows("availability", Availability).items()}
-        row = self._database.execute("SELECT value FROM known WHERE name = ?", (_EVER_ACCEPTED,)).fetchone()
+        known = dict(self._database.execute("SELECT name, value FROM known").fetchall())
         return Loaded(
             transactions,
             waiting,
             finished,
-            ever_accepted=row == ("true",),
+            ever_accepted=known.get(_EVER_ACCEPTED) == "true",
+            ended_boot_id=known.get(_ENDED, ""),
             availability=availability,
             cache=self._rows("cache", IdTagInfo),
             kept=self._kept({transaction.local_tx_id for transaction in transactions}),
@@ -116,8 +118,9 @@ class Store:
                 case e.ForgetEntry(local_tx_id=local_tx_id, number=number):
                     outbox.forget_named(entry_name(local_tx_id, number))
                 case e.SaveEverAccepted(ever_accepted=ever_accepted):
-                    known = (_EVER_ACCEPTED, "true" if ever_accepted else "false")
-                    self._database.execute("INSERT OR REPLACE INTO known VALUES (?, ?)", known)
+                    self._know(_EVER_ACCEPTED, "true" if ever_accepted else "false")
+                case e.SaveEnded(boot_id=boot_id):
+                    self._know(_ENDED, boot_id)
                 case e.SaveCached(key=key, info=info):
                     self._save("cache", "(id_tag, body)", (key,), info)
                 case e.DropCached(keys=keys):
@@ -157,6 +160,9 @@ class Store:
         marks = ", ".join("?" * (len(keys) + 1))
         statement = f"INSERT OR REPLACE INTO {table} {columns} VALUES ({marks})"
         self._database.execute(statement, (*keys, msgspec.json.encode(checked_builtins(body)).decode()))
+
+    def _know(self, name: str, value: str) -> None:
+        self._database.execute("INSERT OR REPLACE INTO known VALUES (?, ?)", (name, value))
 
     def _drop(self, table: str, key: object) -> None:
         self._database.execute(f"DELETE FROM {table} WHERE {_KEYS[table]} = ?", (key,))

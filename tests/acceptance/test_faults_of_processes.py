@@ -59,6 +59,16 @@ def test_killing_supervisord_leaves_no_survivor_and_the_next_run_starts_clean() 
         assert len(one.finished(2)) == 2
 
 
+def test_a_station_that_is_told_to_end_says_reboot() -> None:
+    """OCPP 1.6 §7.36 Reboot: locally initiated; the next run is another power-up of the virtual board."""
+    with rig() as one:
+        before_wh = one.register_wh()
+        one.start_by_card()
+        assert one.station.stop() == []
+        one.station.start()
+        assert one.check_one_transaction(before_wh).reason == "Reboot"
+
+
 @pytest.mark.parametrize("last", SERVICES)
 def test_start_order_does_not_matter(last: str) -> None:
     """Acceptance 4: each service started last, and until then the others do without it."""

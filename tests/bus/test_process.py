@@ -184,6 +184,16 @@ def test_signals_make_the_descriptor_readable() -> None:
             assert asked.wait(WAIT_S) == 0
 
 
+def test_a_process_knows_that_its_supervisor_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then it ends, but nobody has told the station to."""
+    monkeypatch.delenv(process.SUPERVISOR_PID_ENVIRONMENT, raising=False)
+    assert not process.orphaned()
+    monkeypatch.setenv(process.SUPERVISOR_PID_ENVIRONMENT, str(os.getppid()))
+    assert not process.orphaned()
+    monkeypatch.setenv(process.SUPERVISOR_PID_ENVIRONMENT, str(os.getpid()))
+    assert process.orphaned()
+
+
 def test_a_lock_that_is_no_file_of_ours_is_an_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         take_lock(str(tmp_path))

@@ -125,6 +125,10 @@ class Bench:
         self.take_up()
         self.feed(e.LinkChanged(ONLINE))
 
+    def end(self) -> None:
+        """The process is told to end."""
+        self.feed(e.Ending())
+
     def power_cut(self) -> None:
         """The board and the hardware lose power; the clock counts from the new boot."""
         self.boot_id += "+"

@@ -149,6 +149,7 @@ EVENTS: dict[str, e.Event] = {
     "settings": e.SettingsChanged(Settings(meter_value_sample_interval_s=0, connection_time_out_s=1)),
     "emergency stop": e.EmergencyStopChanged(True),
     "emergency stop released": e.EmergencyStopChanged(False),
+    "ending": e.Ending(),
     "tick": e.Tick(),
 }
 

@@ -174,6 +174,33 @@ def test_a_power_cut_closes_the_transaction_with_the_first_reading() -> None:
     assert bench.status() == "Finishing", "the plug of the finished transaction is known by the counters of this boot"
 
 
+def test_a_reboot_that_was_wanted_is_no_power_loss() -> None:
+    """OCPP 1.6 §7.36: Reboot is "a locally initiated reset/reboot", PowerLoss a "complete loss of power"."""
+    bench = charging()
+    bench.end()
+    bench.power_cut()
+    bench.advance(3)
+    assert bench.stop_message().reason == Reason.REBOOT
+
+
+def test_a_power_cut_after_a_restart_of_the_service_is_a_power_loss() -> None:
+    """A maintainer restarts it while a car charges; that is over when it is back."""
+    bench = charging()
+    bench.end()
+    bench.restart()
+    bench.advance(3)
+    bench.power_cut()
+    bench.advance(3)
+    assert bench.stop_message().reason == Reason.POWER_LOSS
+
+
+def test_the_end_of_an_idle_service_writes_nothing() -> None:
+    bench = Bench()
+    before = bench.commits
+    bench.end()
+    assert bench.commits == before
+
+
 def test_a_power_cut_waits_for_a_meter_that_starts_later_than_this_service() -> None:
     """At boot all services start at once: the first reading may need longer than at an ordinary stop."""
     bench = charging()
