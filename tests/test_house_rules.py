@@ -72,6 +72,7 @@ PURE = frozenset(
         "services/ocpp_link/clock.py",
         "services/ocpp_link/deliveries.py",
         "services/ocpp_link/events.py",
+        "services/ocpp_link/meter_values.py",
         "services/ocpp_link/payloads.py",
         "services/ocpp_link/resets.py",
         "services/ocpp_link/routes.py",

@@ -2,7 +2,8 @@
 
 `step(state, event, now)` gives the new state and ordered effects. An event changes facts; then `_pursue` sends whatever
 the facts now allow. There is one reconnect loop: every way of losing the connection ends in `_lost`, and only Offline
-leads to Connect. Transaction messages are in `deliveries.py`, statuses in `statuses.py`, the end of a Reset in `resets.py`.
+leads to Connect. Transaction messages are in `deliveries.py`, other MeterValues in `meter_values.py`, statuses in
+`statuses.py`, the end of a Reset in `resets.py`.
 
 Owns: OCPP-J 1.6 §5 (connection), OCPP 1.6 §4.2 (BootNotification), §4.6 (Heartbeat). Does not: frame or time CALLs (`rpc.py`).
 """
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 
 from bus.messages import Authorize, IdTagInfo
 from bus.vocabulary import AuthorizationStatus, RegistrationStatus
-from services.ocpp_link import backoff, deliveries, resets, statuses
+from services.ocpp_link import backoff, deliveries, meter_values, resets, statuses
 from services.ocpp_link import events as e
 from services.ocpp_link.clock import plausible
 from services.ocpp_link.events import Purpose
@@ -55,6 +56,8 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             _not_sent(work, event)
         case e.ConnectorSaid(state=connector):
             statuses.said(work, connector)
+        case e.MeterValuesSaid(values=values):
+            meter_values.said(work, values)
         case e.AuthorizeAsked(call_id=call_id, id_tag=id_tag):
             _authorize_asked(work, call_id, id_tag)
         case e.DeliverAsked(call_id=call_id, request=request):
@@ -141,7 +144,7 @@ def _lost(work: Work, reason: str) -> None:
 def _forget_calls(work: Work) -> None:
     """Nothing that was asked on the connection before will be answered."""
     authorizing = work.state.authorizing
-    work.set(boot_asked=False, heartbeat_asked=False, telling=None, authorizing=())
+    work.set(boot_asked=False, heartbeat_asked=False, telling=None, authorizing=(), meter_values_under_way=0)
     for call_id in authorizing:
         work.do(e.RefuseCaller(call_id, "connection lost"))
     deliveries.connection_lost(work)
@@ -202,6 +205,8 @@ def _answered(work: Work, event: e.CallAnswered) -> None:
             deliveries.verified(work, event.tag)
         case Purpose.STATUS, _:
             statuses.acknowledged(work)
+        case Purpose.METER_VALUES, _:
+            meter_values.ended(work)
         case Purpose.AUTHORIZE, conf:
             answer = id_tag_info(conf) or IdTagInfo(AuthorizationStatus.INVALID)
             _authorize_ended(work, event.tag, e.AnswerCaller(event.tag, answer))
@@ -269,6 +274,8 @@ def _failed(work: Work, event: e.CallFailed) -> None:
             statuses.unanswered(work)
         case Purpose.STATUS:
             statuses.refused(work, reason)
+        case Purpose.METER_VALUES:
+            meter_values.ended(work, reason)
         case Purpose.AUTHORIZE:
             _authorize_ended(work, event.tag, e.RefuseCaller(event.tag, reason))
 
@@ -312,6 +319,9 @@ def _timed_out(work: Work, event: e.CallTimedOut) -> None:
             work.note("no answer to a StatusNotification", warning=True)
             statuses.unanswered(work)
             _ask_for_life(work)
+        case Purpose.METER_VALUES:
+            meter_values.ended(work, "no answer")
+            _ask_for_life(work)
         case Purpose.AUTHORIZE:
             _authorize_ended(work, event.tag, e.RefuseCaller(event.tag, "no answer within MessageTimeout"))
             _ask_for_life(work)
@@ -341,6 +351,8 @@ def _not_sent(work: Work, event: e.CallNotSent) -> None:
             deliveries.unverifiable(work, event.tag, "no Heartbeat could be sent after a transaction message met silence")
         case Purpose.STATUS:
             statuses.unanswered(work)
+        case Purpose.METER_VALUES:
+            meter_values.ended(work)
         case Purpose.AUTHORIZE:
             _authorize_ended(work, event.tag, e.RefuseCaller(event.tag, event.reason))
         case Purpose.DELIVER:

@@ -7,7 +7,7 @@ from enum import Enum
 
 import msgspec
 
-from bus.messages import ConnectorState, Deliver, Message, ResetReady
+from bus.messages import ConnectorMeterValues, ConnectorState, Deliver, Message, ResetReady
 from bus.vocabulary import ResetType
 from services.ocpp_link.state import Settings
 
@@ -45,6 +45,7 @@ class Purpose(Enum):
     HEARTBEAT = "heartbeat"
     VERIFY = "verify"
     STATUS = "status"
+    METER_VALUES = "meter values"
     AUTHORIZE = "authorize"
     DELIVER = "deliver"
 
@@ -91,6 +92,12 @@ class ConnectorSaid(Event, frozen=True):
     """A connector's state on the bus."""
 
     state: ConnectorState
+
+
+class MeterValuesSaid(Event, frozen=True):
+    """Connectors have readings that belong to no transaction."""
+
+    values: ConnectorMeterValues
 
 
 class AuthorizeAsked(Event, frozen=True):
@@ -171,7 +178,7 @@ class SendCall(Effect, frozen=True):
     purpose: Purpose
     tag: str
     message: Message | None = None
-    """Bus message to translate: ConnectorState, Deliver, Authorize; None for BootNotification and Heartbeat."""
+    """Bus message to translate: ConnectorState, ConnectorMeterValues, Deliver, Authorize. None: BootNotification, Heartbeat."""
     unique_id: str | None = None
     caller_id: str = ""
     """The call of the bus that it is sent for: not after that one's deadline (design §3)."""

@@ -158,6 +158,7 @@ class LinkService:
     def _listen(self) -> None:
         node = self._node
         node.watch(m.ConnectorState, lambda _, state: self._feed(e.ConnectorSaid(state)))
+        node.on_event(m.ConnectorMeterValues, lambda _, values: self._feed(e.MeterValuesSaid(values)))
         node.watch(m.ResetReady, lambda _, ready: self._feed(e.ResetSaid(ready)))
         node.watch(
             m.QueueState,
@@ -288,6 +289,8 @@ class LinkService:
         match effect.message:
             case m.ConnectorState() as state:
                 return translate.status_notification(state, self._config.station.vendor, self._clock.utc_offset_s)
+            case m.ConnectorMeterValues() as values:
+                return translate.meter_values(values)
             case m.Authorize(id_tag=id_tag):
                 return payloads.AuthorizeReq(id_tag=id_tag)
             case m.Deliver() as request:

@@ -142,6 +142,10 @@ class State(Facts, frozen=True):
     telling: ConnectorState | None = None
     settling: tuple[Settling, ...] = ()
     """What is told once it has lasted for MinimumStatusDuration, each connector at most once."""
+    meter_values_under_way: int = 0
+    """MeterValues outside transactions that are sent and not answered."""
+    meter_values_refusal: str = ""
+    """Why the last of them failed; the log has said so."""
     delivery: Delivery | None = None
     reports: tuple[DeliveryReport, ...] = ()
     """The last outcomes, for a queue that asks again after its restart."""

@@ -45,6 +45,11 @@ def status_notification(state: m.ConnectorState, vendor: str, utc_offset_s: floa
     )
 
 
+def meter_values(values: m.ConnectorMeterValues) -> p.MeterValuesReq:
+    """Readings of a connector without a transaction: no transactionId (OCPP 1.6 §4.7)."""
+    return p.MeterValuesReq(connector_id=values.connector_id, meter_value=_meter_values(values.meter_values))
+
+
 def why_unsendable(request: m.Deliver) -> str:
     """What keeps a transaction message from being put into OCPP, in plain words; empty: nothing."""
     message = request.message

@@ -140,7 +140,8 @@ class Rig:
         assert transaction.meter_stop_wh == self.register_wh(connector_id)
         assert transaction.energy_wh is not None
         assert transaction.energy_wh > 0
-        ids = {entry.payload.get("transactionId") for entry in book.calls("MeterValues", self.identity)}
+        values = [entry.payload for entry in book.calls("MeterValues", self.identity)]
+        ids = {payload["transactionId"] for payload in values if "transactionId" in payload}
         assert ids <= {transaction.transaction_id}, "a MeterValues has another transactionId"
         violations = [text for text in book.violations() if not (expected_violation and expected_violation in text)]
         assert violations == []

@@ -15,6 +15,7 @@ from services.ocpp_link.payloads import (
     AuthorizeConf,
     BootNotificationConf,
     HeartbeatConf,
+    MeterValuesConf,
     StartTransactionConf,
     StatusNotificationConf,
 )
@@ -23,6 +24,7 @@ from services.ocpp_link.payloads import (
 )
 from services.ocpp_link.state import Connecting, Now, Offline, Open, Settings, State
 from tests.ocpp_link.steps import TIME, Core, calls, of
+from tests.ocpp_link.test_meter_values import READING, values
 from tests.ocpp_link.world import connector, start, stop
 
 HEARTBEAT = HeartbeatConf(current_time=TIME)
@@ -446,6 +448,7 @@ CONFS = {
     Purpose.HEARTBEAT: HEARTBEAT,
     Purpose.VERIFY: HEARTBEAT,
     Purpose.STATUS: StatusNotificationConf(),
+    Purpose.METER_VALUES: MeterValuesConf(),
     Purpose.AUTHORIZE: TestAuthorize.CONF,
     Purpose.DELIVER: StartTransactionConf(transaction_id=1, id_tag_info=TestAuthorize.CONF.id_tag_info),
 }
@@ -456,6 +459,7 @@ PLAIN: tuple[e.Event, ...] = (
     e.FrameSeen(),
     e.PongSeen(),
     e.CallSent(),
+    e.MeterValuesSaid(values(READING)),
     e.SendFailed(),
     e.Tick(),
     e.AuthorizeAsked("a1", "TAG"),
