@@ -2,19 +2,23 @@
 # make test  sets everything up, checks style and types, and runs every test
 # make bench measures speed and memory beside their budget, into build/bench.json; COMPARE=file shows the change against an
 #            earlier run's JSON, SUITES="bus queue" runs only these
+# make torture kills, cuts and stalls the real station for MINUTES=10 and compares the books; SEED=n does a round again
 # make proof is the long version of the proofs: the power cut at every write of the money path, each clause broken on purpose
 PYTHON ?= python3
 VENV := .venv
 WORKERS ?= 6
 READY := $(VENV)/.ready
 
-.PHONY: run test proof bench check clean
+.PHONY: run test torture proof bench check clean
 run: $(READY)
 	$(VENV)/bin/station demo
 
 # Most tests of whole stations wait for processes and virtual cars, so that more of them than cores run at a time.
 test: check
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
+
+torture: $(READY)
+	$(VENV)/bin/python -m tests.torture --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 proof: $(READY)
 	$(VENV)/bin/python -m tests.powercut
