@@ -20,6 +20,7 @@ import zmq
 
 from bus import logs, process, sockets
 from bus.clock import boottime_ns, boottime_s
+from bus.disk import Disk, is_full
 from bus.mailbox import Mailbox
 from bus.messages import DeviceHealth, Problem, ServiceHealth
 from bus.node import Node
@@ -240,6 +241,8 @@ def prepare_process(service: str) -> Iterator[Process]:
         log.error(f"{service} runs already, this one ends", reason=error)
         raise SystemExit(1) from None
     except Exception as error:
+        if is_full(error) and Disk("..").release_ballast():
+            log.error("disk is full, the ballast is given back so that running transactions can be ended")
         log.error(f"{service} ends because of an error of its own, supervisord starts it again", reason=repr(error))
         logs.log_traceback(service)
         raise SystemExit(1) from None

@@ -128,6 +128,8 @@ class System(Section, frozen=True, kw_only=True):
     """What a Reset ends in: all services start anew, the board reboots, or `station run` exits."""
     orphan_grace_s: float = 15.0
     """How long the controllers keep their output without the connectors service (design §2)."""
+    disk_reserve_mb: int = 32
+    """Below so much free space logs go, waiting MeterValues are thinned out, and no new transactions begin; 0: never."""
 
 
 class Policy(Section, frozen=True, kw_only=True):
@@ -135,6 +137,8 @@ class Policy(Section, frozen=True, kw_only=True):
 
     charge_before_first_acceptance: bool = False
     """Whether a station that no Central System ever accepted may charge (errata v4.0 3.11)."""
+    charge_on_full_disk: bool = False
+    """Whether transactions begin while the disk is read-only or has less than `[system] disk_reserve_mb` left."""
     keys_not_offered: tuple[str, ...] = ()
     """Optional OCPP keys that GetConfiguration answers as unknown; their defaults hold."""
 

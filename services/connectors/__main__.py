@@ -9,6 +9,7 @@ Its end leaves each controller's output as it is: the watchdog's guard decides a
 import os
 
 from bus.clock import boottime_s, hardware_boot_id
+from bus.disk import LOOK_S, MB, Disk, trouble
 from bus.process import orphaned
 from bus.runtime import Runtime, run
 from services.configuration.model import StationConfig
@@ -51,6 +52,11 @@ class ConnectorsProcess:
         self._emergency_stop = EmergencyStopFile("../hardware/estop") if runtime.process.virtual else None
         self._pressed = False
         self._check_due_s = 0.0
+        self._disk = Disk("..")
+        self._disk_failure = ""
+        self._disk_due_s = 0.0
+        self._system, self._policy = config.system, config.policy
+        self._set_problem = runtime.set_problem
         board = Board(
             boot_id=hardware_boot_id(),
             node=runtime.node,
@@ -58,6 +64,7 @@ class ConnectorsProcess:
             log=runtime.log,
             output=self._fleet,
         )
+        board.make_room = self._disk.release_ballast
         self._service = ConnectorsService(
             board,
             tuple(Connector(each.id, config.current_a_max(each), socket=not each.fixed_cable) for each in config.connectors),
@@ -80,15 +87,27 @@ class ConnectorsProcess:
             if pressed != self._pressed:
                 self._pressed = pressed
                 self._service.feed(e.EmergencyStopChanged(pressed))
+        if now_s >= self._disk_due_s:
+            self._disk_due_s = now_s + LOOK_S
+            self._look_at_disk()
         self._fleet.tick(now_s)
         self._service.tick()
 
     def next_deadline_s(self) -> float | None:
         """When `tick` has something to do."""
-        deadlines = [self._fleet.next_deadline_s(), self._service.next_deadline_s()]
+        deadlines = [self._fleet.next_deadline_s(), self._service.next_deadline_s(), self._disk_due_s]
         if self._emergency_stop is not None:
             deadlines.append(self._check_due_s)
         return min(d for d in deadlines if d is not None)
+
+    def _look_at_disk(self) -> None:
+        """This service looks itself: what it can't write, nobody else may tell it."""
+        failure = trouble(self._disk.look(), self._system.disk_reserve_mb * MB)
+        self._set_problem("disk", failure or None)
+        # The free space changes all the time; that there is too little is news once.
+        if bool(failure) != bool(self._disk_failure):
+            self._service.feed(e.DiskChanged(failure, bool(failure) and not self._policy.charge_on_full_disk))
+        self._disk_failure = failure
 
     def close(self) -> None:
         """Stop the threads; the controllers keep their output."""

@@ -86,6 +86,8 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
                 work.put(connector, meter_failure=failure)
         case e.ReaderFailureChanged(failure=failure):
             work.set(reader_failure=failure)
+        case e.DiskChanged(failure=failure, refuses=refuses):
+            work.set(disk_failure=failure, disk_refuses=refuses)
         case e.CardPresented(id_tag=id_tag):
             cards.presented(work, id_tag)
         case e.AuthorizeAnswered():

@@ -49,6 +49,8 @@ def charge_point_errors(state: State) -> tuple[ConnectorError, ...]:
     found = [EMERGENCY_STOP] if state.emergency_stop else []
     if state.reader_failure:
         found.append(_error(ChargePointErrorCode.READER_FAILURE, "", state.reader_failure))
+    if state.disk_failure:
+        found.append(_error(ChargePointErrorCode.INTERNAL_ERROR, "disk", state.disk_failure))
     if state.reset_failed:
         found.append(_error(ChargePointErrorCode.RESET_FAILURE, "", "the station could not be restarted"))
     return tuple(found)

@@ -64,6 +64,13 @@ class ReaderFailureChanged(Event, frozen=True):
     failure: str
 
 
+class DiskChanged(Event, frozen=True):
+    """The disk can't take much more, or can again (empty). `refuses`: then no new transactions begin, by policy."""
+
+    failure: str
+    refuses: bool
+
+
 class CardPresented(Event, frozen=True):
     """A card counts as presented."""
 

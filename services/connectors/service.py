@@ -11,6 +11,7 @@ from typing import Protocol
 from bus import chance
 from bus.calls import IncomingCall, Reply
 from bus.database import transaction
+from bus.disk import is_full
 from bus.logs import Logger
 from bus.messages import (
     Authorize,
@@ -57,6 +58,9 @@ class Output(Protocol):
 
 class Board:
     """Everything of the process that the service does not own: injected, so that a test or simulation can be it."""
+
+    make_room: Callable[[], bool] = staticmethod(lambda: False)
+    """Gives the disk's reserve back after a commit that found it full; False: there was none."""
 
     def __init__(self, *, boot_id: str, node: Node, database: sqlite3.Connection, log: Logger, output: Output) -> None:
         self.boot_id = boot_id
@@ -256,6 +260,16 @@ class ConnectorsService:
         self._act(after)
 
     def _commit(self, changes: tuple[e.Change, ...]) -> None:
+        """On disk when it returns. A full disk gets its reserve, so that what runs can still be ended."""
+        try:
+            self._try_commit(changes)
+        except sqlite3.Error as error:
+            if not (is_full(error) and self._board.make_room()):
+                raise
+            self._log.error("disk is full, the ballast is given back so that running transactions can be ended")
+            self._try_commit(changes)
+
+    def _try_commit(self, changes: tuple[e.Change, ...]) -> None:
         with transaction(self._board.database):
             self._store.apply(changes, self._journal_out.outbox)
             if self._call is not None and self._call.expired(self._node.now()):

@@ -327,6 +327,9 @@ class State(Facts, frozen=True):
     online: bool = False
     ever_accepted: bool = False
     reader_failure: str = ""
+    disk_failure: str = ""
+    disk_refuses: bool = False
+    """Because of it no transactions begin; those that run go on."""
     emergency_stop: bool = False
     resetting: ResetType | None = None
     reset_failed: bool = False

@@ -125,7 +125,7 @@ def charge_point_states(state: State, now: Now) -> tuple[ConnectorState, ...]:
 
 def may_begin(state: State, connector: Connector) -> bool:
     """Whether a session may begin here: in use, its controller answers, no fault, no emergency stop, no plug to be let go."""
-    locking = connector.plug_kept or connector.unlocking is not None
+    locking = connector.plug_kept or connector.unlocking is not None or state.disk_refuses
     prevented = (
         locking or connector.unavailable or state.emergency_stop or connector.evse_failure or stopping_faults(connector.seen)
     )

@@ -9,33 +9,37 @@ Owns: opening `transactions.db` and reading the configuration once. Does not: de
 
 from bus import chance
 from bus.clock import application_boot_id, hardware_boot_id
+from bus.disk import MB, Disk
 from bus.runtime import Runtime, run
+from services.configuration import station
+from services.configuration.model import StationConfig
+from services.configuration.store import FILE_NAME, read_configuration
 from services.transaction_queue.schema import SCHEMA
 from services.transaction_queue.service import Surroundings, TransactionQueue
+from services.transaction_queue.space import Warden
 
 SERVICE = "transaction_queue"
 DATABASE = "../transactions.db"
+STATE_DIRECTORY = ".."
 
 
 def build(runtime: Runtime) -> TransactionQueue:
     """Wire the queue to this process. Raises sqlite3.Error if the database can't be opened."""
+    config = station.load(runtime.process.config_path, with_virtual_devices=runtime.process.virtual)
     surroundings = Surroundings(
         boot_id=hardware_boot_id(),
         run_id=application_boot_id(),
         unique_id=chance.unique_id,
         log=runtime.log,
         set_problem=runtime.set_problem,
+        warden=Warden(Disk(STATE_DIRECTORY), config.system.disk_reserve_mb * MB, runtime.log, runtime.set_problem),
     )
     database = runtime.open_store(DATABASE, SCHEMA)
-    return TransactionQueue(runtime.node, database, surroundings, configuration=_configuration(runtime))
+    return TransactionQueue(runtime.node, database, surroundings, configuration=_configuration(runtime, config))
 
 
-def _configuration(runtime: Runtime) -> dict[str, str]:
+def _configuration(runtime: Runtime, config: StationConfig) -> dict[str, str]:
     """OCPP keys as they are on disk at the start (design §2): the link need not be there."""
-    from services.configuration import station
-    from services.configuration.store import FILE_NAME, read_configuration
-
-    config = station.load(runtime.process.config_path, with_virtual_devices=runtime.process.virtual)
     return read_configuration(
         f"../{FILE_NAME}", config, lambda line: runtime.log.info("configuration read at the start", detail=line)
     )

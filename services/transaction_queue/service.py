@@ -42,6 +42,7 @@ from services.transaction_queue import events as e
 from services.transaction_queue.kept import KeptTransaction
 from services.transaction_queue.refill import Refill
 from services.transaction_queue.rows import Row, action_of, head_of, text_of
+from services.transaction_queue.space import Warden, to_thin
 from services.transaction_queue.state import Link, Now, Start, State, settings_from
 from services.transaction_queue.store import Store
 
@@ -64,6 +65,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     """A new uuid4 in text."""
     log: Logger
     set_problem: Callable[[str, str | None], None]
+    warden: Warden | None = None
+    """Who looks after the disk; None: nobody."""
 
 
 class TransactionQueue:
@@ -88,6 +91,8 @@ class TransactionQueue:
         self._acknowledged: tuple[int, int] | None = None
         self._forget_due_s: float | None = None
         self._refill = Refill(node.now)
+        self._warden = surroundings.warden
+        self._thinned_tx = ""
         self._alarm = ""
         self._repeated_tx = ""
         self._lines: list[Callable[[], None]] = []
@@ -114,6 +119,8 @@ class TransactionQueue:
         if self._forget_due_s is not None and self._forget_due_s <= now_s:
             with transaction(self._database):
                 self._forget_acknowledged()
+        if self._warden is not None and self._warden.due_s <= now_s:
+            self._warden.look(now_s, self._database, self._thin)
         if self._refill.over():
             self._end_refill()
         elif self._store.lost:
@@ -130,6 +137,7 @@ class TransactionQueue:
             self._journal.next_deadline_s(),
             self._publish_due_s,
             self._forget_due_s,
+            None if self._warden is None else self._warden.due_s,
             self._node.now() if self._store.lost else self._refill.until_s,
             unread_s,
         )
@@ -225,6 +233,23 @@ class TransactionQueue:
         added, known = handover.take_in(self._database, given)
         self._log.warning("messages of another board taken in", local_tx_id=given.local_tx_id, added=added, known=known)
         return QueueChanged(changed=added, known=known)
+
+    def _thin(self) -> int:
+        """Thin out the MeterValues of the next transaction that has some to spare; how many went."""
+        found = next(to_thin(self._store, self._thinned_tx), None) or next(to_thin(self._store, ""), None)
+        if found is None:
+            return 0
+        local_tx_id, chosen = found
+        self._thinned_tx = local_tx_id
+        with transaction(self._database):
+            for row_id, number in chosen:
+                self._store.remove(row_id)
+                self._journal.outbox.append(DeliveryEntry(local_tx_id, number, GivenUp("thinned out, the disk was full")))
+        self._journal.send()
+        self._log.warning("disk runs short, MeterValues are thinned out", local_tx_id=local_tx_id, removed=len(chosen))
+        self._read_head()
+        self._changed()
+        return len(chosen)
 
     def _store_entry(self, entry: TransactionEntry) -> None:
         """Inside the transaction that notes the entry's number."""

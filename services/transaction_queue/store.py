@@ -117,6 +117,20 @@ class Store:
         self.depth += 1
         return Added(repeated=False, alarms=alarms)
 
+    def transaction_after(self, local_tx_id: str) -> str | None:
+        """The next transaction with messages that wait, in the order of their names; None: no more."""
+        row = self._database.execute(NEXT_TRANSACTION, (local_tx_id,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def meter_values_waiting(self, local_tx_id: str, limit: int) -> list[tuple[int, int]]:
+        """(row id, number) of MeterValues that were never sent, by number, at most `limit`."""
+        rows = self._database.execute(SELECT_METER_VALUES, (local_tx_id, limit)).fetchall()
+        return [(int(row_id), int(number)) for row_id, number in rows]
+
+    def remove(self, row_id: int) -> None:
+        """Drop a message for want of space."""
+        self._remove(row_id)
+
     def move_to_end(self, local_tx_id: str, number: int) -> None:
         """Put a message that was never sent behind all others: so the order becomes that in which its peer sends all again."""
         self._database.execute(MOVE_TO_END, (local_tx_id, number))
@@ -367,6 +381,11 @@ class Store:
 
 
 SELECT_PENDING = "SELECT 1 FROM messages WHERE local_tx_id = ? AND number = ?"
+NEXT_TRANSACTION = "SELECT local_tx_id FROM messages WHERE local_tx_id > ? ORDER BY local_tx_id LIMIT 1"
+SELECT_METER_VALUES = (
+    "SELECT id, number FROM messages WHERE local_tx_id = ? AND action = 'MeterValues' AND unique_ids = '[]'"
+    " ORDER BY number LIMIT ?"
+)
 MOVE_BEHIND = "UPDATE messages SET id = (SELECT max(id) + 1 FROM messages) WHERE local_tx_id = ? AND number = ?"
 MOVE_TO_END = f"{MOVE_BEHIND} AND unique_ids = '[]'"
 SELECT_SETTLED = "SELECT settled_number, missing FROM transactions WHERE local_tx_id = ?"

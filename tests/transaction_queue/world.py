@@ -37,6 +37,7 @@ from bus.topics import topic_named
 from bus.vocabulary import Measurand, ReadingContext, Reason, RegistrationStatus
 from services.transaction_queue.schema import SCHEMA
 from services.transaction_queue.service import Surroundings, TransactionQueue
+from services.transaction_queue.space import Warden
 
 BOOT = "boot-a"
 UTC_0_MS = 1_800_000_000_000
@@ -174,6 +175,8 @@ class World:
         self.sent: list[Deliver] = []
         self.states: list[QueueState] = []
         self.problems: dict[str, str] = {}
+        self.warden: Callable[[], Warden | None] = lambda: None
+        """Who looks after the disk."""
         self.wrap: Callable[[Any], Any] = lambda database: database
         """Around the queue's connection: lets a test fail its statements."""
         self.connectors_forget = False
@@ -207,6 +210,7 @@ class World:
             unique_id=self._unique_id,
             log=logger("transaction_queue"),
             set_problem=self._set_problem,
+            warden=self.warden(),
         )
         self.queue = TransactionQueue(self.node, self.database, surroundings, configuration=self.configuration)
         self._replay()

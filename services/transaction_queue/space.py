@@ -1,0 +1,107 @@
+"""Makes room when the disk runs short (field reports 13, 52): bounded by disk, not by a number.
+
+In this order: rotated logs, the oldest first; then MeterValues that wait, thinned from the middle of their transaction, every
+second one at a time: never a StartTransaction or StopTransaction, never the first or last MeterValues, never one that was
+ever sent. `connectors` learns of each, so that its copy goes too. Space that is free inside `transactions.db` counts as free:
+SQLite uses it again. Dead letters and damaged databases are never deleted.
+
+Owns: this order and the ballast's return. Does not: decide whether new transactions may begin (`connectors` looks itself).
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+
+from bus.disk import BALLAST_BYTES, LOOK_S, MB, Disk, Space, trouble
+from bus.logs import Logger
+from services.transaction_queue.store import Store
+
+PRESSED_LOOK_S = 1.0
+"""How often it looks while space is short and something can be done."""
+LOGS_AT_ONCE_MAX = 100
+VALUES_AT_ONCE_MAX = 2000
+"""MeterValues looked at in one commit."""
+BALLAST_LAST_BYTES = 1 << 20
+"""Below this the ballast is given back before a commit fails for want of it."""
+
+
+def thinned(numbers: list[int]) -> list[int]:
+    """Of a transaction's MeterValues, by ascending number: which go now. The first and the last never do."""
+    return numbers[1:-1:2]
+
+
+class Warden:
+    """Looks at the disk; `thin` is called inside no transaction and says how many messages it has removed."""
+
+    def __init__(self, disk: Disk, reserve_bytes: int, log: Logger, set_problem: Callable[[str, str | None], None]) -> None:
+        self._disk = disk
+        self._reserve_bytes = reserve_bytes
+        self._log = log
+        self._set_problem = set_problem
+        self._said = ""
+        self._removed = 0
+        self._exhausted = False
+        self.due_s = 0.0
+
+    def look(self, now_s: float, database: sqlite3.Connection, thin: Callable[[], int]) -> None:
+        """Look, and make room if it is needed and possible."""
+        space = self._disk.look()
+        self._tend_ballast(space)
+        if not space.read_only and space.free_bytes < self._reserve_bytes:
+            self._delete_logs()
+            space = self._disk.look()
+            if space.free_bytes + _free_inside(database) < self._reserve_bytes and not self._exhausted:
+                count = thin()
+                self._removed += count
+                self._exhausted = count == 0
+        else:
+            self._exhausted = False
+        text = trouble(space, self._reserve_bytes)
+        self._say(text)
+        self.due_s = now_s + (PRESSED_LOOK_S if text and not self._exhausted and not space.read_only else LOOK_S)
+
+    def _tend_ballast(self, space: Space) -> None:
+        if space.read_only:
+            return
+        if space.free_bytes < BALLAST_LAST_BYTES:
+            if self._disk.release_ballast():
+                self._log.error("disk is full, the ballast is given back so that running transactions can be ended")
+        elif not self._disk.has_ballast() and space.free_bytes >= self._reserve_bytes + BALLAST_BYTES:
+            self._disk.make_ballast()
+
+    def _delete_logs(self) -> None:
+        for _ in range(LOGS_AT_ONCE_MAX):
+            name = self._disk.delete_oldest_log()
+            if not name:
+                return
+            self._log.warning("disk runs short, a rotated log is deleted", file=name)
+            if self._disk.look().free_bytes >= self._reserve_bytes:
+                return
+
+    def _say(self, text: str) -> None:
+        more = f"; {self._removed} MeterValues were thinned out" if self._removed and text else ""
+        self._set_problem("disk", text + more or None)
+        if text.split(" but ")[0] != self._said:
+            self._said = text.split(" but ")[0]
+            if text:
+                self._log.error("disk is in trouble", reason=text, reserve_mb=self._reserve_bytes // MB)
+            else:
+                self._log.info("disk has space again")
+
+
+def to_thin(store: Store, after: str) -> Iterator[tuple[str, list[tuple[int, int]]]]:
+    """Transaction by transaction, from the one after `after` on: (row id, number) of the MeterValues that may go now."""
+    local_tx_id = after
+    while (found := store.transaction_after(local_tx_id)) is not None:
+        local_tx_id = found
+        rows = store.meter_values_waiting(local_tx_id, VALUES_AT_ONCE_MAX)
+        ids = {number: row_id for row_id, number in rows}
+        chosen = [(ids[number], number) for number in thinned(list(ids))]
+        if chosen:
+            yield local_tx_id, chosen
+
+
+def _free_inside(database: sqlite3.Connection) -> int:
+    """Bytes in the database that hold nothing."""
+    pages = database.execute("PRAGMA freelist_count").fetchone()[0]
+    size = database.execute("PRAGMA page_size").fetchone()[0]
+    return int(pages) * int(size)
