@@ -82,6 +82,7 @@ PURE = frozenset(
         "services/ocpp_link/timestamps.py",
         "services/ocpp_link/translate.py",
         "services/ocpp_link/url.py",
+        "services/ocpp_link/vendors.py",
         "services/ocpp_link/work.py",
         "services/rfid/presentation.py",
         "services/simulator/board.py",

@@ -11,11 +11,11 @@ import msgspec
 
 from bus import messages as m
 from bus.vocabulary import (
-    DataTransferStatus,
     RegistrationStatus,
     RemoteStartStopStatus,
 )
 from services.ocpp_link import payloads as p
+from services.ocpp_link import vendors
 
 OWNER_TIMEOUT_S = 5.0
 """An owner that has not answered by then gets its call taken back, and the Central System CALLERROR InternalError."""
@@ -77,11 +77,8 @@ OWNED: dict[type[p.Req], Route] = {
 
 def answer_here(req: p.Req) -> Answered | None:
     """The response to a request that needs no owner; None: look into OWNED, or it concerns configuration."""
-    match req:
-        case p.DataTransferReq():
-            return Answered(
-                p.DataTransferConf(status=DataTransferStatus.UNKNOWN_VENDOR_ID), "no vendor's messages are known here"
-            )
+    if isinstance(req, p.DataTransferReq):
+        return Answered(*vendors.answer(req))
     return None
 
 
