@@ -307,6 +307,10 @@ class LinkService:
     def _do_rpc(self, effect: rpc.Effect) -> None:
         match effect:
             case rpc.SendFrame(text=text, unique_id=unique_id):
+                if not unique_id and self._state.registration is RegistrationStatus.REJECTED:
+                    # OCPP 1.6 §4.2: no answer at all then, neither CALLERROR nor what was asked before.
+                    self._log.info("answer withheld: the Central System has rejected this station")
+                    return
                 self._log.debug(">", frame=masked(text))
                 if not self._board.socket.send(text):
                     self._feed(e.SendFailed())

@@ -102,10 +102,26 @@ class TestBoot:
         world.answers["BootNotification"] = world.boot("Rejected", 60)
         world.advance(0.1)
         asked = [world.ask("GetConfiguration"), world.ask("Reset", {"type": "Soft"}), world.ask("NoSuchAction")]
-        assert not set(asked) & set(world.results)
+        for malformed in ('[2,"bad","Reset"]', '[2,"bad",5,{}]', f'[2,"{asked[0]}","GetConfiguration",{{}}]'):
+            world.frame(malformed)
+        assert world.results == {}
         world.answers["BootNotification"] = world.boot("Accepted")
         world.advance(60)
         assert world.said() == ["BootNotification", "BootNotification"]
+        assert "configurationKey" in world.asked("GetConfiguration")
+
+    def test_rejected_answers_not_even_what_was_asked_while_pending(self, world: World) -> None:
+        """OCPP 1.6 §4.2."""
+        world.answers["BootNotification"] = world.boot("Pending", 3)
+        world.advance(0.1)
+        world.ask("Reset", {"type": "Soft"})
+        world.answers["BootNotification"] = world.boot("Rejected", 60)
+        world.advance(3)
+        world.held[0].answer(m.ResetAnswer(ResetStatus.REJECTED))
+        world.settle()
+        assert world.results == {}
+        world.answers["BootNotification"] = world.boot("Accepted")
+        world.advance(60)
         assert "configurationKey" in world.asked("GetConfiguration")
 
     def test_after_security_error_comes_first(self, online: World) -> None:
