@@ -23,8 +23,6 @@ from services.demo.behaviour import Behaviour, Deed, Rule
 from services.demo.book import Book, Kind, What
 from services.demo.plausibility import Plausibility
 
-_UNIQUE_ID_LENGTH_MAX = 36
-
 
 class CallFailed(Exception):
     """A station answered a CALL with a CALLERROR."""
@@ -278,8 +276,8 @@ class Connection:
 
 def _envelope_problem(message: Any) -> str:
     unique_id = message.unique_id
-    if not isinstance(unique_id, str) or not 1 <= len(unique_id) <= _UNIQUE_ID_LENGTH_MAX:
-        return f"a unique id is a string of 1 to {_UNIQUE_ID_LENGTH_MAX} characters, not {unique_id!r}"
+    if not isinstance(unique_id, str) or not 1 <= len(unique_id) <= schemas.UNIQUE_ID_LENGTH_MAX:
+        return f"a unique id is a string of 1 to {schemas.UNIQUE_ID_LENGTH_MAX} characters, not {unique_id!r}"
     if isinstance(message, Call) and not isinstance(message.action, str):
         return f"an action is a string, not {message.action!r}"
     if isinstance(message, (Call, CallResult)) and not isinstance(message.payload, dict):

@@ -15,6 +15,7 @@ optional). `tests/demo` holds the package to that.
 import copy
 import json
 import re
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -23,6 +24,8 @@ from typing import Any
 from jsonschema import Draft4Validator, FormatChecker
 from ocpp.messages import get_validator
 
+UNIQUE_ID_LENGTH_MAX = 36
+"""OCPP-J 1.6 §4.1.4."""
 CALL = 2
 CALLRESULT = 3
 CALLERROR = 4
@@ -53,6 +56,22 @@ def violation(message_type: int, action: str, payload: Any) -> str:
         return f"{action} is no action of OCPP 1.6"
     errors = [_described(error) for error in validator.iter_errors(_exact(payload))]
     return "; ".join(sorted(errors))
+
+
+def frame_violation(frame: Any, action_of: Callable[[str], str | None]) -> str:
+    """What is wrong with a whole message of a station (OCPP-J 1.6 §4.2); empty if nothing is.
+
+    `action_of` tells what a CALL of the Central System asked, by its unique id; of an id without one the payload is not judged.
+    """
+    match frame:
+        case [2, str(unique_id), str(action), dict(payload)] if 0 < len(unique_id) <= UNIQUE_ID_LENGTH_MAX:
+            return violation(CALL, action, payload)
+        case [3, str(unique_id), dict(payload)]:
+            asked = action_of(unique_id)
+            return "" if asked is None else violation(CALLRESULT, asked, payload)
+        case [4, str(), str(code), str(description), dict()] if len(description) <= 255:
+            return "" if code in ERROR_CODES else f"{code} is no error code of OCPP-J"
+    return f"{json.dumps(frame)[:120]} is no message of OCPP-J"
 
 
 def known_action(action: str) -> bool:

@@ -4,12 +4,13 @@ Owns: the words of the acceptance tests. Does not: judge; the tests do, by the C
 """
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from services.demo.book import Transaction
-from services.demo.central_system import CentralSystem
+from services.demo import central_system, schemas
+from services.demo.book import Transaction, What
 from tests.harness import Station, wait_until
 
 TAG = "04A1B2C3D4"
@@ -62,6 +63,17 @@ def config_text(
     """A station.toml with a connector for each meter."""
     connectors = "".join(CONNECTOR.format(number=number, meter=meter, cable=cable) for number, meter in enumerate(meters, 1))
     return CONFIG.format(url=url, identity=identity, reader=reader, connectors=connectors)
+
+
+class CentralSystem(central_system.CentralSystem):
+    """No test passes in which the station sent a message that is not as the schemas want it (OCPP-J 1.6 §4, errata 3.6)."""
+
+    def stop(self, *, abrupt: bool = False) -> None:
+        """End, and judge every frame that has come."""
+        super().stop(abrupt=abrupt)
+        asked = {entry.unique_id: entry.action for entry in self.book.calls_sent()}
+        frames = [json.loads(entry.text) for entry in self.book.entries() if entry.what is What.RECEIVED]
+        assert [found for frame in frames if (found := schemas.frame_violation(frame, asked.get))] == []
 
 
 class Rig:

@@ -5,9 +5,8 @@ import signal
 
 import pytest
 
-from services.demo.central_system import CentralSystem
 from services.station.programs import programs
-from tests.acceptance.rig import Rig, config_text, rig
+from tests.acceptance.rig import CentralSystem, Rig, config_text, rig
 from tests.harness import Station, wait_until
 
 pytestmark = pytest.mark.process

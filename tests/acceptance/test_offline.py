@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from services.demo.central_system import CallFailed, CentralSystem
-from tests.acceptance.rig import TAG, Rig, config_text, rig
+from services.demo.central_system import CallFailed
+from tests.acceptance.rig import TAG, CentralSystem, Rig, config_text, rig
 from tests.harness import Station, free_port, wait_until
 
 pytestmark = pytest.mark.process

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.demo.central_system import CentralSystem
-from tests.acceptance.rig import Rig, config_text
+from tests.acceptance.rig import CentralSystem, Rig, config_text
 from tests.harness import Station, wait_until
 from tests.tls import Authority
 

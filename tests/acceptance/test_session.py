@@ -2,8 +2,7 @@
 
 import pytest
 
-from services.demo.central_system import CentralSystem
-from tests.acceptance.rig import OTHER_TAG, TAG, Rig, config_text, rig
+from tests.acceptance.rig import OTHER_TAG, TAG, CentralSystem, Rig, config_text, rig
 from tests.harness import Station, wait_until
 
 pytestmark = pytest.mark.process

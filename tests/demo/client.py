@@ -20,7 +20,10 @@ class HandWritten:
     def __init__(self, central_system: CentralSystem, identity: str = "CP-1", **options: Any) -> None:
         options.setdefault("subprotocols", ["ocpp1.6"])
         self._resources = ExitStack()
+        before = len(central_system.book.connections())
         self.socket: ClientConnection = self._resources.enter_context(connect(central_system.url + identity, **options))
+        # The client's handshake is over before the Central System's thread knows of the connection.
+        central_system.wait_for(lambda book: len(book.connections()) > before, ANSWER_WAIT_S, "the connection is known")
         self._count = 0
 
     def __enter__(self) -> "HandWritten":

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.demo.schemas import CALL, CALLRESULT, is_date_time, known_action, violation
+from services.demo.schemas import CALL, CALLRESULT, frame_violation, is_date_time, known_action, violation
 
 NOW = "2024-01-01T00:00:00.000Z"
 
@@ -66,3 +66,40 @@ def test_other_times_are_a_violation(text: str) -> None:
 def test_what_is_no_action_is_not_known(action: str) -> None:
     assert not known_action(action)
     assert "no action" in violation(CALL, action, {})
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        [2, "1", "Heartbeat", {}],
+        [3, "reset", {"status": "Accepted"}],
+        [3, "unknown", {"anything": 1}],
+        [4, "1", "FormationViolation", "", {}],
+    ],
+)
+def test_a_whole_message_that_is_valid(frame: Any) -> None:
+    """OCPP-J 1.6 §4.2; CALLERROR codes as misspelt (OCPP-J errata 5.1, 5.2)."""
+    assert frame_violation(frame, {"reset": "Reset"}.get) == ""
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {},
+        [],
+        [5, "1", {}],
+        [2, "1", "Heartbeat"],
+        [2, "x" * 37, "Heartbeat", {}],
+        [2, "", "Heartbeat", {}],
+        [2, 1, "Heartbeat", {}],
+        [2, "1", "Heartbeat", None],
+        [2, "1", "Heartbeat", {"more": 1}],
+        [3, "reset", {"status": "Perhaps"}],
+        [3, "reset", []],
+        [4, "1", "FormatViolation", "", {}],
+        [4, "1", "GenericError", "x" * 256, {}],
+        [4, "1", "GenericError", ""],
+    ],
+)
+def test_a_whole_message_that_is_not(frame: Any) -> None:
+    assert frame_violation(frame, {"reset": "Reset"}.get) != ""
