@@ -91,6 +91,7 @@ _NOT_ENABLED = (
 ACTIONS: dict[str, Action] = {action.name: action for action in (*_CORE, *_NOT_ENABLED)}
 """All actions of OCPP 1.6, edition 2, and of its security whitepaper. Names are case-sensitive (OCPP-J 1.6 §4.2.1)."""
 
+_ACTION_LENGTH_SHOWN = 50
 _encoder = msgspec.json.Encoder()
 
 
@@ -122,7 +123,8 @@ def decode_call(name: str, payload: str) -> p.Req | CallError:
     """
     action = ACTIONS.get(name)
     if action is None:
-        return CallError(ErrorCode.NOT_IMPLEMENTED, f"{_cut(name)} is not an action of OCPP 1.6")
+        shown = _one_line(name)[:_ACTION_LENGTH_SHOWN]
+        return CallError(ErrorCode.NOT_IMPLEMENTED, f"{shown} is not an action of OCPP 1.6")
     if action.direction is Direction.TO_CENTRAL_SYSTEM:
         return CallError(ErrorCode.NOT_SUPPORTED, f"{name} is only sent by a charge point")
     if action.req is None:

@@ -186,6 +186,7 @@ def test_requests_are_taken_and_refused_as_the_schemas_say(action: Action) -> No
     ("action", "payload", "code", "words"),
     [
         ("Nonsense", "{}", ErrorCode.NOT_IMPLEMENTED, "Nonsense is not an action of OCPP 1.6"),
+        ("x" * 5000, "{}", ErrorCode.NOT_IMPLEMENTED, "x" * 50 + " is not an action of OCPP 1.6"),
         ("reset", '{"type":"Soft"}', ErrorCode.NOT_IMPLEMENTED, "reset is not an action of OCPP 1.6"),
         ("TriggerMessage", "{}", ErrorCode.NOT_SUPPORTED, "needs the profile RemoteTrigger, which is not enabled"),
         ("ReserveNow", "[]", ErrorCode.NOT_SUPPORTED, "needs the profile Reservation"),

@@ -305,7 +305,8 @@ class World:
     def _answer_calls(self) -> bool:
         new, self.seen = self.socket.sent[self.seen :], len(self.socket.sent)
         for frame in new:
-            assert schemas.frame_violation(frame, self.actions.get) == ""
+            violation = schemas.frame_violation(frame, self.actions.get)
+            assert not violation, f"{violation} in {frame}"
             if frame[0] == 2:
                 self._answer_call(frame)
             else:
