@@ -10,7 +10,7 @@ from bus.messages import IdTagInfo, MeterSample, MeterValues, SampledValue, Star
 from bus.vocabulary import AuthorizationStatus, ChargePointErrorCode, Measurand, Phase, ReadingContext, Reason, ResetType
 from services.configuration.keys import MEASURANDS
 from services.connectors import events as e
-from services.connectors.readings import sampled_values
+from services.connectors.readings import Instant, sampled_values
 from services.connectors.state import Settings
 from services.hardware.contract import EvseFault
 from tests.connectors.bench import FAMILY, UTC_OFFSET_S, Bench, charging
@@ -34,7 +34,8 @@ THREE_PHASES = MeterSample(
 
 def values(*measurands: tuple[Measurand, Phase | None], sample: MeterSample = THREE_PHASES) -> tuple[SampledValue, ...]:
     """What is told of one reading, 16 A offered."""
-    return sampled_values(sample, sample.energy_import_wh, measurands, context=ReadingContext.SAMPLE_PERIODIC, offered_a=16.0)
+    instant = Instant(sample, sample.energy_import_wh, sample.energy_export_wh, 16.0)
+    return sampled_values(instant, measurands, ReadingContext.SAMPLE_PERIODIC)
 
 
 def asked(bench: Bench) -> list[str]:

@@ -152,6 +152,7 @@ def test_interval_zero_is_off_and_a_change_is_live() -> None:
 def test_clock_aligned_values_are_on_the_marks_with_their_true_time() -> None:
     """OCPP 1.6 §3.16.2, errata v4.0 3.15, field report 38; the transaction's own register."""
     bench = charging(settings=ALIGNED)
+    bench.settings(meter_values_sampled_data=VOLTAGE)
     bench.advance(400 - bench.now_s)
     values = sent(bench, ReadingContext.SAMPLE_CLOCK)
     assert all(after_mark_ms(value) <= 1100 for value in values)
