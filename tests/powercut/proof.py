@@ -23,10 +23,12 @@ import msgspec
 from tests.powercut.recorder import Commit, Event, Recorder
 from tests.powercut.replay import Bounds, Cut, Image, cuts, whole
 
-Store = Callable[[str], Any]
-"""Opens a database by its path with the real code, and gives what that reads out of it, comparable with `==`."""
+Store = Callable[[str], tuple[str, Any]]
+"""Opens a database by its path with the real code: what that complains of, and what it reads, comparable with `==`."""
 FOUND_MAX = 20
 _Content = tuple[Any, ...]
+_EMPTY = ("BEGIN TRANSACTION;", "COMMIT;")
+"""The dump of a database in which nothing is yet; a file that holds less was cut at its making, and may be told of."""
 
 
 class Record(msgspec.Struct):
@@ -124,7 +126,7 @@ class _States:
         try:
             content = _content(directory, self._file)
             path = os.path.join(directory, self._file)
-            read = self._store(path)
+            problem, read = self._store(path)
             _quick_check(path)
         except (sqlite3.Error, ValueError, AssertionError) as error:
             return f"{self._file} can't be opened: {type(error).__name__}: {error}", False
@@ -132,13 +134,15 @@ class _States:
         there = [n for n in allowed if self._contents[n] == content]
         if not there:
             return self._words(content, commits), False
+        if problem and len(content) > len(_EMPTY):
+            return f"{self._file}: the store takes a good database for a damaged one: {problem}", False
         if read != self._expected(there[0], scratch):
             return f"{self._file}: the store reads something else than after commit {there[0]}: {read}", False
         return "", there[0] > commits
 
     def _expected(self, number: int, scratch: str) -> Any:
         if number not in self._read:
-            self._read[number] = self._store(os.path.join(_laid_out(self._images[number], scratch), self._file))
+            _, self._read[number] = self._store(os.path.join(_laid_out(self._images[number], scratch), self._file))
         return self._read[number]
 
     def _words(self, content: _Content, commits: int) -> str:

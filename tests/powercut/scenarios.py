@@ -3,16 +3,18 @@
 Owns: what is recorded, and how each database is read back by the real code. Does not: cut (`proof.py`).
 """
 
-import os
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from bus.database import open_database
 from bus.journal import Inbox, Outbox
 from bus.messages import Deliver, Failed, NotSent
+from bus.salvage import open_store
 from services.configuration.store import ConfigurationStore
-from services.connectors.store import Store as ConnectorsStore
+from services.connectors import store as connectors_store
+from services.transaction_queue import schema as queue_schema
 from services.transaction_queue.store import Store as QueueStore
 from tests.connectors.world import World as ConnectorsWorld
 from tests.powercut.proof import Mark, Store
@@ -125,51 +127,42 @@ def configuration(*, synchronous: str = "FULL", checkpoint_pages: int | None = C
     return scenario
 
 
-def read_connectors(path: str) -> Any:
+def read_connectors(path: str) -> tuple[str, Any]:
     """What the connectors service takes up at its start."""
-    database = open_database(path)
-    try:
-        loaded = ConnectorsStore(database).load()
+    opened = open_store(path, connectors_store.SCHEMA)
+    with closing(opened.database) as database:
+        loaded = connectors_store.Store(database).load()
         outbox = Outbox(database, "journal.transaction.")
         position = Inbox(database, "journal.delivery.").position()
-        return loaded, outbox.last_seq, outbox.after(0, 1000), position.last_seq
-    finally:
-        database.close()
+        return opened.problem, (loaded, outbox.last_seq, outbox.after(0, 1000), position.last_seq)
 
 
-def read_queue(path: str) -> Any:
+def read_queue(path: str) -> tuple[str, Any]:
     """What the queue takes up at its start."""
-    database = open_database(path)
-    try:
+    opened = open_store(path, queue_schema.SCHEMA)
+    with closing(opened.database) as database:
         store = QueueStore(database, BOOT)
         outbox = Outbox(database, "journal.delivery.")
         position = Inbox(database, "journal.transaction.").position()
         counts = (store.depth, store.dead_letters, store.quarantined)
-        return store.head(None), counts, store.boots, outbox.last_seq, outbox.after(0, 1000), position.last_seq
-    finally:
-        database.close()
+        kept = (outbox.last_seq, outbox.after(0, 1000), position.last_seq)
+        return opened.problem, (store.head(None), counts, store.boots, kept)
 
 
-def read_publisher(path: str) -> Any:
+def read_publisher(path: str) -> tuple[str, Any]:
     """What the publisher of the queue's journal still keeps."""
-    database = open_database(path)
-    try:
+    with closing(open_database(path)) as database:
         outbox = Outbox(database, "journal.transaction.")
-        return outbox.last_seq, outbox.after(0, 1000), Inbox(database, "journal.delivery.").position().last_seq
-    finally:
-        database.close()
+        position = Inbox(database, "journal.delivery.").position()
+        return "", (outbox.last_seq, outbox.after(0, 1000), position.last_seq)
 
 
-def read_configuration(path: str) -> Any:
-    """What the link takes up at its start; a database that was put aside as damaged is a loss, too, if there was one."""
-    virgin = not os.path.exists(path) or os.path.getsize(path) == 0
+def read_configuration(path: str) -> tuple[str, Any]:
+    """What the link takes up at its start."""
     store = ConfigurationStore(path)
-    try:
-        assert virgin or not store.problem, store.problem
-        session_facts = dict(store._database.execute("SELECT name, value FROM session").fetchall())
-        return store.values(), session_facts, store.ever_accepted("ws://central/"), store.known_utc_ms()
-    finally:
-        store.close()
+    with closing(store):
+        facts = dict(store._database.execute("SELECT name, value FROM session").fetchall())
+        return store.problem, (store.values(), facts, store.ever_accepted("ws://central/"), store.known_utc_ms())
 
 
 CASES: dict[str, tuple[Callable[..., Scenario], dict[str, Store]]] = {
