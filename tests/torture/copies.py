@@ -17,6 +17,8 @@ from tests.torture.evidence import Disturbance
 ACTIONS = ("StartTransaction", "MeterValues", "StopTransaction")
 COMMIT_S = 3.0
 """From an answer that is sent to the queue's commit, if nothing disturbs; a machine under load takes a while."""
+CLOSES_S = 1.0
+"""A Central System that cuts the connection instead of answering has done so by then."""
 MEMORY = frozenset({"transaction_queue", "ocpp_link", "broker"})
 """Whose death between receipt and commit makes a repeat necessary."""
 
@@ -35,6 +37,14 @@ class Copy(msgspec.Struct, frozen=True):
     def processed(self) -> bool:
         """Whether the Central System stands by it."""
         return self.answer is not None and self.answer.kind is Kind.CALLRESULT
+
+    @property
+    def silenced(self) -> bool:
+        """The Central System kept its answer to itself, on a connection that stood: to the station that is a failure."""
+        answer = self.answer
+        if answer is None or answer.what is not What.WITHHELD:
+            return False
+        return self.closed_s is None or self.closed_s > answer.monotonic_s + CLOSES_S
 
     @property
     def refused(self) -> bool:
@@ -83,7 +93,7 @@ def doubles(found: list[Message], disturbances: tuple[Disturbance, ...]) -> Iter
             where = f"{message.action} of entry {before.received.number} came again as entry {after.received.number}"
             if not _allowed(before, after, disturbances):
                 yield f"doubled: {where}, and nothing was cut or died between receipt and commit"
-            if before.answer is not None and before.answer.what is What.SENT and before.processed:
+            if before.processed and not before.silenced:
                 yield from _same_id(before, after, where)
 
 

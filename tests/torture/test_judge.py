@@ -274,6 +274,13 @@ class TestRepeats:
         """Design §4.10."""
         killed = (Disturbance("kill", "transaction_queue", 210.6, 211.5),)
         assert any("not recognisable" in line for line in found(self.again(uid="other"), disturbances=killed))
+        cut = self.again(uid="other", what=What.WITHHELD)
+        closed = Entry(0, "", 210.6, 1, "CP", What.CLOSED)
+        assert any("not recognisable" in line for line in found(cut, entries=(*cut.entries, closed)))
+
+    def test_after_a_silence_it_may_be_another(self) -> None:
+        """To the station that was a failure, and on the same connection OCPP-J wants a new id."""
+        assert found(self.again(uid="other", what=What.WITHHELD)) == []
 
 
 class TestShortfalls:
