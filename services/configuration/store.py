@@ -14,6 +14,7 @@ from bus.database import transaction
 from bus.salvage import open_store, schema_of
 from services.configuration import keys
 from services.configuration.formats import Problem
+from services.configuration.keys import AUTHORIZATION_KEY
 from services.configuration.station import StationConfig, capabilities, initial_values
 
 log = logs.logger("configuration")
@@ -21,6 +22,7 @@ log = logs.logger("configuration")
 FILE_NAME = "configuration.db"
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS configuration (key TEXT PRIMARY KEY, value TEXT NOT NULL, changed_utc TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS previous_key (id INTEGER PRIMARY KEY CHECK (id = 1), value TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS session"
     " (boot_id TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (boot_id, name))",
     "CREATE TABLE IF NOT EXISTS accepted (url TEXT PRIMARY KEY, since_utc TEXT NOT NULL)",
@@ -49,6 +51,19 @@ class ConfigurationStore:
             " ON CONFLICT (key) DO UPDATE SET value = excluded.value, changed_utc = excluded.changed_utc",
             (key, text, changed_utc),
         )
+
+    def previous_key(self) -> str | None:
+        """The AuthorizationKey from before a change that has not opened a connection yet."""
+        row = self._database.execute("SELECT value FROM previous_key").fetchone()
+        return None if row is None else str(row[0])
+
+    def set_authorization_key(self, key: str, previous: str | None, changed_utc: str) -> None:
+        """Keep the key and the one from before it, or no such one, in one commit: none is ever lost (OCPP-J 1.6 §6.2.2)."""
+        with transaction(self._database) as database:
+            database.execute("INSERT OR REPLACE INTO configuration VALUES (?, ?, ?)", (AUTHORIZATION_KEY, key, changed_utc))
+            database.execute("DELETE FROM previous_key")
+            if previous is not None:
+                database.execute("INSERT INTO previous_key VALUES (1, ?)", (previous,))
 
     def begin_session(self, boot_id: str) -> dict[str, str]:
         """What was kept under this application boot; what belongs to other boots is forgotten."""

@@ -130,7 +130,9 @@ class LinkProcess:
         match report:
             case ws.Connected():
                 self._service.on_connected()
-            case ws.ConnectFailed(reason=reason) | ws.Lost(reason=reason):
+            case ws.ConnectFailed(reason=reason, unauthorized=unauthorized):
+                self._service.on_lost(reason, unauthorized=unauthorized)
+            case ws.Lost(reason=reason):
                 self._service.on_lost(reason)
             case ws.FrameReceived(text=text):
                 self._service.on_frame(text)

@@ -28,14 +28,37 @@ class Configuration:
         self._config = config
         self._able = capabilities(config)
         self._values = effective(store.values(), config)
+        self._previous_key = store.previous_key()
+        """The AuthorizationKey before a change, until the new one has opened a connection (field report 56)."""
+        self._trying_previous = False
 
     def public(self) -> dict[str, str]:
         """Values that may be told on the bus: no secrets."""
         return keys.public(self._values)
 
     def authorization_key(self) -> str:
-        """The password of security profiles 1 and 2 (security whitepaper §2)."""
+        """The password of security profiles 1 and 2 (security whitepaper §2), as the next connection uses it."""
+        if self._trying_previous and self._previous_key is not None:
+            return self._previous_key
         return self._values.get(keys.AUTHORIZATION_KEY) or self._config.central_system.authorization_key
+
+    def key_refused(self) -> bool:
+        """The password was refused: if there is one from before a change, the two take turns until one is accepted."""
+        self._trying_previous = self._previous_key is not None and not self._trying_previous
+        return self._previous_key is not None
+
+    def key_accepted(self, changed_utc: str) -> bool:
+        """A connection stands, so the password is right: it is the only one now. True if it is the one from before.
+
+        Raises sqlite3.Error; then both are kept.
+        """
+        if self._previous_key is None:
+            return False
+        key, rolled_back = self.authorization_key(), self._trying_previous
+        self._store.set_authorization_key(key, None, changed_utc)
+        self._values = {**self._values, keys.AUTHORIZATION_KEY: key}
+        self._previous_key, self._trying_previous = None, False
+        return rolled_back
 
     def get(self, req: p.GetConfigurationReq) -> Answered | CallError:
         """OCPP 1.6 §5.8. More keys than GetConfigurationMaxKeys: CALLERROR."""
@@ -50,12 +73,23 @@ class Configuration:
         change = keys.change(self._values, req.key, req.value, self._able)
         if change.accepted:
             try:
-                self._store.set_value(change.key, change.values[change.key], changed_utc)
+                self._store_change(change, changed_utc)
             except sqlite3.Error as error:
                 status = ConfigurationStatus.REJECTED
                 return Answered(p.ChangeConfigurationConf(status=status), f"the value can't be stored: {error}")
             self._values = change.values
         return Answered(p.ChangeConfigurationConf(status=change.status), change.reason)
+
+    def _store_change(self, change: keys.Change, changed_utc: str) -> None:
+        """An AuthorizationKey that a Central System checks is kept beside the new one until that has worked."""
+        text = change.values[change.key]
+        if change.key != keys.AUTHORIZATION_KEY or self._config.central_system.security_profile == 0:
+            self._store.set_value(change.key, text, changed_utc)
+            return
+        # The connection over which the change came was opened with this one.
+        working = self.authorization_key()
+        self._store.set_authorization_key(text, working, changed_utc)
+        self._previous_key, self._trying_previous = working, False
 
     def set_heartbeat_interval(self, interval_s: int, changed_utc: str) -> bool:
         """BootNotification.conf sets HeartbeatInterval (OCPP 1.6 §4.2); False if it has that value already.

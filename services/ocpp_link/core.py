@@ -66,6 +66,9 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             _caller_gone(work, call_id)
         case e.SettingsChanged(settings=settings):
             _settings_changed(work, settings)
+        case e.CredentialsChanged():
+            # Security whitepaper A01: disconnect and connect with the new password, once the answer is out.
+            work.end_connection("the AuthorizationKey was changed")
         case e.ResetAccepted(reset=reset):
             assert reset.type is not None
             resets.accepted(work, reset.type, ready=reset.ready)

@@ -126,6 +126,10 @@ class SettingsChanged(Event, frozen=True):
     settings: Settings
 
 
+class CredentialsChanged(Event, frozen=True):
+    """There is another AuthorizationKey: the connection is to be made with it."""
+
+
 class ResetAccepted(Event, frozen=True):
     """Connectors took a Reset; its answer has gone out."""
 

@@ -102,11 +102,14 @@ class LinkService:
 
     def on_connected(self) -> None:
         """The WebSocket is open."""
+        self._keep("which AuthorizationKey is right", self._key_accepted)
         self._rpc_step(rpc.Opened())
         self._feed(e.ConnectionOpened())
 
-    def on_lost(self, reason: str) -> None:
-        """The WebSocket could not be opened, or is gone."""
+    def on_lost(self, reason: str, *, unauthorized: bool = False) -> None:
+        """The WebSocket could not be opened, or is gone. `unauthorized`: the Central System refused the password."""
+        if unauthorized and self._configuration.key_refused():
+            self._log.warning("AuthorizationKey is refused, the other one is tried: it was changed and never worked yet")
         # The core first: what it hears of single CALLs afterwards must not look as if the connection still stood.
         self._feed(e.ConnectionLost(reason))
         self._end_rpc(reason)
@@ -376,12 +379,20 @@ class LinkService:
 
     def _change_configuration(self, unique_id: str, action: str, req: payloads.ChangeConfigurationReq) -> None:
         """Durable before the answer goes out, in effect right after it (field report 50)."""
-        before = self._configuration.public()
+        before, key = self._configuration.public(), self._configuration.authorization_key()
         answered = self._configuration.change(req, self._utc_text())
         self._answer(unique_id, action, answered)
+        if self._configuration.authorization_key() != key:
+            self._log.warning("AuthorizationKey was changed by the Central System")
+            if self._config.central_system.security_profile > 0:
+                self._feed(e.CredentialsChanged())
         if (values := self._configuration.public()) != before:
             self._node.publish(m.ConfigurationState(values))
             self._feed(e.SettingsChanged(self._configuration.session_settings()))
+
+    def _key_accepted(self) -> None:
+        if self._configuration.key_accepted(self._utc_text()):
+            self._log.warning("AuthorizationKey is the old one again: the Central System refused the new one")
 
     def _ask_owner(self, unique_id: str, action: str, req: payloads.Req) -> None:
         route = routes.OWNED[type(req)]

@@ -39,7 +39,11 @@ class Aborted(Exception):
 
 
 class ConnectError(Exception):
-    """The connection could not be made; the text is plain words."""
+    """The connection could not be made; the text is plain words. `unauthorized`: identity or password were refused."""
+
+    def __init__(self, text: str, *, unauthorized: bool = False) -> None:
+        super().__init__(text)
+        self.unauthorized = unauthorized
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -177,27 +181,30 @@ def _upgraded(sock: socket.socket, target: Target, wait: Wait, deadline_s: float
             endpoint.url, socket=bounded, header=_headers(target), suppress_origin=True, redirect_limit=0, timeout=0
         )
     except websocket.WebSocketBadStatusException as error:
-        raise ConnectError(f"{endpoint.authority}: {words.of_status(error.status_code)}") from None
+        raise _refused(endpoint, error.status_code) from None
     except websocket.WebSocketTimeoutException:
         raise TimeoutError from None
     except (websocket.WebSocketException, *_LIBRARY_SLIPS) as error:
         status = client.handshake_response.status if client.handshake_response else None
-        reason = (
-            words.of_status(status)
-            if status not in (None, http.HTTPStatus.SWITCHING_PROTOCOLS)
-            else f"it broke off the WebSocket handshake ({_one_line(error)})"
-        )
+        if status not in (None, http.HTTPStatus.SWITCHING_PROTOCOLS):
+            raise _refused(endpoint, status) from None
+        reason = f"it broke off the WebSocket handshake ({_one_line(error)})"
         raise ConnectError(f"{endpoint.authority}: {reason}") from None
     response = client.handshake_response
     if response is None or response.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
         # Releases before 1.8 give a redirect that they don't follow as a success.
-        raise ConnectError(f"{endpoint.authority}: {words.of_status(response.status if response else None)}")
+        raise _refused(endpoint, response.status if response else None)
     headers = response.headers
     subprotocol = headers.get("sec-websocket-protocol")
     if subprotocol is None or subprotocol.lower() != target.subprotocol:
         transmit(sock, close_frame(CLOSE_PROTOCOL_ERROR, f"subprotocol {target.subprotocol} needed"))
         raise ConnectError(f"{endpoint.authority}: {words.of_subprotocol(target.subprotocol, subprotocol)}")
     return subprotocol, bounded.left_over
+
+
+def _refused(endpoint: Endpoint, status: int | None) -> ConnectError:
+    unauthorized = status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN)
+    return ConnectError(f"{endpoint.authority}: {words.of_status(status)}", unauthorized=unauthorized)
 
 
 def _tls_words(sock: socket.socket) -> str:

@@ -47,10 +47,11 @@ class Connected(msgspec.Struct, frozen=True):
 
 
 class ConnectFailed(msgspec.Struct, frozen=True):
-    """It could not be opened; `reason` says in plain words why and what to do."""
+    """It could not be opened; `reason` says in plain words why and what to do. `unauthorized`: it was the password's fault."""
 
     connection: int
     reason: str
+    unauthorized: bool = False
 
 
 class FrameReceived(msgspec.Struct, frozen=True):
@@ -245,7 +246,7 @@ class WebSocketThread:
         try:
             opened = connect(command.target, partial(self._wait_while_connecting, command.connection))
         except ConnectError as error:
-            self._tell(ConnectFailed(command.connection, str(error)))
+            self._tell(ConnectFailed(command.connection, str(error), error.unauthorized))
         except Aborted as aborted:
             self._tell(ConnectFailed(command.connection, str(aborted)))
         else:

@@ -62,3 +62,22 @@ def test_profile_3_is_refused_with_one_line() -> None:
         assert len(done.stderr.strip().splitlines()) == 1
     finally:
         station._clear_up()
+
+
+def test_another_authorization_key_is_used_at_once_and_rolled_back_where_it_is_refused() -> None:
+    """Security whitepaper A01, OCPP-J 1.6 §6.2.2; field report 56."""
+    new, wrong = "another-horse-battery", "nobody-knows-this-one"
+    with CentralSystem() as central_system:
+        central_system.behaviour.passwords = {"CP-1": PASSWORD}
+        lines = f'security_profile = 1\nauthorization_key = "{PASSWORD}"'
+        with Station(_secured(config_text(central_system.url), central_system.url, lines)) as station:
+            Rig(station, central_system, "CP-1").wait_for_boot()
+            central_system.behaviour.passwords = {"CP-1": new}
+            for key, connections in ((new, 2), (wrong, 3)):
+                change = {"key": "AuthorizationKey", "value": key}
+                assert central_system.call("ChangeConfiguration", change) == {"status": "Accepted"}
+                central_system.wait_for(lambda book, n=connections: len(book.connections()) == n, 20, "the next connection")
+            assert "configurationKey" in central_system.call("GetConfiguration")
+            assert "is the old one again" in station.log("ocpp_link")
+            assert not [key for key in (PASSWORD, new, wrong) if key in _everything_written(station.state_dir)]
+            assert len(central_system.book.calls("BootNotification")) == 1

@@ -471,6 +471,7 @@ PLAIN: tuple[e.Event, ...] = (
     e.ResetSaid(ResetReady(ResetType.SOFT, ready=True)),
     e.RestartFailed("supervisord does not answer"),
     e.QueueSaid(1),
+    e.CredentialsChanged(),
     e.ResetSaid(ResetReady()),
     e.ResetSaid(ResetReady(ResetType.HARD, ready=True)),
     e.ConnectorSaid(connector(0, ChargePointStatus.AVAILABLE)),

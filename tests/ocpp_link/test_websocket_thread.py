@@ -135,9 +135,10 @@ def test_http_refusals_say_what_to_do(station: Station, status: HTTPStatus, word
 
     with central_system(echo, process_request=refuse) as url:
         station.connect(url)
-        reason = station.expect(ConnectFailed).reason
-        assert words in reason
-        assert url.split("/")[2] in reason
+        failed = station.expect(ConnectFailed)
+        assert words in failed.reason
+        assert url.split("/")[2] in failed.reason
+        assert failed.unauthorized == (status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN))
 
 
 def test_a_server_without_our_subprotocol_is_refused(station: Station) -> None:

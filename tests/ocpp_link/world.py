@@ -87,15 +87,18 @@ class ScriptedSocket:
         self.reports: list[Callable[[LinkService], None]] = []
         self.reachable: Callable[[], str] = lambda: ""
         """Why a connection can't be made; empty: it can."""
+        self.right_password: Callable[[], bool] = lambda: True
+        """Whether the Central System takes the password that the link has now."""
         self.answers_pings = True
         self.deaf = False
         """The thread hangs: commands to close have no effect."""
 
     def connect(self) -> None:
         self.connects += 1
-        reason = self.reachable()
+        unauthorized = not self.right_password()
+        reason = self.reachable() or ("HTTP 401" if unauthorized else "")
         self.open = not reason
-        self.reports.append(lambda link: link.on_lost(reason) if reason else link.on_connected())
+        self.reports.append(lambda link: link.on_lost(reason, unauthorized=unauthorized) if reason else link.on_connected())
 
     def send(self, text: str) -> bool:
         if self.takes and self.open:
