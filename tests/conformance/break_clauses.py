@@ -38,6 +38,8 @@ class Outcome(NamedTuple):
     unnoticed: tuple[str, ...]
     problem: str
     duration_s: float
+    ran: frozenset[str] = frozenset()
+    failed: frozenset[str] = frozenset()
 
 
 class Tree:
@@ -111,11 +113,12 @@ def try_break(tree: Tree, broken: Break, table: dict[str, Row]) -> Outcome:
     if problem := tree.replace(broken.file, broken.old, broken.new):
         return Outcome(broken, (), problem, 0.0)
     try:
-        _, failed, problem = tree.failing(tests)
+        ran, failed, problem = tree.failing(tests)
     finally:
         tree.restore()
     unnoticed = tuple(row.row for row in wanted if not set(tests_of(row)) & failed)
-    return Outcome(broken, () if problem else unnoticed, problem, time.monotonic() - began_s)
+    duration_s = time.monotonic() - began_s
+    return Outcome(broken, () if problem else unnoticed, problem, duration_s, frozenset(ran), frozenset(failed))
 
 
 def run_all(breaks: Iterable[Break], table: dict[str, Row], jobs: int) -> list[Outcome]:
@@ -162,13 +165,17 @@ def check_whole(tests: list[str]) -> set[str]:
 def main() -> int:
     """Run the breaks, of the given rows or all; 0 if all is noticed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("rows", nargs="*", help="rows of the table, or words of a break; without any: all")
+    parser.add_argument("rows", nargs="*", help="rows of the table, or parts of a file's name or of a break's words; none: all")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--trust", action="store_true", help="do not first run the tests without a break")
     arguments = parser.parse_args()
     table = {row.row.split()[0]: row for row in rows(TABLE.read_text(encoding="utf-8"))}
     wanted = set(arguments.rows)
-    chosen = [one for one in all_breaks() if not wanted or wanted & set(one.rows) or any(word in one.what for word in wanted)]
+    chosen = [
+        one
+        for one in all_breaks()
+        if not wanted or wanted & set(one.rows) or any(word in f"{one.file} {one.what}" for word in wanted)
+    ]
     named = dict.fromkeys(test for one in chosen for row in one.rows if row in table for test in tests_of(table[row]))
     bad = set() if arguments.trust else check_whole(list(named))
     for test in sorted(bad):
@@ -181,6 +188,10 @@ def main() -> int:
     }
     unnoticed = {row for outcome in outcomes for row in outcome.unnoticed}
     with_tests = {name for name, row in table.items() if row.tests}
+    ran = frozenset[str]().union(*(outcome.ran for outcome in outcomes))
+    failed = frozenset[str]().union(*(outcome.failed for outcome in outcomes))
+    for test in sorted(ran - failed):
+        print(f"noticed no break of its rows: {test}")
     print(
         f"{len(outcomes)} breaks; {len(noticed - unnoticed)} of {len(with_tests)} rows with a test broken and noticed; "
         f"{len(unnoticed)} not noticed: {' '.join(sorted(unnoticed)) or '-'}; "
