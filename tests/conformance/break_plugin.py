@@ -19,4 +19,4 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Called by pytest for each phase of each test."""
     if report.when == "call" or report.failed:
         with open(os.environ[REPORT], "a", encoding="utf-8") as file:
-            file.write(json.dumps([report.nodeid.partition("[")[0], report.failed]) + "\n")
+            file.write(json.dumps([report.nodeid.partition("[")[0].removesuffix("::runTest"), report.failed]) + "\n")

@@ -9,6 +9,7 @@ from bus import vocabulary
 from bus.vocabulary import ConfigurationStatus, Measurand
 from services.configuration import keys
 from services.configuration.keys import Access, Capabilities, Type
+from tests.conformance.clauses import ROOT
 
 R, RW, W = Access.READ, Access.READ_WRITE, Access.WRITE
 FLAG, NUMBER = Type.BOOLEAN, Type.INTEGER
@@ -165,6 +166,17 @@ def test_the_default_ping_finds_a_dead_connection_before_attempts_run_out() -> N
     ping_s = keys.integer(values, "WebSocketPingInterval")
     attempts, interval_s = (keys.integer(values, f"TransactionMessage{name}") for name in ("Attempts", "RetryInterval"))
     assert 0 < ping_s < attempts * interval_s
+
+
+TOLD_ONLY = frozenset({"ConnectorPhaseRotation", "SupportedFeatureProfiles", "NumberOfConnectors", "GetConfigurationMaxKeys"})
+"""What the table itself answers or bounds: nobody else has to read it."""
+
+
+def test_each_offered_key_is_read_by_the_code() -> None:
+    """OCPP 1.6 §9: a key that is present means that its functionality is there, so somebody has to read it."""
+    code = "\n".join(file.read_text(encoding="utf-8") for file in ROOT.glob("services/**/*.py"))
+    obeyed = [name for name in PRINTED if name not in TOLD_ONLY and not name.endswith("MaxLength")]
+    assert [name for name in obeyed if code.count(f'"{name}"') < 2 and code.count(name) < 3] == []
 
 
 @pytest.mark.parametrize("name", WORDS)

@@ -184,6 +184,9 @@ def test_get_configuration_leaves_out_what_is_empty(online: World) -> None:
     [
         '[2,"x","Nonsense",{}]',
         '[2,"x","Reset",{"type":5}]',
+        '[2,"x","GetConfiguration"]',
+        '[2,"x",5,{}]',
+        f'[2,"{"x" * 40}","GetConfiguration",{{}}]',
     ],
 )
 def test_rejected_is_silent_to_bad_calls_too(world: World, frame: str) -> None:

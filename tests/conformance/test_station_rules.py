@@ -3,12 +3,10 @@
 Each test stands in the table of clauses (`core.md`), and most have nothing to do but to show one clause.
 """
 
-import msgspec
 import pytest
 
-from bus.messages import IdTagInfo, MeterSample, MeterValues, SampledValue, StartTransaction, StopTransaction
-from bus.vocabulary import AuthorizationStatus, ChargePointErrorCode, Measurand, Phase, ReadingContext, Reason, ResetType
-from services.configuration.keys import MEASURANDS
+from bus.messages import IdTagInfo, MeterSample, MeterValues, StartTransaction, StopTransaction
+from bus.vocabulary import AuthorizationStatus, ChargePointErrorCode, Measurand, ReadingContext, Reason, ResetType
 from services.connectors import events as e
 from services.connectors.readings import Instant, sampled_values
 from services.connectors.state import Settings
@@ -17,25 +15,6 @@ from tests.connectors.bench import FAMILY, UTC_OFFSET_S, Bench, charging
 from tests.connectors.plant import GROUND_FAULT
 
 NOT_ACCEPTED = [status for status in AuthorizationStatus if status is not AuthorizationStatus.ACCEPTED]
-THREE_PHASES = MeterSample(
-    connector_id=1,
-    read_boottime_s=100.0,
-    serial="M1",
-    energy_import_wh=123456,
-    energy_export_wh=7,
-    power_w=6900.0,
-    voltages_v=(230.0, 231.25, 229.5),
-    currents_a=(10.0, 10.004, 9.5),
-    powers_w=(2300.0, 2310.0, 2290.0),
-    frequency_hz=50.02,
-    power_factor=0.98,
-)
-
-
-def values(*measurands: tuple[Measurand, Phase | None], sample: MeterSample = THREE_PHASES) -> tuple[SampledValue, ...]:
-    """What is told of one reading, 16 A offered."""
-    instant = Instant(sample, sample.energy_import_wh, sample.energy_export_wh, 16.0)
-    return sampled_values(instant, measurands, ReadingContext.SAMPLE_PERIODIC)
 
 
 def asked(bench: Bench) -> list[str]:
@@ -175,6 +154,56 @@ def test_a_remote_start_uses_the_connector_that_it_names() -> None:
     assert (bench.status(1), bench.status(2)) == ("Charging", "Preparing")
 
 
+@pytest.mark.parametrize("plugged", [1, 2])
+def test_a_remote_start_without_a_connector_takes_the_plugged_one(plugged: int) -> None:
+    """OCPP 1.6 §5.11: the Charge Point is in control of the connector selection."""
+    bench = Bench(2)
+    bench.plug_in(plugged)
+    assert bench.remote_start("APP").status == "Accepted"
+    bench.advance(5)
+    assert started(bench).connector_id == plugged
+
+
+def test_the_cache_knows_who_is_not_valid() -> None:
+    """OCPP 1.6 §3.5.1, §3.5.4: who is known as not valid is refused offline, though unknown ones may charge."""
+    bench = Bench(settings=Settings(allow_offline_tx_for_unknown_id=True))
+    bench.authorize = lambda _: IdTagInfo(AuthorizationStatus.BLOCKED)
+    bench.plug_in()
+    bench.card("BAD")
+    bench.feed(e.LinkChanged(None))
+    bench.card("BAD")
+    bench.advance(5)
+    assert bench.transactions == []
+    bench.card("STRANGER")
+    bench.advance(5)
+    assert bench.status() == "Charging"
+
+
+@pytest.mark.parametrize("last", [AuthorizationStatus.ACCEPTED, AuthorizationStatus.INVALID])
+def test_the_newest_word_on_an_id_tag_counts(last: AuthorizationStatus) -> None:
+    """OCPP 1.6 §3.5.1: when an IdTagInfo is received for an identifier in the cache, it SHALL be updated."""
+    bench = Bench()
+    for status in (AuthorizationStatus.INVALID, AuthorizationStatus.ACCEPTED, last):
+        bench.authorize = lambda _, status=status: IdTagInfo(status)
+        bench.card()
+        if status is AuthorizationStatus.ACCEPTED:
+            bench.card()
+    bench.feed(e.LinkChanged(None))
+    bench.plug_in()
+    bench.card()
+    bench.advance(5)
+    assert bool(bench.transactions) is (last is AuthorizationStatus.ACCEPTED)
+
+
+def test_the_emergency_stop_has_a_code_of_its_own() -> None:
+    """OCPP 1.6 §7.6: OtherError, with more information in vendorErrorCode."""
+    bench = Bench()
+    bench.feed(e.EmergencyStopChanged(True))
+    for number in (0, 1):
+        said = bench.audit.statuses[number][-1]
+        assert (said.status, said.error_code, said.vendor_error_code) == ("Faulted", "OtherError", "CX008")
+
+
 def test_a_vehicle_that_comes_back_gets_no_energy_without_a_new_transaction() -> None:
     """OCPP 1.6 §4.10, StopTransactionOnEVSideDisconnect true."""
     bench = charging()
@@ -306,53 +335,26 @@ def test_values_bear_the_time_at_which_the_meter_was_read() -> None:
     assert sampled(bench)[-1].meter_values[0].at.boottime_ms == round(read_s * 1000)
 
 
-PHASED = {
-    Measurand.ENERGY_ACTIVE_IMPORT_REGISTER: [("123456", "Wh", None)],
-    Measurand.ENERGY_ACTIVE_EXPORT_REGISTER: [("7", "Wh", None)],
-    Measurand.POWER_ACTIVE_IMPORT: [("6900", "W", None), ("2300", "W", "L1"), ("2310", "W", "L2"), ("2290", "W", "L3")],
-    Measurand.CURRENT_IMPORT: [("10", "A", "L1"), ("10", "A", "L2"), ("9.5", "A", "L3")],
-    Measurand.VOLTAGE: [("230", "V", "L1-N"), ("231.25", "V", "L2-N"), ("229.5", "V", "L3-N")],
-    Measurand.FREQUENCY: [("50.02", None, None)],
-    Measurand.POWER_FACTOR: [("0.98", None, None)],
-    Measurand.CURRENT_OFFERED: [("16", "A", None)],
-}
-
-
-@pytest.mark.parametrize("measurand", PHASED)
-def test_each_phase_that_is_measured_is_reported(measurand: Measurand) -> None:
-    """OCPP 1.6 §3.16.3, §4.7, §7.34, §7.45; Frequency has no unit (errata v4.0 3.84)."""
-    told = values((measurand, None))
-    assert [(value.value, value.unit, value.phase) for value in told] == PHASED[measurand]
-    assert {value.measurand for value in told} == {measurand}
-
-
-@pytest.mark.parametrize("measurand", MEASURANDS)
-def test_each_measurand_that_can_be_asked_for_has_a_value(measurand: Measurand) -> None:
-    """OCPP 1.6 §3.16.4: what is accepted in a list is also sent (field report 37)."""
-    assert values((measurand, None))
-
-
-def test_a_phase_in_the_key_narrows_the_measurand() -> None:
-    """OCPP 1.6 §9.1.17: `Current.Import.L2`; the voltage of a phase is to neutral, however it is asked for."""
-    told = values((Measurand.CURRENT_IMPORT, Phase.L2), (Measurand.VOLTAGE, Phase.L3_N))
-    assert [(value.value, value.phase) for value in told] == [("10", "L2"), ("229.5", "L3-N")]
-
-
 def test_offered_is_what_the_controller_offers() -> None:
-    """OCPP 1.6 §4.7: Current.Offered is no measured value; nothing while nothing is offered."""
-    wanted = ((Measurand.CURRENT_OFFERED, None),)
-    bench = charging(settings=Settings(meter_value_sample_interval_s=10, meter_values_sampled_data=wanted))
+    """OCPP 1.6 §4.7: Current.Offered is no measured value; nothing is offered where no vehicle is."""
+    settings = Settings(
+        meter_value_sample_interval_s=10,
+        meter_values_sampled_data=((Measurand.CURRENT_OFFERED, None),),
+        stop_transaction_on_ev_side_disconnect=False,
+    )
+    bench = charging(settings=settings)
     assert sampled(bench)[-1].meter_values[0].sampled_values[0].value == "32"
-    bench.plants[1].faults = (GROUND_FAULT,)
+    bench.unplug()
     bench.advance(12)
     assert sampled(bench)[-1].meter_values[0].sampled_values[0].value == "0"
 
 
 def test_values_are_plain_decimal_numbers() -> None:
     """OCPP 1.6 §7.43: no exponent, no negative zero, at most two decimals."""
-    tiny = msgspec.structs.replace(THREE_PHASES, currents_a=(0.00001, -0.0, 123456.789), frequency_hz=1e-9)
-    told = values((Measurand.CURRENT_IMPORT, None), (Measurand.FREQUENCY, None), sample=tiny)
-    assert [value.value for value in told] == ["0", "0", "123456.79", "0"]
+    sample = MeterSample(1, 5.0, "M1", 10**9, currents_a=(0.00001, -0.0, 123456.789), frequency_hz=1e-9)
+    wanted = ((Measurand.CURRENT_IMPORT, None), (Measurand.FREQUENCY, None), (Measurand.ENERGY_ACTIVE_IMPORT_REGISTER, None))
+    told = sampled_values(Instant(sample, 10**9, None, None), wanted, ReadingContext.SAMPLE_PERIODIC)
+    assert [value.value for value in told] == ["0", "0", "123456.79", "0", "1000000000"]
 
 
 def test_suspended_evse_takes_precedence() -> None:

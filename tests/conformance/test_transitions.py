@@ -8,6 +8,7 @@ import pytest
 from bus.messages import IdTagInfo
 from bus.vocabulary import AuthorizationStatus
 from services.connectors.state import Settings
+from services.connectors.status import TRANSITIONS
 from tests.connectors.bench import Bench, charging
 from tests.connectors.plant import GROUND_FAULT
 
@@ -49,6 +50,33 @@ def waiting_for_supply(*, asks: bool = True) -> Bench:
     bench.card("SECOND")
     bench.advance(5)
     return bench
+
+
+PRINTED = {
+    "A": "2 3 4 5 7 8 9",
+    "B": "1 3 4 5 6 9",
+    "C": "1 4 5 6 8 9",
+    "D": "1 3 5 6 8 9",
+    "E": "1 3 4 6 8 9",
+    "F": "1 2 8 9",
+    "G": "1 2 8 9",
+    "H": "1 2 3 4 5 9",
+    "I": "1 2 3 4 5 6 7 8",
+}
+"""The table of OCPP 1.6 §4.9 with errata v4.0 3.20 (B6)."""
+STATUSES = (
+    *("Available", "Preparing", "Charging", "SuspendedEV", "SuspendedEVSE", "Finishing"),
+    *("Reserved", "Unavailable", "Faulted"),
+)
+
+
+def test_the_table_is_as_printed() -> None:
+    """OCPP 1.6 §4.9: rows A to I and columns 1 to 9 are the statuses in this order."""
+    printed = {
+        STATUSES["ABCDEFGHI".index(row)]: {STATUSES[int(column) - 1] for column in columns.split()}
+        for row, columns in PRINTED.items()
+    }
+    assert {str(before): {str(after) for after in afters} for before, afters in TRANSITIONS.items()} == printed
 
 
 @pytest.mark.parametrize("by", ["plug", "card", "remote start"])
