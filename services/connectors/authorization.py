@@ -52,9 +52,7 @@ def without_asking(state: State, id_tag: str, now: Now) -> Worth | None:
     LocalPreAuthorize starts without Authorize.req (OCPP 1.6 §9.1.13); the Central System judges when it gets StartTransaction.
     About an idTag that the cache has as NOT valid it is asked (OCPP 1.6 §3.5.1).
     """
-    if not state.ever_accepted and not state.settings.charge_before_first_acceptance:
-        return Worth(IdTagInfo(AuthorizationStatus.INVALID), False, NEVER_ACCEPTED)
-    if not state.online:
+    if not state.online or _never_accepted(state):
         return offline(state, id_tag, now)
     info = known(state, id_tag, now) if state.settings.local_pre_authorize else None
     if info is None or info.status is not AuthorizationStatus.ACCEPTED:
@@ -70,6 +68,8 @@ def offline(state: State, id_tag: str, now: Now) -> Worth:
     gives no permission to start, so its card is treated like one that nobody knows; LocalAuthorizeOffline is about starting,
     so it may still end the session of its group.
     """
+    if _never_accepted(state):
+        return Worth(IdTagInfo(AuthorizationStatus.INVALID), False, NEVER_ACCEPTED)
     settings, info = state.settings, known(state, id_tag, now)
     if info is not None and info.status is not AuthorizationStatus.ACCEPTED:
         return Worth(info, False, CACHE)
@@ -144,6 +144,11 @@ def forget_all(work: Work) -> None:
         work.note("Authorization Cache is emptied", detail=f"{len(work.state.cache)} entries")
         work.set(cache={})
         work.change(e.EmptyCache())
+
+
+def _never_accepted(state: State) -> bool:
+    """Whether nobody may charge here, as no Central System ever accepted this station (errata v4.0 3.11)."""
+    return not state.ever_accepted and not state.settings.charge_before_first_acceptance
 
 
 def _put(work: Work, key: str, info: IdTagInfo, *, without: tuple[str, ...] = ()) -> None:

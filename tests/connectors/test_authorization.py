@@ -371,6 +371,17 @@ def test_another_central_system_begins_with_an_empty_cache() -> None:
     assert bench.state.cache == {}
 
 
+def test_a_card_that_is_asked_about_while_another_central_system_takes_over_is_refused() -> None:
+    """Errata v4.0 3.11: whoever would have answered is gone, and the new one has not accepted this station."""
+    bench = Bench(settings=Settings(allow_offline_tx_for_unknown_id=True))
+    bench.authorize = lambda _: None
+    bench.plug_in()
+    bench.card()
+    bench.feed(e.LinkChanged(LinkState(connected=True)))
+    bench.advance(5)
+    assert bench.transactions == []
+
+
 class TestPreAuthorize:
     """OCPP 1.6 §3.5, §9.1.13: LocalPreAuthorize."""
 

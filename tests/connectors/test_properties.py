@@ -56,6 +56,7 @@ RARELY = st.integers(0, 3)
 """0: now. What ends everything would otherwise leave nothing to end."""
 PILOTS = st.sampled_from(["A", "B", "C", "C", "D", "E", "F", None])
 LISTS = st.sampled_from([(), ((Measurand.ENERGY_ACTIVE_IMPORT_REGISTER, None),), ((Measurand.VOLTAGE, None),)])
+LINKS = st.sampled_from([ONLINE, ONLINE, ONLINE, OFFLINE, OFFLINE, None, LinkState(connected=True)])
 SETTINGS = st.builds(
     Settings,
     connection_time_out_s=st.sampled_from([1, 20, 60]),
@@ -130,6 +131,20 @@ class Station(RuleBasedStateMachine):
             self._answer(self.asked.pop(), IdTagInfo(AuthorizationStatus.ACCEPTED))
         if read_at_once:
             self.the_meter_answers_everybody()
+
+    @rule(number=NUMBERS, id_tag=ID_TAGS, info=INFOS, link=LINKS, new=SETTINGS, remote=st.booleans())
+    def a_card_comes_that_is_known(
+        self, *, number: int, id_tag: str, info: IdTagInfo, link: LinkState | None, new: Settings, remote: bool
+    ) -> None:
+        """The Central System has spoken of it before: permission now depends on all settings, and on the link."""
+        self.settings_change(new)
+        self._feed(e.AuthorizeAnswered("long ago", info, id_tag))
+        self._feed(e.LinkChanged(link))
+        self._observe(number, "B", plugged=True)
+        if remote:
+            self._call(lambda call_id: e.RemoteStartRequested(call_id, RemoteStartTransaction(id_tag, number)))
+        else:
+            self._feed(e.CardPresented(id_tag))
 
     @precondition(lambda self: self._running())
     @rule(data=st.data(), pilot=st.sampled_from(["B", "C", "C", "C", None]), closed=st.booleans(), wh=st.integers(0, 500))
@@ -238,7 +253,7 @@ class Station(RuleBasedStateMachine):
     def cache_is_cleared(self) -> None:
         self._call(lambda call_id: e.ClearCacheRequested(call_id, ClearCache()))
 
-    @rule(link=st.sampled_from([ONLINE, ONLINE, ONLINE, OFFLINE, OFFLINE, None, LinkState(connected=True)]))
+    @rule(link=LINKS)
     def link_changes(self, link: object) -> None:
         self._feed(e.LinkChanged(link))  # type: ignore[arg-type]
 
