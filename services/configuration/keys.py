@@ -4,7 +4,8 @@ Owns: names, types, bounds, defaults and access; which answer a GetConfiguration
 and come out as a dict of texts. Does not: store (`store.py`), read `station.toml` (`station.py`), or act on a value.
 
 Offered is what the firmware really uses. So there is no BlinkRepeat and LightIntensity (no lights) and no
-SupportedFeatureProfilesMaxLength (errata v4.0 3.80); keys of other profiles come with the code that uses them.
+SupportedFeatureProfilesMaxLength (errata v4.0 3.80); keys of other profiles come with the code that uses them
+(SupportedFileTransferProtocols of errata v4.0 3.88 is FirmwareManagement's).
 """
 
 from enum import Enum
