@@ -13,13 +13,30 @@ from pathlib import Path
 import pytest
 
 from bus import messages as m
-from bus.vocabulary import AuthorizationStatus, ChargePointStatus, RemoteStartStopStatus
+from bus.vocabulary import (
+    AuthorizationStatus,
+    AvailabilityStatus,
+    ChargePointStatus,
+    ClearCacheStatus,
+    RemoteStartStopStatus,
+    ResetStatus,
+    UnlockStatus,
+)
 from services.ocpp_link import rpc
 from tests.fuzz.frames import Frames
 from tests.ocpp_link.world import World, connector
 
 FRAMES = int(os.environ.get("FUZZ_FRAMES", "2000"))
 SEED = int(os.environ.get("FUZZ_SEED", "20261124"))
+OWNERS = {
+    m.RemoteStartTransaction: m.RemoteStartStopAnswer(RemoteStartStopStatus.REJECTED),
+    m.RemoteStopTransaction: m.RemoteStartStopAnswer(RemoteStartStopStatus.REJECTED),
+    m.ChangeAvailability: m.ChangeAvailabilityAnswer(AvailabilityStatus.REJECTED),
+    m.UnlockConnector: m.UnlockConnectorAnswer(UnlockStatus.NOT_SUPPORTED),
+    m.ClearCache: m.ClearCacheAnswer(ClearCacheStatus.REJECTED),
+    m.Reset: m.ResetAnswer(ResetStatus.REJECTED),
+}
+"""What connectors answer to frames that are valid by chance."""
 ROUND = 50
 """Valid traffic comes after so many frames."""
 GROWTH_BYTES_MAX = 256 * 1024
@@ -32,10 +49,7 @@ class Link:
     def __init__(self, directory: Path, seed: int) -> None:
         self.frames = Frames(seed)
         self.world = World(directory)
-        self.world.remote_answers = {
-            kind: m.RemoteStartStopAnswer(RemoteStartStopStatus.REJECTED, "fuzz")
-            for kind in (m.RemoteStartTransaction, m.RemoteStopTransaction)
-        }
+        self.world.remote_answers = dict(OWNERS)
         self.world.say(connector(0, ChargePointStatus.AVAILABLE), connector(1, ChargePointStatus.AVAILABLE))
         self.world.online()
         self.rounds = 0
