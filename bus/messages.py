@@ -365,6 +365,29 @@ class TransactionEntry(Message, frozen=True):
     """The Central System's, as far as it was known when the entry was written: a queue that lost its store learns it here."""
 
 
+class CloseLostTransaction(Message, frozen=True):
+    """Call of the queue to connectors: an open transaction that connectors does not show. Answer: LostTransactionAnswer.
+
+    `last_wh`, `last_at`: of its last MeterValues, else of its start; Wh. `next_number`: after its last message.
+    """
+
+    local_tx_id: str
+    connector_id: ConnectorId
+    id_tag: IdTag
+    started_at: Moment
+    meter_start_wh: int
+    last_wh: int
+    last_at: Moment
+    next_number: int
+    transaction_id: int | None = None
+
+
+class LostTransactionAnswer(Message, frozen=True):
+    """`lost`: it was not known, and is being closed now; else it is open, or its stop is on its way."""
+
+    lost: bool
+
+
 class Delivered(Message, frozen=True, tag="Delivered"):
     """The Central System answered. `transaction_id` with StartTransaction only; any integer is valid, 0 and negative too."""
 

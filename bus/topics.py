@@ -74,6 +74,7 @@ TOPICS: tuple[Topic, ...] = (
     _call("call.connectors.clear_cache.", m.ClearCache, "connectors", m.ClearCacheAnswer),
     _call("call.connectors.unlock_connector.", m.UnlockConnector, "connectors", m.UnlockConnectorAnswer),
     _call("call.connectors.reset.", m.Reset, "connectors", m.ResetAnswer),
+    _call("call.connectors.close_lost.", m.CloseLostTransaction, "connectors", m.LostTransactionAnswer),
     _call("call.meter.read.", m.ReadMeter, "meter", m.MeterSample),
     _call("call.transaction_queue.again.", m.QueueTransactionAgain, "transaction_queue", m.QueueChanged),
     _call("call.transaction_queue.take_in.", m.TakeInTransaction, "transaction_queue", m.QueueChanged),

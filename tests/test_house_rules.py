@@ -49,6 +49,7 @@ PURE = frozenset(
         "services/connectors/errors.py",
         "services/connectors/events.py",
         "services/connectors/locks.py",
+        "services/connectors/lost.py",
         "services/connectors/observations.py",
         "services/connectors/output.py",
         "services/connectors/readings.py",

@@ -8,6 +8,7 @@ import msgspec
 from bus.messages import (
     ChangeAvailability,
     ClearCache,
+    CloseLostTransaction,
     ConnectorMeterValues,
     ConnectorState,
     DeliveryEntry,
@@ -107,6 +108,14 @@ class RemoteStopRequested(Event, frozen=True):
 
     call_id: str
     request: RemoteStopTransaction
+
+
+class LostTransactionFound(Event, frozen=True):
+    """The queue has an open transaction that this service does not show. `stop_waits`: its stop is in the outbox."""
+
+    call_id: str
+    request: CloseLostTransaction
+    stop_waits: bool
 
 
 class AvailabilityRequested(Event, frozen=True):

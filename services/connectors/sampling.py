@@ -113,7 +113,8 @@ def take(work: Work, connector: Connector, transaction: Transaction, kind: Kind)
     instant = Instant(sample, transaction.last.energy_wh, export_wh(transaction, sample), offered_a(connector))
     if sent := sampled_values(instant, kind.sent, kind.context):
         message = MeterValues(connector.connector_id, (MeterValue(at, sent),))
-        work.change(e.AppendEntry(TransactionEntry(transaction.local_tx_id, transaction.next_number, message)))
+        place = (transaction.local_tx_id, transaction.next_number)
+        work.change(e.AppendEntry(TransactionEntry(*place, message, transaction_id=transaction.transaction_id)))
         transaction = msgspec.structs.replace(transaction, next_number=transaction.next_number + 1)
     if kept := sampled_values(instant, kind.kept, kind.context):
         connector = transaction_data.keep(work, connector, transaction, MeterValue(at, kept))

@@ -18,6 +18,7 @@ from bus.messages import (
     ChangeAvailability,
     ClearCache,
     ClockState,
+    CloseLostTransaction,
     ConfigurationState,
     Delivered,
     DeliveryEntry,
@@ -167,7 +168,12 @@ class ConnectorsService:
         node.serve(UnlockConnector, lambda r, call: self._called(call, e.UnlockRequested(call.call_id, r)))
         node.serve(ClearCache, lambda r, call: self._called(call, e.ClearCacheRequested(call.call_id, r)))
         node.serve(Reset, lambda r, call: self._called(call, e.ResetRequested(call.call_id, r)))
+        node.serve(CloseLostTransaction, self._lost_transaction_found)
         node.on_cancel(self._cancelled)
+
+    def _lost_transaction_found(self, request: CloseLostTransaction, call: IncomingCall) -> None:
+        stop_waits = self._store.has_stop_waiting(request.local_tx_id)
+        self._called(call, e.LostTransactionFound(call.call_id, request, stop_waits))
 
     def _called(self, call: IncomingCall, event: e.Event) -> None:
         """The core answers each call in the step that handles it, but UnlockConnector when the lock has moved."""

@@ -14,7 +14,7 @@ import msgspec
 from bus.codec import checked_builtins
 from bus.database import transaction
 from bus.journal import Outbox
-from bus.messages import IdTagInfo, MeterValues, TransactionEntry
+from bus.messages import IdTagInfo, MeterValues, StopTransaction, TransactionEntry
 from bus.salvage import schema_of
 from services.connectors import events as e
 from services.connectors.recovery import Loaded
@@ -84,6 +84,15 @@ class Store:
         except msgspec.MsgspecError:
             return None
         return None if isinstance(message, MeterValues) else message.id_tag
+
+    def has_stop_waiting(self, local_tx_id: str) -> bool:
+        """Whether the outbox still has the StopTransaction of a transaction: the queue does not have it yet."""
+        payloads = self._database.execute(
+            "SELECT payload FROM journal_out WHERE stream = 'journal.transaction.' AND name >= ?1 || '/' AND name < ?1 || '0'",
+            (local_tx_id,),
+        )
+        entries = (msgspec.json.decode(payload, type=TransactionEntry) for (payload,) in payloads)
+        return any(isinstance(entry.message, StopTransaction) for entry in entries)
 
     def apply(self, changes: tuple[e.Change, ...], outbox: Outbox) -> None:
         """Write changes, inside the caller's transaction."""

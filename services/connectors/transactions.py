@@ -286,8 +286,9 @@ def _close(work: Work, transaction: Transaction, data: tuple[MeterValue, ...], f
         id_tag=intent.id_tag,
         meter_values=data,
     )
+    place = (transaction.local_tx_id, transaction.next_number)
     work.change(
-        e.AppendEntry(TransactionEntry(transaction.local_tx_id, transaction.next_number, stop_message)),
+        e.AppendEntry(TransactionEntry(*place, stop_message, transaction_id=transaction.transaction_id)),
         e.CloseTransaction(transaction.local_tx_id, transaction.connector_id, finished),
     )
     work.note(

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import msgspec
 
 from bus.logs import utc_text
-from bus.messages import Moment, StartTransaction, TransactionMessage
+from bus.messages import CloseLostTransaction, MeterValues, Moment, StartTransaction, TransactionMessage
+from bus.vocabulary import Measurand, UnitOfMeasure
 from services.transaction_queue.state import Head, Start
 from services.transaction_queue.times import Boot, needs_clock
 
@@ -136,6 +137,41 @@ def action_of(message: TransactionMessage) -> str:
 def text_of(at: Moment) -> str | None:
     """A moment for people; None while its UTC is not known."""
     return None if at.utc_ms is None else utc_text(at.utc_ms / 1000)
+
+
+def register_columns(message: MeterValues) -> dict[str, Any]:
+    """The register that MeterValues tell, and when, as columns of the transaction; nothing if they tell none."""
+    for value in reversed(message.meter_values):
+        for sampled in value.sampled_values:
+            if sampled.measurand is Measurand.ENERGY_ACTIVE_IMPORT_REGISTER and sampled.phase is None:
+                factor = 1000 if sampled.unit is UnitOfMeasure.KWH else 1
+                at = value.at
+                names = ("last_wh", "last_boot_id", "last_boottime_ms", "last_utc_ms")
+                found = (round(float(sampled.value) * factor), at.boot_id, at.boottime_ms, at.utc_ms)
+                return dict(zip(names, found, strict=True))
+    return {}
+
+
+def open_transaction(values: tuple[Any, ...]) -> CloseLostTransaction | None:
+    """A row of `SELECT_OPEN`; None if it can't be read any more."""
+    local_tx_id, connector_id, id_tag, boot_id, boottime_ms, utc_ms, start_wh, *last, last_number, transaction_id = values
+    started = (boot_id, boottime_ms, utc_ms)
+    at = started if last[1] is None else tuple(last[1:])
+    fields = {
+        "local_tx_id": local_tx_id,
+        "connector_id": connector_id,
+        "id_tag": id_tag,
+        "started_at": dict(zip(Moment.__struct_fields__, started, strict=True)),
+        "meter_start_wh": start_wh,
+        "last_wh": start_wh if last[0] is None else last[0],
+        "last_at": dict(zip(Moment.__struct_fields__, at, strict=True)),
+        "next_number": (last_number or 0) + 1,
+        "transaction_id": None if transaction_id is None else int(transaction_id),
+    }
+    try:
+        return msgspec.convert(fields, CloseLostTransaction)
+    except msgspec.ValidationError:
+        return None
 
 
 def json_text(value: Any) -> str:

@@ -70,6 +70,11 @@ _TABLES: dict[str, tuple[str, Columns]] = {
             "anchor_boot_id": str,
             "anchor_boottime_ms": int,
             "anchor_utc_ms": int,
+            # The register as its last MeterValues had it, for a stop that nobody else can make any more.
+            "last_wh": int,
+            "last_boot_id": str,
+            "last_boottime_ms": int,
+            "last_utc_ms": int,
         },
     ),
     "boots": (
@@ -83,6 +88,7 @@ _INDEXES: tuple[tuple[str, tuple[str, ...], bool], ...] = (
     ("delivered_without_id", ("local_tx_id", "number"), False),
     ("quarantine", ("local_tx_id", "number"), False),
     ("transactions", ("finished_number",), False),
+    ("transactions", ("stop_reason",), False),
 )
 _VIEWS = {
     "queue": (

@@ -9,15 +9,17 @@ consumer has acknowledged is forgotten there too.
 
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from bus.calls import IncomingCall, Reply
+from bus.calls import Reply
 from bus.database import transaction
 from bus.logs import Logger
 from bus.messages import (
     ClockState,
+    CloseLostTransaction,
     ConfigurationState,
     ConnectorState,
     Deliver,
@@ -27,19 +29,16 @@ from bus.messages import (
     GivenUp,
     LinkState,
     Moment,
-    QueueChanged,
     QueueState,
-    QueueTransactionAgain,
-    TakeInTransaction,
     TransactionEntry,
 )
 from bus.node import Node
 from bus.salvage import forget_salvaged, salvaged
 from bus.streams import JournalIn, JournalOut
 from bus.topics import topic_named
-from services.transaction_queue import core, handover
+from services.transaction_queue import by_hand, core
 from services.transaction_queue import events as e
-from services.transaction_queue.kept import KeptTransaction
+from services.transaction_queue.lost import LostTransactions
 from services.transaction_queue.refill import Refill
 from services.transaction_queue.rows import Row, action_of, head_of, text_of
 from services.transaction_queue.space import Warden, to_thin
@@ -50,6 +49,7 @@ HEADS_PER_COMMIT_MAX = 100
 """Messages that may end in one commit; only given-up ones come in such numbers."""
 PUBLISH_S_MIN = 0.25
 """Shortest time between two QueueStates: a draining backlog changes them hundreds of times a second."""
+LOST_ANSWER_S = 5.0
 FORGET_S = 5.0
 """Acknowledged journal entries are forgotten with the next message, or after this long in a commit of their own."""
 
@@ -92,6 +92,7 @@ class TransactionQueue:
         self._forget_due_s: float | None = None
         self._refill = Refill(node.now)
         self._warden = surroundings.warden
+        self._lost = LostTransactions(self._store, node.now)
         self._thinned_tx = ""
         self._alarm = ""
         self._repeated_tx = ""
@@ -121,6 +122,8 @@ class TransactionQueue:
                 self._forget_acknowledged()
         if self._warden is not None and self._warden.due_s <= now_s:
             self._warden.look(now_s, self._database, self._thin)
+        if self._lost.due_s <= now_s:
+            self._look_for_lost()
         if self._refill.over():
             self._end_refill()
         elif self._store.lost:
@@ -138,6 +141,7 @@ class TransactionQueue:
             self._publish_due_s,
             self._forget_due_s,
             None if self._warden is None else self._warden.due_s,
+            self._lost.due_s,
             self._node.now() if self._store.lost else self._refill.until_s,
             unread_s,
         )
@@ -158,8 +162,7 @@ class TransactionQueue:
         node.watch(ClockState, lambda _, clock: self._clock_said(clock))
         node.watch(ConfigurationState, lambda _, values: self._configured(values))
         node.watch(ConnectorState, lambda _, connector: self._connector_said(connector))
-        node.serve(QueueTransactionAgain, lambda request, call: self._by_hand(call, lambda: self._queue_again(request)))
-        node.serve(TakeInTransaction, lambda request, call: self._by_hand(call, lambda: self._take_in(request)))
+        by_hand.serve(node, self._database, self._log, is_under_way=self._is_under_way, changed=self._changed_by_hand)
         node.on_event(DeliveryReport, lambda _, report: self._feed(e.Reported(report)))
 
     def _link_said(self, link: LinkState) -> None:
@@ -202,37 +205,26 @@ class TransactionQueue:
             )
             self._read_head()
 
-    def _by_hand(self, call: IncomingCall, change: Callable[[], QueueChanged]) -> None:
-        """A person's command: all in one commit, answered after it; not acted on once its caller has gone (design §3)."""
-        try:
-            with transaction(self._database):
-                answer = change()
-                if call.expired(self._node.now()):
-                    raise handover.CannotBeDone("the caller has gone")
-        except handover.CannotBeDone as refusal:
-            call.answer(QueueChanged(refusal=str(refusal)))
-            return
+    def _changed_by_hand(self) -> None:
+        """A person changed what is kept: nothing of what is known of it holds any more."""
         self._store.count()
         self._store.read_boots()
-        call.answer(answer)
         self._read_head()
         self._changed()
 
-    def _queue_again(self, request: QueueTransactionAgain) -> QueueChanged:
-        if self._state.asked and self._row is not None and self._row.local_tx_id == request.local_tx_id:
-            raise handover.CannotBeDone("one of its messages is being delivered now; try again in a minute")
-        count = handover.queue_again(self._database, request.local_tx_id)
-        self._log.warning("given-up messages are queued again by hand", local_tx_id=request.local_tx_id, messages=count)
-        return QueueChanged(changed=count)
+    def _is_under_way(self, local_tx_id: str) -> bool:
+        return bool(self._state.asked) and self._row is not None and self._row.local_tx_id == local_tx_id
 
-    def _take_in(self, request: TakeInTransaction) -> QueueChanged:
-        try:
-            given = msgspec.json.decode(request.kept, type=KeptTransaction)
-        except msgspec.MsgspecError as error:
-            raise handover.CannotBeDone(f"not a transaction of an export: {error}") from None
-        added, known = handover.take_in(self._database, given)
-        self._log.warning("messages of another board taken in", local_tx_id=given.local_tx_id, added=added, known=known)
-        return QueueChanged(changed=added, known=known)
+    def _look_for_lost(self) -> None:
+        """Open transactions that `connectors` shows no more are closed by it, if it really has lost them."""
+
+        def answered(request: CloseLostTransaction, reply: Reply) -> None:
+            if reply.error is None and reply.value.lost:
+                text = "connectors has lost an open transaction, it is being closed"
+                self._log.error(text, local_tx_id=request.local_tx_id, connector=request.connector_id)
+
+        for request in self._lost.look(lambda number: self._node.latest(ConnectorState, str(number))):
+            self._node.call(request, timeout_s=LOST_ANSWER_S, on_reply=partial(answered, request))
 
     def _thin(self) -> int:
         """Thin out the MeterValues of the next transaction that has some to spare; how many went."""

@@ -19,7 +19,15 @@ from typing import Any
 
 import msgspec
 
-from bus.messages import Moment, StartTransaction, StopTransaction, TransactionEntry, TransactionMessage
+from bus.messages import (
+    CloseLostTransaction,
+    MeterValues,
+    Moment,
+    StartTransaction,
+    StopTransaction,
+    TransactionEntry,
+    TransactionMessage,
+)
 from services.transaction_queue import ranges, schema, times
 from services.transaction_queue.breaches import Known, breaches
 from services.transaction_queue.events import CommitFailed
@@ -32,6 +40,8 @@ from services.transaction_queue.rows import (
     action_of,
     decode_row,
     json_text,
+    open_transaction,
+    register_columns,
     text_of,
 )
 from services.transaction_queue.times import Boot
@@ -116,6 +126,11 @@ class Store:
         self._database.execute(f"INSERT INTO messages ({', '.join(columns)}) VALUES ({marks})", tuple(columns.values()))
         self.depth += 1
         return Added(repeated=False, alarms=alarms)
+
+    def open_transactions(self, limit: int) -> list[CloseLostTransaction]:
+        """Transactions whose StartTransaction is or was here and whose StopTransaction never came, at most `limit`."""
+        rows = self._database.execute(SELECT_OPEN, (limit,)).fetchall()
+        return [found for found in map(open_transaction, rows) if found is not None]
 
     def transaction_after(self, local_tx_id: str) -> str | None:
         """The next transaction with messages that wait, in the order of their names; None: no more."""
@@ -275,6 +290,8 @@ class Store:
                 "start_boottime_ms": message.at.boottime_ms,
                 "start_utc_ms": message.at.utc_ms,
             }
+        elif isinstance(message, MeterValues):
+            changes |= register_columns(message)
         elif isinstance(message, StopTransaction):
             changes |= {
                 "stopped": text_of(message.at),
@@ -381,6 +398,11 @@ class Store:
 
 
 SELECT_PENDING = "SELECT 1 FROM messages WHERE local_tx_id = ? AND number = ?"
+SELECT_OPEN = (
+    "SELECT local_tx_id, connector_id, id_tag, start_boot_id, start_boottime_ms, start_utc_ms, meter_start_wh, last_wh,"
+    " last_boot_id, last_boottime_ms, last_utc_ms, last_number, transaction_id FROM transactions"
+    " WHERE stop_reason IS NULL AND start_boot_id IS NOT NULL AND finished_number IS NULL LIMIT ?"
+)
 NEXT_TRANSACTION = "SELECT local_tx_id FROM messages WHERE local_tx_id > ? ORDER BY local_tx_id LIMIT 1"
 SELECT_METER_VALUES = (
     "SELECT id, number FROM messages WHERE local_tx_id = ? AND action = 'MeterValues' AND unique_ids = '[]'"

@@ -7,8 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from bus.calls import IncomingCall
 from bus.database import open_database, transaction
-from bus.messages import ConnectorState, Delivered, Failed, StopTransaction, TransactionEntry, TransactionView
+from bus.messages import (
+    CloseLostTransaction,
+    ConnectorState,
+    Delivered,
+    Failed,
+    LostTransactionAnswer,
+    StopTransaction,
+    TransactionEntry,
+    TransactionView,
+)
 from bus.salvage import open_store
 from bus.vocabulary import ChargePointStatus
 from services.transaction_queue import refill
@@ -346,3 +356,57 @@ def test_a_start_found_again_after_its_rest_went_out_is_delivered_alone(world: W
     world.connectors.begin_incarnation()
     assert {row["number"] for row in world.rows("dead_letters")} == {0, 1, 2}
     assert len([r for r in world.sent if isinstance(r.message, StopTransaction)]) == 1
+
+
+def lost_calls(world: World, *, lost: bool = True) -> list[CloseLostTransaction]:
+    """What connectors is asked to close; it shows two free connectors."""
+    asked: list[CloseLostTransaction] = []
+
+    def answer(request: CloseLostTransaction, call: IncomingCall) -> None:
+        asked.append(request)
+        call.answer(LostTransactionAnswer(lost))
+
+    world.connectors.node.serve(CloseLostTransaction, answer)
+    for number in ("0", "1"):
+        state = ConnectorState(int(number), ChargePointStatus.AVAILABLE, moment(1))
+        world.connectors.node.publish(state, number)
+    world.settle()
+    return asked
+
+
+def test_an_open_transaction_that_connectors_has_lost_is_closed_once_it_is_missed(world: World) -> None:
+    """Design §3: found by the queue, and each gets one stop."""
+    asked = lost_calls(world)
+    world.connectors.write(*session("a"), *session("open", 500)[:2])
+    world.link.online()
+    world.advance(29)
+    assert asked == [], "its stop may be on its way"
+    world.advance(20)
+    expected = CloseLostTransaction("open", 1, "TAG", moment(500), 1000, 1500, moment(560), 2, transaction_id=102)
+    assert asked == [expected]
+    world.connectors.write(TransactionEntry("open", 2, stop(moment(600))))
+    world.advance(1000)
+    assert asked == [expected]
+
+
+def test_a_transaction_that_is_shown_or_whose_connectors_is_silent_is_not_asked_about(world: World) -> None:
+    world.connectors.write(*session("open")[:2])
+    asked: list[CloseLostTransaction] = []
+    world.connectors.node.serve(CloseLostTransaction, lambda request, _: asked.append(request))
+    world.advance(100)
+    assert asked == [], "connectors has not said a word"
+    view = TransactionView("open", "TAG", moment(1), 1000)
+    for number, running in (("0", None), ("1", view)):
+        state = ConnectorState(int(number), ChargePointStatus.CHARGING, moment(1), transaction=running)
+        world.connectors.node.publish(state, number)
+    world.advance(100)
+    assert asked == []
+
+
+def test_an_answer_that_it_is_not_lost_is_asked_for_again_only_much_later(world: World) -> None:
+    asked = lost_calls(world, lost=False)
+    world.connectors.write(*session("open")[:1])
+    world.advance(300)
+    assert len(asked) == 1
+    world.advance(300)
+    assert len(asked) == 2

@@ -1,0 +1,52 @@
+"""Transactions that this service has lost with its database, and the queue still knows (pure; design §3).
+
+A connector without a transaction gives no energy, so what ran in truth has ended already; here it gets its one stop, with the
+register of now, or the last one known where the connector has gone on to another transaction or the meter is silent.
+One that is open here, or whose stop waits in the outbox, is not lost: then nothing happens, however often the queue asks.
+
+Owns: that decision. Does not: find such transactions (`services/transaction_queue/lost.py`) or close them (`transactions.py`).
+"""
+
+from bus.messages import CloseLostTransaction, LostTransactionAnswer
+from bus.vocabulary import Reason
+from services.connectors import events as e
+from services.connectors import transactions
+from services.connectors.state import Reading, Segment, SessionMark, Transaction
+from services.connectors.work import Work
+
+
+def take_up(work: Work, call_id: str, request: CloseLostTransaction, *, stop_waits: bool) -> None:
+    """Close it if it is lost. `stop_waits`: its StopTransaction is in the outbox."""
+    open_here = any(c.transaction and c.transaction.local_tx_id == request.local_tx_id for c in work.state.connectors)
+    work.answer(e.Answer(call_id, LostTransactionAnswer(lost=not (open_here or stop_waits))))
+    if open_here or stop_waits:
+        return
+    power_failed = request.started_at.boot_id != work.now.boot_id
+    reason = Reason.POWER_LOSS if power_failed else Reason.OTHER
+    work.note(
+        "transaction that this database has lost is closed, the queue knew it",
+        connector_id=request.connector_id,
+        local_tx_id=request.local_tx_id,
+        warning=True,
+    )
+    transaction = _transaction(request)
+    connector = work.connector(request.connector_id)
+    if connector is not None and connector.transaction is None and connector.sample is not None:
+        transaction, _ = transactions.follow_register(transaction, connector.sample, work.now)
+    transactions.close_at_last_reading(work, transaction, (), reason)
+
+
+def _transaction(request: CloseLostTransaction) -> Transaction:
+    """As far as the queue knows it; the register goes on from its last MeterValues."""
+    return Transaction(
+        local_tx_id=request.local_tx_id,
+        connector_id=request.connector_id,
+        id_tag=request.id_tag,
+        started_at=request.started_at,
+        meter_start_wh=request.meter_start_wh,
+        segment=Segment("", first_wh=request.meter_start_wh, base_wh=request.meter_start_wh),
+        last=Reading(request.last_wh, request.last_at),
+        mark=SessionMark(0, 0),
+        transaction_id=request.transaction_id,
+        next_number=request.next_number,
+    )
