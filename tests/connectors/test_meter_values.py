@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from bus.messages import MeterSample, MeterValue, MeterValues, SampledValue
@@ -9,8 +10,9 @@ from bus.vocabulary import Measurand, Phase, ReadingContext, UnitOfMeasure
 from services.configuration.keys import MEASURANDS
 from services.connectors import events as e
 from services.connectors.readings import Instant, Measurands, sampled_values
-from services.connectors.sampling import next_mark_ms
-from services.connectors.state import Settings
+from services.connectors.sampling import next_mark_ms, offered_a
+from services.connectors.state import Connector, Settings
+from services.hardware.contract import EvseObservation
 from tests.connectors.bench import Bench, charging
 
 ENERGY: Measurands = ((Measurand.ENERGY_ACTIVE_IMPORT_REGISTER, None),)
@@ -104,6 +106,15 @@ def test_an_item_that_is_asked_for_twice_is_told_once() -> None:
     assert (
         len(sampled_values(Instant(FULL, 1, None, None), (*VOLTAGE, (Measurand.VOLTAGE, Phase.L1)), ReadingContext.OTHER)) == 3
     )
+
+
+def test_what_is_offered_is_what_the_controller_says_now() -> None:
+    """OCPP 1.6 §4.7: nothing where its pilot offers nothing, whatever its limit; unknown while it is silent."""
+    limited = EvseObservation("C", True, True, True, 16.0)
+    assert offered_a(Connector(1, 32.0, seen=limited)) == 16.0
+    assert offered_a(Connector(1, 32.0, seen=msgspec.structs.replace(limited, offering=False))) == 0.0
+    assert offered_a(Connector(1, 32.0, seen=limited, evse_failure="no answer")) is None
+    assert offered_a(Connector(1, 32.0)) is None
 
 
 @pytest.mark.parametrize(
