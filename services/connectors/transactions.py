@@ -45,6 +45,7 @@ CHECKPOINT_S = 60.0
 Choice: a car that draws nothing is no exception. A power cut may come at any time, and the time of its stop is billed as
 well; one small commit a minute ends with the transaction. Without a new reading there is nothing to write.
 """
+NOTHING_COUNTED = SessionMark(0, 0)
 CONTACTOR_S = 5.0
 """How long the contactor may take to open before the reading for meterStop is taken all the same."""
 CHECKPOINT_S_MIN = 5.0
@@ -160,7 +161,8 @@ def sample_and_checkpoint(work: Work, connector: Connector, phase: Running) -> N
     """MeterValues when they are due, and what the disk has at most CHECKPOINT_S behind.
 
     A controller that counts anew (it restarted, or the plug came back while the transaction runs on) is a checkpoint too:
-    by its old counters the plug-in would not be found again after a restart of this service.
+    by its old counters the plug-in would not be found again after a restart of this service. So is one that begins to
+    count: the mark that is on the disk until then fits any plug-in.
     """
     now_s, seen, transaction = work.now.boottime_s, connector.seen, phase.transaction
     sample_due_s = phase.sample_due_s
@@ -172,7 +174,8 @@ def sample_and_checkpoint(work: Work, connector: Connector, phase: Running) -> N
         connector, transaction = sampling.take(work, connector, transaction, kind)
     taken = transaction.next_number != phase.transaction.next_number or connector.kept != kept
     counts_anew = bool(connector.plugged) and seen is not None and not same_session(transaction.mark, seen)
-    if not (taken or counts_anew or phase.checkpoint_due_s <= now_s):
+    begins_to_count = bool(connector.plugged) and transaction.mark == NOTHING_COUNTED != mark_of(seen)
+    if not (taken or counts_anew or begins_to_count or phase.checkpoint_due_s <= now_s):
         work.put(connector, phase=msgspec.structs.replace(phase, sample_due_s=sample_due_s))
         return
     if connector.plugged:
@@ -254,7 +257,7 @@ def same_session(mark: SessionMark, seen: EvseObservation) -> bool:
 
 def mark_of(seen: EvseObservation | None) -> SessionMark:
     """The controller's counters now. Only meaningful while a plug is in."""
-    return SessionMark(0, 0) if seen is None else SessionMark(seen.session_energy_ws, seen.session_elapsed_s)
+    return NOTHING_COUNTED if seen is None else SessionMark(seen.session_energy_ws, seen.session_elapsed_s)
 
 
 def _keeps_plug(connector: Connector, reason: Reason, settings: Settings) -> bool:

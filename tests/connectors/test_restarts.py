@@ -77,6 +77,24 @@ def test_another_plug_in_is_found_out_in_a_young_session_too(restarted: bool) ->
     assert not bench.plants[1].desired.energy_allowed
 
 
+def test_another_plug_in_is_found_out_as_soon_as_the_controller_counts() -> None:
+    """Design §2: a mark of nothing fits any plug-in, so the first counts go to the disk at once.
+
+    Found by torture: a car that came four seconds after the start, while the service was away, charged on.
+    """
+    bench = Bench()
+    bench.plug_in()
+    bench.card()
+    bench.advance(4)
+    assert bench.plants[1].relay_closed
+    bench.plants[1].unplug()
+    bench.plants[1].plug_in()
+    bench.restart(away_s=0.8)
+    bench.advance(5)
+    assert bench.stop_message().reason == Reason.EV_DISCONNECTED
+    assert not bench.plants[1].desired.energy_allowed
+
+
 def test_unplugged_meanwhile_ends_the_transaction_with_a_reading() -> None:
     """OCPP 1.6 §4.10, after a restart."""
     bench = charging()
