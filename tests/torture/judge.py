@@ -32,6 +32,7 @@ FALLBACK_S = 8.0
 """A stop waits 5 s for its reading."""
 RECOVERY_S = 45.0
 """After a power cut the reading is waited for 30 s, and the services have to start."""
+CHECKPOINT_S = 5.0
 READING_PATH = frozenset({"meter", "broker"})
 SAMPLING_PATH = READING_PATH | {"connectors"}
 
@@ -210,14 +211,27 @@ def _charges(transactions: list[Transaction], charges: list[Charge], last_wh: in
 
 
 def _plug_ins(transactions: list[Transaction], charges: list[Charge], evidence: Evidence) -> Iterator[str]:
-    """A transaction is of one plug-in: no energy of another car is billed in it."""
+    """A transaction is of one plug-in: no energy of another car is billed in it, unless the counters could not tell."""
     for a, b in pairwise(charges):
         own = [p for p in evidence.plugs if p.connector_id == a.connector_id and a.closed_s <= p.at_s <= b.closed_s]
-        if not any(p.inserted for p in own) or b.closed_wh == b.opened_wh:
+        if not any(p.inserted for p in own) or b.closed_wh == b.opened_wh or _overtaken(a, b, evidence):
             continue
         for t in transactions:
             if t.meter_start_wh <= a.closed_wh and t.meter_stop_wh >= b.opened_wh and a.closed_wh < b.closed_wh:
                 yield f"{t.name} went on with another plug-in, from {b.closed_wh} to {b.opened_wh} Wh"
+
+
+def _overtaken(a: Charge, b: Charge, evidence: Evidence) -> bool:
+    """Whether the new plug-in had counted as much as is on the disk of the old one when `connectors` came back.
+
+    The controller's counters are all that tells plug-ins apart (design §2), and a checkpoint is as old as CHECKPOINT_S, or
+    half of the session: a car that charges for longer than that while the service is away can't be told.
+    """
+    for d in evidence.disturbances:
+        if d.what == "kill" and d.who == "connectors" and d.from_s <= b.closed_s <= d.until_s:
+            counted_s = min(a.opened_s, d.from_s) - a.closed_s
+            return d.until_s - b.closed_s >= counted_s / 2 - CHECKPOINT_S
+    return False
 
 
 def _times(transactions: list[Transaction], evidence: Evidence) -> Iterator[str]:

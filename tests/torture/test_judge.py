@@ -322,6 +322,11 @@ def test_a_transaction_that_goes_on_with_another_car_is_found() -> None:
     charges = (Charge(1, 102.0, 1000, 106.0, 1012), Charge(1, 107.5, 1012, 110.2, 1030), evidence(honest()).charges[1])
     plugs = (Plug(1, 99, True), Plug(1, 106.0, False), Plug(1, 106.2, True), Plug(1, 111, False), Plug(1, 199, True))
     assert any("another plug-in" in line for line in found(honest(), charges=charges, plugs=plugs))
+    young = Disturbance("kill", "connectors", 105.9, 109.0)
+    assert found(honest(), charges=charges, plugs=plugs, disturbances=(young,)) == [], "1.5 s are more than the disk knew"
+    old = (msgspec.structs.replace(charges[0], closed_s=82.0), *charges[1:])
+    lines = found(honest(), charges=old, plugs=plugs, disturbances=(young,))
+    assert any("another plug-in" in line for line in lines), "24 s are on the disk, and the other car has charged for 1.5 s"
     paused = (Plug(1, 99, True), Plug(1, 111, False), Plug(1, 199, True))
     assert found(honest(), charges=charges, plugs=paused) == []
 
