@@ -11,8 +11,8 @@ from collections.abc import Callable
 from bus.messages import CloseLostTransaction, ConnectorState
 from services.transaction_queue.store import Store
 
-LOOK_S = 10.0
-MISSED_S = 30.0
+LOOK_S = 5.0
+MISSED_S = 10.0
 """So long `connectors` has to show no such transaction: its stop may be on its way."""
 ASK_AGAIN_S = 300.0
 OPEN_MAX = 64

@@ -265,7 +265,9 @@ class TransactionQueue:
             self._alarm = text
 
     def _entry_stored(self) -> None:
-        if self._state.head is None or self._refill.until_s is not None:
+        head = self._state.head
+        # An entry may bring the offset of the boot that the head waits for, before the clock itself is heard of.
+        if head is None or head.needs_clock or self._refill.until_s is not None:
             self._read_head()
         self._changed()
 

@@ -310,6 +310,9 @@ class Store:
         self._note_settled(row)
         if not isinstance(row.message, StopTransaction):
             return
+        if self._database.execute(SELECT_LETTER, (row.local_tx_id,)).fetchone() is not None:
+            # Its dead letters may be queued again: for that its transactionId has to be known.
+            return
         number = (self._database.execute(SELECT_LAST_FINISHED).fetchone()[0] or 0) + 1
         self._database.execute("UPDATE transactions SET finished_number = ? WHERE local_tx_id = ?", (number, row.local_tx_id))
         self._database.execute(DELETE_FINISHED, (number - FINISHED_KEPT,))
@@ -413,6 +416,7 @@ MOVE_TO_END = f"{MOVE_BEHIND} AND unique_ids = '[]'"
 SELECT_SETTLED = "SELECT settled_number, missing FROM transactions WHERE local_tx_id = ?"
 SETTLE = "UPDATE transactions SET settled_number = ? WHERE local_tx_id = ?"
 SET_MISSING = "UPDATE transactions SET missing = ? WHERE local_tx_id = ?"
+SELECT_LETTER = "SELECT 1 FROM dead_letters WHERE local_tx_id = ? LIMIT 1"
 SELECT_LAST_FINISHED = "SELECT max(finished_number) FROM transactions"
 DELETE_FINISHED = "DELETE FROM transactions WHERE finished_number <= ?"
 _START = ("meter_start_wh", "start_boot_id", "start_boottime_ms", "start_utc_ms")

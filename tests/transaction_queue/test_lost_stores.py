@@ -379,7 +379,7 @@ def test_an_open_transaction_that_connectors_has_lost_is_closed_once_it_is_misse
     asked = lost_calls(world)
     world.connectors.write(*session("a"), *session("open", 500)[:2])
     world.link.online()
-    world.advance(29)
+    world.advance(9)
     assert asked == [], "its stop may be on its way"
     world.advance(20)
     expected = CloseLostTransaction("open", 1, "TAG", moment(500), 1000, 1500, moment(560), 2, transaction_id=102)

@@ -412,6 +412,16 @@ def test_messages_wait_for_the_clock_and_get_their_true_time(world):
     assert end.at.utc_ms == UTC_0_MS + 121_000
 
 
+def test_a_later_message_may_bring_the_time_before_the_clock_does(world):
+    """`connectors` may hear of the clock first: its next message tells this boot's offset, and the head waits no more."""
+    world.link.online()
+    world.connectors.write(*session("tx", known=False)[:2])
+    assert world.sent == []
+    world.connectors.write(session("tx")[2])
+    assert world.said() == WHOLE
+    assert world.sent[0].message.at.utc_ms == UTC_0_MS + 1000
+
+
 def test_a_time_that_was_once_sent_stays_the_same(world):
     """Design §4.10: the same message, byte for byte, whatever the clock has become since."""
     world.link.answer = failing(world, 1)
