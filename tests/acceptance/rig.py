@@ -168,10 +168,11 @@ def rig(
     identity: str = "CP-1",
     state_dir: Path | None = None,
     cable: str = "fixed",
+    ocpp: str = "",
 ) -> Iterator[Rig]:
-    """A Central System and a station that has booted there."""
+    """A Central System and a station that has booted there. `ocpp`: more lines of the section of that name."""
     with CentralSystem() as central_system:
-        text = config_text(central_system.url, identity=identity, meters=meters, reader=reader, cable=cable)
+        text = config_text(central_system.url, identity=identity, meters=meters, reader=reader, cable=cable) + ocpp
         with Station(text, state_dir=state_dir) as station:
             found = Rig(station, central_system, identity)
             found.wait_for_boot()

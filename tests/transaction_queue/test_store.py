@@ -64,6 +64,23 @@ def test_a_delivered_entry_is_known_until_its_transaction_is_long_finished(datab
         assert opened.add(session("tx-9")[2], AT).repeated
 
 
+def test_a_transaction_with_dead_letters_is_never_forgotten(database, monkeypatch):
+    """They may be queued again, under the transactionId that only its row knows (design §4.6)."""
+    monkeypatch.setattr(store, "FINISHED_KEPT", 1)
+    opened = filled(database)
+    for n in range(5):
+        with transaction(database):
+            for entry in session(f"tx-{n}"):
+                opened.add(entry, AT)
+            while (row := opened.head(None)) is not None:
+                if n == 0 and row.number == 2:
+                    opened.give_up(row, "reason", None)
+                else:
+                    opened.mark_delivered(row, n, None)
+    kept = {name for (name,) in database.execute("SELECT local_tx_id FROM transactions")}
+    assert kept == {"tx-0", "tx-4"}
+
+
 def test_a_transaction_id_of_any_length_comes_back(database):
     opened = filled(database, *session("tx"))
     for transaction_id in (0, -1, 2**63, -(2**70)):
