@@ -27,6 +27,8 @@ from tests.conformance.one_break import Break, all_breaks
 
 RUN_S_MAX = 300
 """A break may make a test hang; that is noticed too, but late."""
+WHOLE_S_MAX = 3600
+"""All tests of the table without a break, one after the other."""
 SLOW = ("tests/acceptance/",)
 """Tests of whole stations run only for rows that have no others."""
 
@@ -78,7 +80,7 @@ class Tree:
         self._stamp += 10
         os.utime(path, (self._stamp, self._stamp))
 
-    def failing(self, tests: Iterable[str]) -> tuple[set[str], set[str], str]:
+    def failing(self, tests: Iterable[str], timeout_s: float = RUN_S_MAX) -> tuple[set[str], set[str], str]:
         """The tests that ran, those of them that failed, and what prevented them from running."""
         report = self._root / "report.jsonl"
         report.write_text("")
@@ -86,7 +88,7 @@ class Tree:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conformance.break_plugin", "-p", "no:cacheprovider"]
         try:
             done = subprocess.run(
-                [*command, *tests], cwd=self._root, env={**os.environ, **own}, capture_output=True, text=True, timeout=RUN_S_MAX
+                [*command, *tests], cwd=self._root, env={**os.environ, **own}, capture_output=True, text=True, timeout=timeout_s
             )
         except subprocess.TimeoutExpired:
             return set(tests), set(tests), ""
@@ -158,7 +160,7 @@ def line(outcome: Outcome) -> str:
 def check_whole(tests: list[str]) -> set[str]:
     """Tests that fail without any break: they would notice everything."""
     with tempfile.TemporaryDirectory(prefix="break-") as directory:
-        _, failed, prevented = Tree(Path(directory)).failing(tests)
+        _, failed, prevented = Tree(Path(directory)).failing(tests, WHOLE_S_MAX)
     return failed or ({prevented} if prevented else set())
 
 

@@ -55,7 +55,8 @@ class FakeTree(Tree):
     def restore(self) -> None:
         self.restored = True
 
-    def failing(self, tests: Iterable[str]) -> tuple[set[str], set[str], str]:
+    def failing(self, tests: Iterable[str], timeout_s: float = 1.0) -> tuple[set[str], set[str], str]:
+        assert timeout_s
         return set(tests), self.noticed, ""
 
 
