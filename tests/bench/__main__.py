@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.bench import bus, drain, imports, station, yardsticks
+from tests.bench import bus, drain, imports, queue, station, yardsticks
 from tests.bench.figures import Figure, Run, table, unmet
 from tests.harness import CommandFailed
 
@@ -27,6 +27,8 @@ SUITES: dict[str, Suite] = {
     "bus": bus.measure,
     "station": station.measure,
     "sixteen": station.measure_many,
+    "queue": queue.measure,
+    "month": queue.month,
     "drain": drain.measure,
 }
 """By name, in the order of the table. Each gets a directory of its own."""

@@ -237,3 +237,20 @@ def test_a_delivery_after_the_end_is_only_forgotten() -> None:
     bench.deliver_start(local_tx_id="unknown")
     names = [name for (name,) in bench.database.execute("SELECT name FROM journal_out")]
     assert names == [f"{bench.last_tx}/1"]
+
+
+def test_undelivered_transactions_block_no_connector() -> None:
+    """Field report 10: delivery is the queue's business; a connector is free when plug and transaction say so."""
+    bench = charging()
+    for _ in range(3):
+        bench.card()
+        bench.advance(10)
+        bench.unplug()
+        bench.advance(5)
+        assert bench.status() == "Available"
+        bench.plug_in()
+        bench.card()
+        bench.advance(30)
+        assert bench.status() == "Charging"
+    kept = bench.database.execute("SELECT count(*) FROM journal_out").fetchone()[0]
+    assert kept >= 7, "nothing was delivered meanwhile"

@@ -1,0 +1,15 @@
+"""Every field report on the queue, on boot and time, and on persistence has a named test (issue 4, acceptance 5)."""
+
+from pathlib import Path
+
+from tests.conformance.clauses import rows
+from tests.conformance.test_clauses import problems
+
+TABLE = Path(__file__).with_name("field_reports.md")
+REPORTS = [str(number) for number in (*range(1, 18), *range(27, 34), *range(50, 56))]
+
+
+def test_each_report_has_a_row_whose_tests_exist() -> None:
+    found = rows(TABLE.read_text(encoding="utf-8"))
+    assert problems(found, REPORTS) == []
+    assert not [row.row for row in found if not row.tests], "each one is shown by a test"
