@@ -3,14 +3,16 @@
 # make bench measures speed and memory beside their budget, into build/bench.json; COMPARE=file shows the change against an
 #            earlier run's JSON, SUITES="bus queue" runs only these
 # make torture kills, cuts and stalls the real station for MINUTES=10 and compares the books; SEED=n does a round again
+# make simulate SEEDS=1000 lets that many simulated days pass on all cores and reports seeds a minute; FIRST=n begins elsewhere
 # make proof is the long version of the proofs: the power cut at every write of the money path, each clause broken on purpose,
-#            100,000 frames of any kind into a running link (FUZZ_SEED and FUZZ_FRAMES repeat a run)
+#            100,000 frames of any kind into a running link (FUZZ_SEED and FUZZ_FRAMES repeat a run),
+#            each promise of the design broken on purpose, which the simulation has to find
 PYTHON ?= python3
 VENV := .venv
 WORKERS ?= 6
 READY := $(VENV)/.ready
 
-.PHONY: run test torture proof bench check clean
+.PHONY: run test torture simulate proof bench check clean
 run: $(READY)
 	$(VENV)/bin/station demo
 
@@ -21,10 +23,14 @@ test: check
 torture: $(READY)
 	$(VENV)/bin/python -m tests.torture --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
+simulate: $(READY)
+	$(VENV)/bin/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)
+
 proof: $(READY)
 	$(VENV)/bin/python -m tests.powercut
 	$(VENV)/bin/python -m tests.conformance.break_clauses
 	FUZZ_FRAMES=$${FUZZ_FRAMES:-100000} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(VENV)/bin/python -m pytest -s tests/fuzz
+	$(VENV)/bin/python -m tests.simulation.mutations
 
 bench: $(READY)
 	mkdir -p build

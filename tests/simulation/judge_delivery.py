@@ -1,0 +1,188 @@
+"""Promises about messages: each once, in order, none lost, none given up but by the rule, none spent offline (pure).
+
+Owns: design §4 as the Central System sees it. Does not: look at registers (`judge_money.py`).
+"""
+
+from collections import defaultdict
+from itertools import pairwise
+
+from tests.simulation.book import ERRORS, FAILS, SETTLES, TAKEN, Copy, key_of
+from tests.simulation.judge import Case, Finding, Findings, Transaction
+
+EVERYTHING_ARRIVES = "every message arrives, within bounded time after the last fault"
+ONCE = "each message once; a repeat only where its answer was lost, and then the same to the byte"
+IN_ORDER = "the messages of a transaction arrive in their order"
+ONE_STOP = "each transaction has one start and one stop"
+OWN_ID = "a message bears the transactionId that its own StartTransaction was given"
+NO_OFFLINE_ATTEMPT = "no attempt is spent without a failure of the Central System"
+RETRY_RULE = "OCPP 1.6 §3.7.1: no more than TransactionMessageAttempts, and the interval between them"
+UNIQUE_IDS = "OCPP-J 1.6 §4.1.4: a unique id is used once on a connection"
+SETTLING_S = 1.0
+
+
+def everything_arrives(case: Case) -> Findings:
+    """Nothing waits at the end, and nothing that was delivered is still kept."""
+    residue, end_s = case.residue, case.ledger.end_s
+    for count, what in (
+        (residue.waiting, "messages still wait in the queue"),
+        (residue.kept, "journal entries are still kept by connectors or queue"),
+        (residue.open_transactions, "transactions are still open, with nobody there"),
+    ):
+        if count:
+            yield Finding(EVERYTHING_ARRIVES, f"{count} {what}", end_s)
+
+
+def each_has_one_stop(case: Case) -> Findings:
+    """A stop for each start; repeats are the same stop."""
+    for transaction in case.transactions:
+        at_s = transaction.start.at_s
+        if not transaction.stops and not _stop_given_up(case, transaction):
+            yield Finding(ONE_STOP, f"the {transaction.name} has no StopTransaction", at_s)
+        contents = {copy.raw.split('"transactionId"')[0] + copy.payload["timestamp"] for copy in transaction.stops}
+        if len(contents) > 1:
+            yield Finding(ONE_STOP, f"the {transaction.name} has {len(contents)} different stops", transaction.stops[1].at_s)
+    for copy in case.orphans:
+        text = f"{copy.action} came for transaction {copy.payload['transactionId']}, which nobody was given"
+        yield Finding(OWN_ID, text, copy.at_s)
+
+
+def each_once(case: Case) -> Findings:
+    """Repeats are excused by what became of the copy before them."""
+    by_content: dict[str, list[Copy]] = defaultdict(list)
+    for copy in case.book.copies:
+        if copy.fate in TAKEN:
+            by_content[copy.raw].append(copy)
+    for copies in by_content.values():
+        for before, after in pairwise(copies):
+            if not _excused(case, before, after):
+                text = f"{after.action} came again {after.at_s - before.at_s:.0f} s after it was answered: {after.raw[:150]}"
+                yield Finding(ONCE, text, after.at_s)
+    yield from _same_start_differently(case)
+
+
+def in_order(case: Case) -> Findings:
+    """Start, MeterValues by their time, stop; and transactions of a connector one after the other."""
+    last: dict[int, Transaction] = {}
+    for transaction in case.transactions:
+        stop = transaction.stop
+        for copy in transaction.values:
+            if (
+                stop is not None
+                and copy.at_s > stop.at_s
+                and not any(v.raw == copy.raw and v.at_s < stop.at_s for v in transaction.values)
+            ):
+                yield Finding(IN_ORDER, f"MeterValues of the {transaction.name} came after its stop", copy.at_s)
+        times = [copy.payload["meterValue"][0]["timestamp"] for copy in _firsts(transaction.values)]
+        if times != sorted(times):
+            yield Finding(
+                IN_ORDER, f"MeterValues of the {transaction.name} came out of their order", transaction.values[0].at_s
+            )
+        before = last.get(transaction.connector_id)
+        if before is not None and before.stop is not None and before.stop.at_s > transaction.start.at_s:
+            text = f"the {transaction.name} started before the stop of the {before.name} was there"
+            yield Finding(IN_ORDER, text, transaction.start.at_s)
+        last[transaction.connector_id] = transaction
+
+
+def own_transaction_id(case: Case) -> Findings:
+    """What comes under an id fits the start that was given it."""
+    for transaction in case.transactions:
+        for copy in transaction.values:
+            if copy.payload["connectorId"] != transaction.connector_id:
+                yield Finding(
+                    OWN_ID, f"MeterValues of another connector came under the id of the {transaction.name}", copy.at_s
+                )
+        stop = transaction.stop
+        if stop is not None and transaction.stop_wh < transaction.start_wh:
+            text = f"the {transaction.name} stops at {transaction.stop_wh} Wh, below its start"
+            yield Finding(OWN_ID, text, stop.at_s)
+
+
+def attempts(case: Case) -> Findings:
+    """A message is given up after as many failures as the Central System has made of it, and not sooner or later."""
+    for letter in case.residue.dead_letters:
+        copies = [c for c in case.book.copies if c.unique_id in letter.unique_ids]
+        at_s = copies[-1].at_s if copies else case.ledger.end_s
+        failures = sum(copy.fate in FAILS for copy in copies)
+        if letter.attempts > failures:
+            text = f"{letter.action} was given up after {letter.attempts} attempts, of which {failures} were failures"
+            yield Finding(NO_OFFLINE_ATTEMPT, text, at_s)
+        elif letter.attempts < case.rules.attempts:
+            text = f"{letter.action} was given up after {letter.attempts} of {case.rules.attempts} attempts: {letter.reason}"
+            yield Finding(RETRY_RULE, text, at_s)
+    by_content: dict[str, list[Copy]] = defaultdict(list)
+    for copy in case.book.copies:
+        by_content[copy.raw].append(copy)
+    for copies in by_content.values():
+        yield from _too_many(case, copies)
+        yield from _too_soon(case, copies)
+
+
+def unique_ids(case: Case) -> Findings:
+    """Of transaction messages."""
+    seen: set[tuple[int, str]] = set()
+    for copy in case.book.copies:
+        key = (copy.connection, copy.unique_id)
+        if key in seen:
+            yield Finding(UNIQUE_IDS, f"{copy.action} came twice as {copy.unique_id} on one connection", copy.at_s)
+        seen.add(key)
+
+
+def _too_many(case: Case, copies: list[Copy]) -> Findings:
+    """Failures that nobody died over count."""
+    certain = [c for c in copies if c.fate in ERRORS and not _death_over(case, c)]
+    if len(certain) > case.rules.attempts:
+        text = f"{certain[0].action} was sent again after {case.rules.attempts} failures: {certain[0].raw[:100]}"
+        yield Finding(RETRY_RULE, text, certain[-1].at_s)
+
+
+def _too_soon(case: Case, copies: list[Copy]) -> Findings:
+    failures = 0
+    for before, after in pairwise(copies):
+        if before.fate not in ERRORS or _death_over(case, before):
+            continue
+        failures += 1
+        wait_s = failures * case.rules.retry_interval_s
+        if case.ledger.during("power off", before.at_s, after.at_s):
+            wait_s = 0
+        if after.at_s - before.at_s < wait_s - SETTLING_S:
+            text = f"{after.action} was sent again {after.at_s - before.at_s:.1f} s after failure {failures}, not {wait_s} s"
+            yield Finding(RETRY_RULE, text, after.at_s)
+
+
+def _excused(case: Case, before: Copy, after: Copy) -> bool:
+    if before.fate not in SETTLES:
+        return True
+    deaths = [d for d in case.ledger.deaths if before.at_s <= d.at_s <= after.at_s]
+    key = key_of(before.action, before.payload)
+    return any(before.unique_id in death.pending or key in death.kept for death in deaths)
+
+
+def _death_over(case: Case, copy: Copy) -> bool:
+    """Whether somebody died before the queue could have settled this copy."""
+    return any(copy.at_s <= d.at_s and copy.unique_id in d.pending for d in case.ledger.deaths)
+
+
+def _same_start_differently(case: Case) -> Findings:
+    """Two starts of one connector from one register, told differently: the same session twice."""
+    seen: dict[tuple[int, str, str], Transaction] = {}
+    for transaction in case.transactions:
+        payload = transaction.start.payload
+        key = (payload["connectorId"], payload["idTag"], payload["timestamp"])
+        if key in seen:
+            yield Finding(ONCE, f"the {transaction.name} came twice, told differently", transaction.start.at_s)
+        seen[key] = transaction
+
+
+def _firsts(copies: list[Copy]) -> list[Copy]:
+    return list({copy.raw: copy for copy in reversed(copies)}.values())[::-1]
+
+
+def _stop_given_up(case: Case, transaction: Transaction) -> bool:
+    """The queue gave its stop up, and told so."""
+    ids = {i for letter in case.residue.dead_letters if letter.action == "StopTransaction" for i in letter.unique_ids}
+    given = {-1 if transaction.given_up else copy.transaction_id for copy in transaction.starts}
+    return any(c.unique_id in ids and c.payload.get("transactionId") in given for c in case.book.copies)
+
+
+RULES = (everything_arrives, each_has_one_stop, each_once, in_order, own_transaction_id, attempts, unique_ids)

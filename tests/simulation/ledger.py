@@ -1,0 +1,121 @@
+"""What truly happened, dated in true seconds: written by the hardware, the people and the faults, never by the station.
+
+Owns: the shapes that the judge reads (pure data and look-ups). Does not: judge.
+"""
+
+from bisect import bisect_right
+
+import msgspec
+
+
+class Contact(msgspec.Struct):
+    """One time that a contactor was closed. Registers in Wh; `opened_s` infinity: it still is."""
+
+    connector_id: int
+    closed_s: float
+    closed_wh: float
+    plug_in: int
+    """Number of the plug-in."""
+    opened_s: float = float("inf")
+    opened_wh: float = 0.0
+
+
+class PlugIn(msgspec.Struct):
+    """A plug was in."""
+
+    connector_id: int
+    number: int
+    in_s: float
+    out_s: float = float("inf")
+
+
+class Presented(msgspec.Struct):
+    """Somebody held a card to the reader."""
+
+    at_s: float
+    id_tag: str
+
+
+class Span(msgspec.Struct):
+    """Something was so from `from_s` to `to_s`."""
+
+    what: str
+    from_s: float
+    to_s: float = float("inf")
+
+
+class Death(msgspec.Struct):
+    """A process died, or the power failed (`who` is `power`). `pending`: unique ids that the queue had not settled then."""
+
+    at_s: float
+    who: str
+    pending: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
+    """Of a lost store: keys (`book.key_of`) of what `connectors` still kept for it."""
+
+
+class Register:
+    """A meter's register over time: straight lines between the points at which the power changed."""
+
+    def __init__(self, wh: float) -> None:
+        self._times = [0.0]
+        self._values = [wh]
+
+    def add(self, at_s: float, wh: float) -> None:
+        """The register at a moment at which the power changes."""
+        self._times.append(at_s)
+        self._values.append(wh)
+
+    def at(self, at_s: float) -> float:
+        """The register at any moment, Wh."""
+        place = bisect_right(self._times, at_s)
+        if place == 0:
+            return self._values[0]
+        if place == len(self._times):
+            return self._values[-1]
+        t0, t1 = self._times[place - 1], self._times[place]
+        v0, v1 = self._values[place - 1], self._values[place]
+        return v0 if t1 == t0 else v0 + (v1 - v0) * (at_s - t0) / (t1 - t0)
+
+
+class Ledger:
+    """Everything that truly happened in one simulation."""
+
+    def __init__(self) -> None:
+        self.contacts: list[Contact] = []
+        self.plug_ins: list[PlugIn] = []
+        self.presented: list[Presented] = []
+        self.registers: dict[int, Register] = {}
+        self.deaths: list[Death] = []
+        self.spans: list[Span] = []
+        """Times of trouble: `connectors down`, `meter down`, `clock wrong`, …"""
+        self.end_s = 0.0
+
+    def begin(self, what: str, at_s: float) -> None:
+        """Something begins, unless it has begun already."""
+        if self.open(what) is None:
+            self.spans.append(Span(what, at_s))
+
+    def end(self, what: str, at_s: float) -> None:
+        """It ends."""
+        span = self.open(what)
+        if span is not None:
+            span.to_s = at_s
+
+    def presented_card(self, at_s: float, id_tag: str) -> None:
+        """A card is held to a reader that has power."""
+        self.presented.append(Presented(at_s, id_tag))
+
+    def forget(self, what: str) -> None:
+        """What has begun turned out to matter to nobody."""
+        span = self.open(what)
+        if span is not None:
+            self.spans.remove(span)
+
+    def open(self, what: str) -> Span | None:
+        """What has begun and not ended."""
+        return next((s for s in reversed(self.spans) if s.what == what and s.to_s == float("inf")), None)
+
+    def during(self, what: str, from_s: float, to_s: float) -> list[Span]:
+        """The spans of this kind that touch a time."""
+        return [s for s in self.spans if s.what == what and s.from_s <= to_s and s.to_s >= from_s]

@@ -1,0 +1,54 @@
+"""Days that found something, kept by what it was: as plans, not as seeds, so that they stay what they are (pure).
+
+A seed's day changes with `plan.py`; what it showed is written down here by hand, as small as it can be told.
+"""
+
+import msgspec
+
+from tests.simulation import people
+from tests.simulation.plan import Day, Fault, day
+
+
+def _quiet(*, visits: tuple[people.Plan, ...], faults: tuple[Fault, ...], **keys: str) -> Day:
+    plain = day(0)
+    values = {**plain.config.ocpp, "MeterValueSampleInterval": "0", "TransactionMessageAttempts": "3", **keys}
+    config = msgspec.structs.replace(plain.config, ocpp=values)
+    return Day(0, config, visits, faults, has_clock=True)
+
+
+def another_car_while_connectors_is_away() -> Day:
+    """A car came while `connectors` was away, and charged on the card of the one before it.
+
+    The counters that tell plug-ins apart were on disk as they stood at the start, and fitted any plug-in.
+    """
+    visit = people.Plan(600.0, 1, "ANNA", gap_s=3.0, charge_s=60.0, leaves_by="other car")
+    faults = (
+        Fault(605.0, "crash", 0.0, ("connectors", None, 30.0)),
+        Fault(650.0, "crash", 0.0, ("connectors", None, 14.0)),
+    )
+    return _quiet(visits=(msgspec.structs.replace(visit, charge_s=47.0),), faults=faults)
+
+
+def stop_whose_start_is_long_delivered() -> Day:
+    """The queue lost its store after it had delivered a start, and gave up the stop: nobody knew the transactionId any more."""
+    visit = people.Plan(600.0, 1, "ANNA", charge_s=90.0)
+    faults = (
+        Fault(640.0, "central_away", 400.0, (False,)),
+        Fault(800.0, "lose_store", 0.0, ("transactions",)),
+    )
+    return _quiet(visits=(visit,), faults=faults)
+
+
+def stop_that_waits_for_its_start() -> Day:
+    """The same, where start and stop were both in the queue, and only the start was delivered before the loss."""
+    visit = people.Plan(600.0, 1, "ANNA", charge_s=30.0)
+    faults = (
+        Fault(590.0, "central_away", 200.0, (False,)),
+        Fault(791.0, "crash", 0.0, ("transaction_queue", 18, 1.0)),
+        Fault(791.5, "cut_line"),
+        Fault(793.0, "lose_store", 0.0, ("transactions",)),
+    )
+    return _quiet(visits=(visit,), faults=faults, AllowOfflineTxForUnknownId="true")
+
+
+ALL = (another_car_while_connectors_is_away, stop_whose_start_is_long_delivered, stop_that_waits_for_its_start)
