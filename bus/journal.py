@@ -20,6 +20,7 @@ Owns: the tables `journal_out`, `journal_stream`, `journal_epoch`, `journal_in`.
 """
 
 import sqlite3
+from collections.abc import Callable
 from enum import Enum
 
 import msgspec
@@ -147,6 +148,20 @@ class Outbox:
             "SELECT payload FROM journal_out WHERE stream = ? AND name = ?", (self._stream, name)
         ).fetchone()
         return None if row is None else str(row[0]).encode()
+
+    def amend(self, prefix: str, change: Callable[[bytes], Message | None]) -> None:
+        """Change the payloads of the entries whose names begin so, inside the caller's transaction; None: leave it."""
+        rows = self._database.execute(
+            "SELECT seq, payload FROM journal_out WHERE stream = ? AND name >= ? AND name < ?",
+            (self._stream, prefix, prefix + "\U0010ffff"),
+        ).fetchall()
+        for seq, payload in rows:
+            entry = change(str(payload).encode())
+            if entry is not None:
+                text = msgspec.json.encode(checked_builtins(entry)).decode()
+                self._database.execute(
+                    "UPDATE journal_out SET payload = ? WHERE stream = ? AND seq = ?", (text, self._stream, seq)
+                )
 
     def forget_named(self, name: str) -> None:
         """Drop the entry of this name inside the caller's transaction: its purpose is fulfilled."""

@@ -17,13 +17,16 @@ from services.connectors.work import Work
 def delivered(work: Work, entry: DeliveryEntry, id_tag: str | None) -> None:
     """The queue says what became of a message, in which `id_tag` was (None: none).
 
-    All in the commit that forgets the entry: the cache, the transactionId, and the intent to stop.
+    All in the commit that forgets the entry: the cache, the transactionId, and the intent to stop. The messages that are still
+    kept bear the transactionId from then on: a queue that loses its store gets them, but not the StartTransaction any more.
     """
     work.change(e.ForgetEntry(entry.local_tx_id, entry.number))
     outcome = entry.outcome
     if not isinstance(outcome, Delivered):
         return
     authorization.remember(work, id_tag, outcome.id_tag_info, commits_anyway=True)
+    if outcome.transaction_id is not None:
+        work.change(e.NoteTransactionId(entry.local_tx_id, outcome.transaction_id))
     found = (c for c in work.state.connectors if c.transaction and c.transaction.local_tx_id == entry.local_tx_id)
     connector = next(found, None)
     if connector is not None and entry.number == 0:

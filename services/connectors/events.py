@@ -264,6 +264,13 @@ class SaveEnded(msgspec.Struct, frozen=True):
     boot_id: str
 
 
+class NoteTransactionId(msgspec.Struct, frozen=True):
+    """Change on disk: the entries of a transaction that are still kept bear its transactionId from now on."""
+
+    local_tx_id: str
+    transaction_id: int
+
+
 class SaveEverAccepted(msgspec.Struct, frozen=True):
     """Change on disk: whether the Central System ever accepted this station, so that a dead link does not decide it."""
 
@@ -300,6 +307,7 @@ Change = (
     | AppendEntry
     | ForgetEntry
     | SaveEnded
+    | NoteTransactionId
     | SaveEverAccepted
     | SaveCached
     | DropCached

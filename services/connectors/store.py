@@ -7,6 +7,7 @@ written and when they are read. A row that can't be read is set aside in `unread
 """
 
 import sqlite3
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -126,6 +127,8 @@ class Store:
                     outbox.append(entry, entry_name(entry.local_tx_id, entry.number))
                 case e.ForgetEntry(local_tx_id=local_tx_id, number=number):
                     outbox.forget_named(entry_name(local_tx_id, number))
+                case e.NoteTransactionId(local_tx_id=local_tx_id, transaction_id=transaction_id):
+                    outbox.amend(entry_name(local_tx_id, ""), partial(_with_id, transaction_id))
                 case e.SaveEverAccepted(ever_accepted=ever_accepted):
                     self._know(_EVER_ACCEPTED, "true" if ever_accepted else "false")
                 case e.SaveEnded(boot_id=boot_id):
@@ -177,6 +180,15 @@ class Store:
         self._database.execute(f"DELETE FROM {table} WHERE {_KEYS[table]} = ?", (key,))
 
 
-def entry_name(local_tx_id: str, number: int) -> str:
+def entry_name(local_tx_id: str, number: int | str) -> str:
     """By which the outbox finds a transaction's entry again, and this store a kept reading."""
     return f"{local_tx_id}/{number}"
+
+
+def _with_id(transaction_id: int, payload: bytes) -> TransactionEntry | None:
+    """An entry with its transactionId; None: it can't be read any more, and stays as it is."""
+    try:
+        entry = msgspec.json.decode(payload, type=TransactionEntry)
+    except msgspec.MsgspecError:
+        return None
+    return msgspec.structs.replace(entry, transaction_id=transaction_id)

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bus.calls import Reply
@@ -183,6 +184,36 @@ def test_entries_wait_while_the_queue_is_down_and_are_handed_over_in_order(world
     world.nodes["transaction_queue"] = node
     world.advance(20)
     assert [type(m).__name__ for m in messages(world)] == ["StartTransaction", "StopTransaction"]
+
+
+def test_messages_bear_the_transaction_id_once_it_is_known(world: World) -> None:
+    """Design §3: a queue that loses its store is filled again, by messages whose StartTransaction is long delivered.
+
+    Found by simulation (seed 7): their stop was given up, as nobody knew its transactionId any more.
+    """
+    world.queue.delivers = False
+    charging(world)
+    world.card()
+    world.advance(4)
+    assert [entry.transaction_id for entry in kept(world)] == [None, None]
+    world.queue.deliver_next()
+    world.advance(1)
+    assert [(entry.number, entry.transaction_id) for entry in kept(world)] == [(1, 4711)], "of a stop that waits"
+    world.plants[1].unplug()
+    world.advance(2)
+    charging(world)
+    world.queue.deliver_next()
+    world.queue.deliver_next()
+    world.advance(1)
+    world.card()
+    world.advance(4)
+    assert [(entry.number, entry.transaction_id) for entry in kept(world)] == [(1, 4711)], "of a stop that comes after"
+
+
+def kept(world: World) -> list[TransactionEntry]:
+    """What the outbox has for the queue."""
+    rows = world.database.execute("SELECT payload FROM journal_out ORDER BY seq").fetchall()
+    return [msgspec.json.decode(payload, type=TransactionEntry) for (payload,) in rows]
 
 
 def test_a_meter_service_that_falls_silent_is_reported_and_survived(world: World) -> None:

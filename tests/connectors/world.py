@@ -280,6 +280,10 @@ class Queue:
             self._deliver(self.waiting.pop(0))
         self.out.tick()
 
+    def deliver_next(self) -> None:
+        """Deliver the oldest that waits."""
+        self._deliver(self.waiting.pop(0))
+
     def _stored(self, entry: TransactionEntry) -> None:
         self.waiting.append(entry)
 

@@ -42,6 +42,14 @@ def test_a_store_reopened_knows_what_it_knew(tmp_path, database):
     assert (row.local_tx_id, row.number, row.message, row.stored_at) == ("tx", 0, start(moment(1)), AT)
 
 
+@pytest.mark.parametrize("transaction_id", [4711, 0, -5, 2**70])
+def test_an_entry_brings_its_transaction_id_to_a_store_that_has_lost_the_start(database, transaction_id):
+    """Design §3: a lost `transactions.db` is filled again from what `connectors` keeps; any integer is an id."""
+    row = filled(database, TransactionEntry("tx", 5, stop(moment(3)), transaction_id)).head(None)
+    assert row is not None
+    assert (row.start, row.transaction_id) == (Start.ANSWERED, transaction_id)
+
+
 def test_a_repeated_entry_changes_nothing(database):
     opened = filled(database, *session("tx"))
     with transaction(database):
