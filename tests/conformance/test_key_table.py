@@ -170,13 +170,16 @@ def test_the_default_ping_finds_a_dead_connection_before_attempts_run_out() -> N
 
 TOLD_ONLY = frozenset({"ConnectorPhaseRotation", "SupportedFeatureProfiles", "NumberOfConnectors", "GetConfigurationMaxKeys"})
 """What the table itself answers or bounds: nobody else has to read it."""
+CONSTANTS = {"AuthorizationKey": "keys.AUTHORIZATION_KEY", "WebSocketPingInterval": "keys.WEB_SOCKET_PING_INTERVAL"}
+"""Keys whose names stand in the table alone, and are used by these."""
 
 
 def test_each_offered_key_is_read_by_the_code() -> None:
     """OCPP 1.6 §9: a key that is present means that its functionality is there, so somebody has to read it."""
-    code = "\n".join(file.read_text(encoding="utf-8") for file in ROOT.glob("services/**/*.py"))
+    files = [file for file in ROOT.glob("services/**/*.py") if file.name != "keys.py"]
+    code = "\n".join(file.read_text(encoding="utf-8") for file in files)
     obeyed = [name for name in PRINTED if name not in TOLD_ONLY and not name.endswith("MaxLength")]
-    assert [name for name in obeyed if code.count(f'"{name}"') < 2 and code.count(name) < 3] == []
+    assert [name for name in obeyed if CONSTANTS.get(name, f'"{name}"') not in code] == []
 
 
 @pytest.mark.parametrize("name", WORDS)
