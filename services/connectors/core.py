@@ -97,8 +97,8 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             cards.remote_start(work, call_id, request)
         case e.RemoteStopRequested(call_id=call_id, request=request):
             cards.remote_stop(work, call_id, request)
-        case e.LostTransactionFound(call_id=call_id, request=request, stop_waits=stop_waits):
-            lost.take_up(work, call_id, request, stop_waits=stop_waits)
+        case e.LostTransactionFound(call_id=call_id, request=request, closed_here=closed_here):
+            lost.take_up(work, call_id, request, closed_here=closed_here)
         case e.CallCancelled(call_id=call_id):
             cards.cancelled(work, call_id)
             locks.cancelled(work, call_id)

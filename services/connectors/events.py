@@ -111,11 +111,11 @@ class RemoteStopRequested(Event, frozen=True):
 
 
 class LostTransactionFound(Event, frozen=True):
-    """The queue has an open transaction that this service does not show. `stop_waits`: its stop is in the outbox."""
+    """The queue has an open transaction that this service does not show. `closed_here`: it was closed here."""
 
     call_id: str
     request: CloseLostTransaction
-    stop_waits: bool
+    closed_here: bool
 
 
 class AvailabilityRequested(Event, frozen=True):

@@ -2,7 +2,8 @@
 
 A connector without a transaction gives no energy, so what ran in truth has ended already; here it gets its one stop, with the
 register of now, or the last one known where the connector has gone on to another transaction or the meter is silent.
-One that is open here, or whose stop waits in the outbox, is not lost: then nothing happens, however often the queue asks.
+One that is open here, or was closed here, is not lost: then nothing happens, however often the queue asks. It may be the
+queue that has an older copy of its database.
 
 Owns: that decision. Does not: find such transactions (`services/transaction_queue/lost.py`) or close them (`transactions.py`).
 """
@@ -15,11 +16,11 @@ from services.connectors.state import Reading, Segment, SessionMark, Transaction
 from services.connectors.work import Work
 
 
-def take_up(work: Work, call_id: str, request: CloseLostTransaction, *, stop_waits: bool) -> None:
-    """Close it if it is lost. `stop_waits`: its StopTransaction is in the outbox."""
+def take_up(work: Work, call_id: str, request: CloseLostTransaction, *, closed_here: bool) -> None:
+    """Close it if it is lost. `closed_here`: this database has its stop, whether it waits or is long delivered."""
     open_here = any(c.transaction and c.transaction.local_tx_id == request.local_tx_id for c in work.state.connectors)
-    work.answer(e.Answer(call_id, LostTransactionAnswer(lost=not (open_here or stop_waits))))
-    if open_here or stop_waits:
+    work.answer(e.Answer(call_id, LostTransactionAnswer(lost=not (open_here or closed_here))))
+    if open_here or closed_here:
         return
     power_failed = request.started_at.boot_id != work.now.boot_id
     reason = Reason.POWER_LOSS if power_failed else Reason.OTHER

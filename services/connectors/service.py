@@ -172,8 +172,8 @@ class ConnectorsService:
         node.on_cancel(self._cancelled)
 
     def _lost_transaction_found(self, request: CloseLostTransaction, call: IncomingCall) -> None:
-        stop_waits = self._store.has_stop_waiting(request.local_tx_id)
-        self._called(call, e.LostTransactionFound(call.call_id, request, stop_waits))
+        closed_here = self._store.was_closed(request.local_tx_id)
+        self._called(call, e.LostTransactionFound(call.call_id, request, closed_here))
 
     def _called(self, call: IncomingCall, event: e.Event) -> None:
         """The core answers each call in the step that handles it, but UnlockConnector when the lock has moved."""

@@ -31,12 +31,15 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS finished (connector_id INTEGER PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS availability (connector_id INTEGER PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS known (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS closed (local_tx_id TEXT PRIMARY KEY)",
     # Its rows are in the order of their last update: INSERT OR REPLACE gives the row a new number.
     "CREATE TABLE IF NOT EXISTS cache (id_tag TEXT PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS unreadable (source TEXT NOT NULL, id TEXT NOT NULL, body TEXT, reason TEXT NOT NULL)",
 )
 SCHEMA = schema_of(_TABLES)
 """For `bus.salvage`."""
+CLOSED_KEPT = 1000
+"""Closed transactions that are remembered, for a queue with an older copy of its database that takes them for lost."""
 _EVER_ACCEPTED = "ever_accepted"
 _ENDED = "ended_in_boot"
 _KEYS = {
@@ -86,8 +89,10 @@ class Store:
             return None
         return None if isinstance(message, MeterValues) else message.id_tag
 
-    def has_stop_waiting(self, local_tx_id: str) -> bool:
-        """Whether the outbox still has the StopTransaction of a transaction: the queue does not have it yet."""
+    def was_closed(self, local_tx_id: str) -> bool:
+        """Whether this database has closed a transaction: its stop waits in the outbox, or is delivered."""
+        if self._database.execute("SELECT 1 FROM closed WHERE local_tx_id = ?", (local_tx_id,)).fetchone() is not None:
+            return True
         payloads = self._database.execute(
             "SELECT payload FROM journal_out WHERE stream = 'journal.transaction.' AND name >= ?1 || '/' AND name < ?1 || '0'",
             (local_tx_id,),
@@ -104,6 +109,7 @@ class Store:
                     self._save("transactions", "(local_tx_id, connector_id, body)", keys, saved)
                 case e.CloseTransaction(local_tx_id=local_tx_id, connector_id=connector_id, finished=finished):
                     self._drop("transactions", local_tx_id)
+                    self._note_closed(local_tx_id)
                     self._database.execute("DELETE FROM transaction_data WHERE local_tx_id = ?", (local_tx_id,))
                     if finished is not None:
                         self._save("finished", "(connector_id, body)", (connector_id,), finished)
@@ -152,6 +158,10 @@ class Store:
                 with transaction(self._database):
                     self._drop("transaction_data", name)
         return {id_: tuple(sorted(readings, key=lambda one: one.position)) for id_, readings in found.items()}
+
+    def _note_closed(self, local_tx_id: str) -> None:
+        self._database.execute("INSERT OR REPLACE INTO closed VALUES (?)", (local_tx_id,))
+        self._database.execute("DELETE FROM closed WHERE rowid <= (SELECT max(rowid) FROM closed) - ?", (CLOSED_KEPT,))
 
     def _rows(self, table: str, type_: type[T]) -> dict[str, T]:
         found: dict[str, T] = {}

@@ -39,8 +39,8 @@ def stops(bench: Bench, local_tx_id: str) -> list[TransactionEntry]:
     return [entry for entry in entries(bench, local_tx_id) if isinstance(entry.message, StopTransaction)]
 
 
-def ask(bench: Bench, asked: CloseLostTransaction, call_id: str = "call", *, stop_waits: bool = False) -> bool:
-    bench.feed(e.LostTransactionFound(call_id, asked, stop_waits))
+def ask(bench: Bench, asked: CloseLostTransaction, call_id: str = "call", *, closed_here: bool = False) -> bool:
+    bench.feed(e.LostTransactionFound(call_id, asked, closed_here))
     answer = bench.answers[call_id]
     assert isinstance(answer, LostTransactionAnswer)
     return answer.lost
@@ -51,7 +51,7 @@ def test_it_has_no_energy_and_is_stopped_once_with_the_register_of_now() -> None
     asked = lose_database(bench)
     assert not bench.plants[1].desired.energy_allowed
     assert ask(bench, asked)
-    assert not ask(bench, asked, "again", stop_waits=True)
+    assert not ask(bench, asked, "again", closed_here=True)
     bench.advance(10)
     (entry,) = stops(bench, asked.local_tx_id)
     stop = entry.message
@@ -78,7 +78,7 @@ def test_what_is_open_here_or_on_its_way_is_not_lost() -> None:
         known.local_tx_id, 1, "TAG", known.started_at, known.meter_start_wh, known.meter_start_wh, known.started_at, 5
     )
     assert not ask(bench, asked)
-    assert not ask(bench, msgspec.structs.replace(asked, local_tx_id="other"), "other", stop_waits=True)
+    assert not ask(bench, msgspec.structs.replace(asked, local_tx_id="other"), "other", closed_here=True)
     bench.advance(10)
     assert bench.status() == "Charging"
     assert stops(bench, "other") == stops(bench, known.local_tx_id) == []

@@ -10,8 +10,10 @@ import pytest
 from bus.calls import Reply
 from bus.database import transaction
 from bus.messages import (
+    CloseLostTransaction,
     ConfigurationState,
     IdTagInfo,
+    LostTransactionAnswer,
     MeterState,
     MeterValue,
     MeterValues,
@@ -208,6 +210,28 @@ def test_messages_bear_the_transaction_id_once_it_is_known(world: World) -> None
     world.card()
     world.advance(4)
     assert [(entry.number, entry.transaction_id) for entry in kept(world)] == [(1, 4711)], "of a stop that comes after"
+
+
+def test_a_transaction_that_was_closed_here_is_not_lost_whatever_the_queue_says(world: World) -> None:
+    """Design §3: an older copy of the queue's database takes for open what is long closed and delivered.
+
+    Found by simulation (seed 58): it got a second stop, with reason PowerLoss.
+    """
+    charging(world)
+    world.card()
+    world.advance(4)
+    assert kept(world) == []
+    start = world.queue.entries[0].message
+    assert isinstance(start, StartTransaction)
+    name, wh = world.queue.entries[0].local_tx_id, start.meter_start_wh
+    replies: list[Reply] = []
+    for _ in range(2):
+        world.queue.call(CloseLostTransaction(name, 1, start.id_tag, start.at, wh, wh, start.at, 2), replies.append)
+        world.advance(2)
+        world.kill()
+        world.advance(2)
+    assert [reply.value for reply in replies] == [LostTransactionAnswer(lost=False)] * 2
+    assert [type(m).__name__ for m in messages(world)] == ["StartTransaction", "StopTransaction"]
 
 
 def kept(world: World) -> list[TransactionEntry]:

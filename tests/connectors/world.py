@@ -8,12 +8,13 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from bus.calls import IncomingCall
+from bus.calls import IncomingCall, Reply
 from bus.database import open_database, transaction
 from bus.logs import logger
 from bus.messages import (
     Authorize,
     ClockState,
+    CloseLostTransaction,
     ConnectorState,
     Delivered,
     DeliveryEntry,
@@ -279,6 +280,10 @@ class Queue:
         while self.delivers and self.waiting:
             self._deliver(self.waiting.pop(0))
         self.out.tick()
+
+    def call(self, request: CloseLostTransaction, on_reply: Callable[[Reply], None]) -> None:
+        """Ask the service."""
+        self._node.call(request, timeout_s=5.0, on_reply=on_reply)
 
     def deliver_next(self) -> None:
         """Deliver the oldest that waits."""
