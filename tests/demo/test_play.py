@@ -76,6 +76,8 @@ def test_an_end_in_the_middle_leaves_nothing_behind(tmp_path: Path, number: int)
         stdout=subprocess.PIPE,
         text=True,
         stdin=subprocess.DEVNULL,
+        # A test run in the background has SIGINT ignored, and would hand that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as demo:
         assert demo.stdout is not None
         wait_until(lambda: "Available" in str(demo.stdout.readline()), WAIT_S, "the station says something")
@@ -93,6 +95,8 @@ def test_a_killed_demo_takes_its_station_along(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
         stdin=subprocess.DEVNULL,
+        # A test run in the background has SIGINT ignored, and would hand that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as demo:
         assert demo.stdout is not None
         wait_until(lambda: "Available" in str(demo.stdout.readline()), WAIT_S, "the station says something")
