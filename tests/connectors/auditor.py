@@ -14,6 +14,7 @@ from bus.messages import ConnectorState, MeterValue, MeterValues, StartTransacti
 from bus.vocabulary import CHARGE_POINT, ChargePointErrorCode, ChargePointStatus, Measurand
 from services.connectors import events as e
 from services.connectors.errors import EV_COMMUNICATION_ERROR_STATUSES, connector_errors
+from services.connectors.recovery import Loaded
 from services.connectors.state import Availability, Finished, Resuming, Running, Starting, State, Stopping
 from services.connectors.status import allowed, connector_status
 from services.connectors.store import Store
@@ -29,6 +30,8 @@ class Auditor:
     def __init__(self, database: sqlite3.Connection) -> None:
         self.database = database
         self.store = Store(database)
+        self._database = database
+        self._read: tuple[int, Loaded] | None = None
         self.outbox = Outbox(database, "journal.transaction.")
         self.entries: dict[str, list[TransactionEntry]] = {}
         self.statuses: dict[int, list[ConnectorState]] = {}
@@ -65,6 +68,13 @@ class Auditor:
         self._check_availability(state)
         self._check_errors(state)
         self._check_locks(state)
+
+    def _on_disk(self) -> Loaded:
+        """What the store has; read anew only after something was written."""
+        written = self._database.total_changes
+        if self._read is None or self._read[0] != written:
+            self._read = (written, self.store.load())
+        return self._read[1]
 
     def whole(self, local_tx_id: str) -> tuple[StartTransaction, tuple[MeterValues, ...], StopTransaction]:
         """The messages of a closed transaction."""
@@ -126,7 +136,7 @@ class Auditor:
     def _check_energy(self, connector_id: int, desired: EvseDesired) -> None:
         if not desired.energy_allowed:
             return
-        open_ones = [t for t in self.store.load().transactions if t.connector_id == connector_id]
+        open_ones = [t for t in self._on_disk().transactions if t.connector_id == connector_id]
         assert len(open_ones) == 1, "energy needs one transaction on disk"
         assert open_ones[0].stop is None, "a transaction that stops gets no energy"
         assert not open_ones[0].deauthorized, "a refused idTag gets no energy"
@@ -167,11 +177,11 @@ class Auditor:
         starting = [c.phase.waiting for c in state.connectors if isinstance(c.phase, Starting)]
         everybody = [*state.waiting, *starting]
         assert len(everybody) <= len(state.connectors), "more authorizations wait than there are connectors"
-        on_disk = {w.waiting_id for w in self.store.load().waiting}
+        on_disk = {w.waiting_id for w in self._on_disk().waiting}
         assert {w.waiting_id for w in everybody} == on_disk, "memory and disk differ in what waits"
 
     def _check_disk(self, state: State) -> None:
-        loaded = self.store.load()
+        loaded = self._on_disk()
         on_disk = {t.local_tx_id: t for t in loaded.transactions}
         in_memory = {c.transaction.local_tx_id: c.transaction for c in state.connectors if c.transaction is not None}
         assert on_disk.keys() == in_memory.keys(), "memory and disk differ in what is open"
@@ -196,7 +206,7 @@ class Auditor:
         assert loaded.finished.keys() == finished, "memory and disk differ in what is finished"
 
     def _check_availability(self, state: State) -> None:
-        kept = self.store.load().availability
+        kept = self._on_disk().availability
         assert kept.get(CHARGE_POINT, Availability()) == state.availability, "memory and disk differ in availability"
         for connector in state.connectors:
             assert kept.get(connector.connector_id, Availability()) == connector.availability, "as above, of a connector"
