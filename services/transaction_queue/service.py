@@ -255,6 +255,8 @@ class TransactionQueue:
             if self._repeated_tx != entry.local_tx_id:
                 self._log.info("journal repeats messages of a transaction that are stored already, ignored", **about)
             self._repeated_tx = entry.local_tx_id
+            if added.settled is not None:
+                self._journal.outbox.append(DeliveryEntry(entry.local_tx_id, entry.number, added.settled))
             return
         self._log.debug("message stored", **about)
         for alarm in added.alarms:

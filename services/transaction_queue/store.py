@@ -21,6 +21,8 @@ import msgspec
 
 from bus.messages import (
     CloseLostTransaction,
+    Delivered,
+    GivenUp,
     MeterValues,
     Moment,
     StartTransaction,
@@ -59,6 +61,8 @@ class Added(msgspec.Struct, frozen=True):
 
     repeated: bool
     alarms: tuple[str, ...] = ()
+    settled: Delivered | GivenUp | None = None
+    """What became of a repeated one whose message is done with; `connectors`, an older copy, does not know it any more."""
 
 
 class Store:
@@ -96,7 +100,7 @@ class Store:
         if pending or (tx is not None and _is_settled(tx, entry.number)):
             if tx is None:
                 self._note_transaction(entry, new=True)
-            return Added(repeated=True)
+            return Added(repeated=True, settled=None if pending else self._outcome(entry))
         message = entry.message
         fills_gap = tx is not None and entry.number <= tx["last_number"]
         alarms = () if fills_gap else breaches(None if tx is None else _known(tx), message, stored_at)
@@ -149,6 +153,13 @@ class Store:
     def move_to_end(self, local_tx_id: str, number: int) -> None:
         """Put a message that was never sent behind all others: so the order becomes that in which its peer sends all again."""
         self._database.execute(MOVE_TO_END, (local_tx_id, number))
+
+    def _outcome(self, entry: TransactionEntry) -> Delivered | GivenUp:
+        key = (entry.local_tx_id, entry.number)
+        if self._database.execute(SELECT_DEAD_LETTER, key).fetchone() is not None:
+            return GivenUp("given up before, and sent again by an older copy of connectors.db")
+        found = self._database.execute(SELECT_TRANSACTION_ID, key[:1]).fetchone() if entry.number == 0 else None
+        return Delivered(None if found is None or found[0] is None else int(found[0]))
 
     def head(self, moved_utc: str | None) -> Row | None:
         """The oldest message that can be read; unreadable ones before it are put into quarantine (so: in a transaction)."""
@@ -400,6 +411,8 @@ class Store:
         return tuple(Boot(str(row[0]), row[1], row[2] or 0, bool(row[3])) for row in rows)
 
 
+SELECT_DEAD_LETTER = "SELECT 1 FROM dead_letters WHERE local_tx_id = ? AND number = ? LIMIT 1"
+SELECT_TRANSACTION_ID = "SELECT transaction_id FROM transactions WHERE local_tx_id = ?"
 SELECT_PENDING = "SELECT 1 FROM messages WHERE local_tx_id = ? AND number = ?"
 SELECT_OPEN = (
     "SELECT local_tx_id, connector_id, id_tag, start_boot_id, start_boottime_ms, start_utc_ms, meter_start_wh, last_wh,"

@@ -104,6 +104,17 @@ def test_a_database_lost_in_the_middle_of_a_delivery_doubles_nothing_that_was_an
     ], "the MeterValues was in flight: nobody knows whether it was processed"
 
 
+def test_an_older_copy_of_connectors_is_told_what_became_of_what_it_sends_again(world: World) -> None:
+    """Design §3: it would keep these entries for ever. Found by simulation (seed 187)."""
+    world.connectors.write(*session("a"))
+    world.link.online()
+    world.connectors.write(*session("a"))
+    world.advance(5)
+    assert len(world.sent) == 3
+    told = [(entry.number, entry.outcome) for entry in world.connectors.outcomes[3:]]
+    assert told == [(0, Delivered(101)), (1, Delivered()), (2, Delivered())]
+
+
 def test_the_entry_itself_tells_the_transaction_id_of_a_start_that_was_answered(world: World) -> None:
     """The transaction is over and connectors has forgotten it, but for the messages that were not delivered."""
     world.connectors.write(session("a")[0])
