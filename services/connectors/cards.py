@@ -4,6 +4,8 @@ Owns: authorizations that wait, questions to the Central System, which connector
 worth (`authorization.py`), open or close transactions (`transactions.py`).
 """
 
+import msgspec
+
 from bus.messages import (
     RemoteStartStopAnswer,
     RemoteStartTransaction,
@@ -25,6 +27,8 @@ from services.connectors.state import Asked, Connector, Finished, Idle, Starting
 from services.connectors.status import may_begin
 from services.connectors.work import Work
 
+ANSWERED_S = 0.5
+"""A process that lives so long after a step has sent what it had to say in it."""
 ASKED_MAX = 8
 """Authorize questions under way at once; more cards than that are refused."""
 RESET_S_MAX = 120.0
@@ -89,11 +93,22 @@ def remote_start(work: Work, call_id: str, request: RemoteStartTransaction) -> N
         connector_id=connector_id,
         confirmed=not work.state.settings.authorize_remote_tx_requests,
         call_id=call_id,
+        unanswered_since_s=work.now.boottime_s,
     )
     work.add_waiting(waiting)
     work.answer(e.Answer(call_id, RemoteStartStopAnswer(RemoteStartStopStatus.ACCEPTED)))
     if not waiting.confirmed:
         _ask(work, waiting.id_tag, waiting.waiting_id)
+
+
+def note_answered(work: Work) -> None:
+    """This process has lived on after its answers: they are out, and a restart has to stand by them."""
+    for waiting in work.state.waiting:
+        since_s = waiting.unanswered_since_s
+        if since_s is not None and since_s + ANSWERED_S <= work.now.boottime_s:
+            answered = msgspec.structs.replace(waiting, unanswered_since_s=None)
+            work.set(waiting=tuple(answered if w is waiting else w for w in work.state.waiting))
+            work.change(e.SaveWaiting(answered))
 
 
 def remote_stop(work: Work, call_id: str, request: RemoteStopTransaction) -> None:

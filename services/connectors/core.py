@@ -134,6 +134,8 @@ def next_deadline_s(state: State) -> float | None:
     Starting, Stopping with a token and `asked` have none: the shell answers each question, with None when its time is out.
     """
     deadlines = [waiting.deadline_s for waiting in state.waiting]
+    unanswered = (waiting.unanswered_since_s for waiting in state.waiting)
+    deadlines += [since_s + cards.ANSWERED_S for since_s in unanswered if since_s is not None]
     if state.resetting is not None:
         deadlines.append(state.reset_until_s)
     if state.marks is not None:
@@ -156,6 +158,7 @@ def _pass_time(work: Work) -> None:
     """What has run out by now, before the event counts."""
     now_s = work.now.boottime_s
     sampling.pass_marks(work)
+    cards.note_answered(work)
     for waiting in work.state.waiting:
         if waiting.deadline_s <= now_s:
             work.drop_waiting(waiting)

@@ -58,10 +58,14 @@ def take_up(work: Work, loaded: Loaded) -> None:
     if loaded.ended_boot_id:
         work.change(e.SaveEnded(""))
     for waiting in loaded.waiting:
-        if waiting.boot_id == work.now.boot_id:
+        if waiting.boot_id == work.now.boot_id and waiting.unanswered_since_s is None:
             work.set(waiting=(*work.state.waiting, waiting))
-        else:
-            work.change(e.DropWaiting(waiting.waiting_id))
+            continue
+        work.change(e.DropWaiting(waiting.waiting_id))
+        if waiting.boot_id == work.now.boot_id:
+            # Nobody knows whether its Accepted went out. If not, the Central System was told of a failure, and the call was
+            # taken back while nobody was there to hear it: nothing may begin because of it any more (design §3).
+            work.note("remote start forgotten, it may never have been answered", id_tag=waiting.id_tag, warning=True)
 
 
 def end(work: Work) -> None:

@@ -124,6 +124,8 @@ class Waiting(Facts, frozen=True):
     confirmed: bool = True
     parent_id_tag: IdTag | None = None
     call_id: str | None = None
+    unanswered_since_s: float | None = None
+    """When a RemoteStartTransaction was taken in whose answer may not have gone out yet; None: it has, or there is none."""
 
 
 class ConnectorError(Facts, frozen=True):

@@ -160,10 +160,28 @@ def test_a_remote_start_that_was_not_yet_authorized_is_asked_about_again_after_a
     bench.plug_in()
     bench.authorize = lambda _: None
     bench.remote_start()
+    bench.advance(1)
     bench.restart()
     bench.authorize = lambda _: ACCEPTED
     bench.advance(5)
     assert bench.status() == "Charging"
+
+
+@pytest.mark.parametrize("authorizes", [True, False])
+def test_a_remote_start_that_may_never_have_been_answered_is_forgotten_by_a_restart(authorizes: bool) -> None:
+    """Design §3: a call is never acted on late. Who was told of a failure takes it back, and nobody is there to hear it.
+
+    Found by simulation (seed 901): a car was charged half a minute after the Central System had been told CALLERROR.
+    """
+    bench = Bench(settings=Settings(authorize_remote_tx_requests=authorizes))
+    bench.authorize = lambda _: None
+    bench.remote_start()
+    bench.restart(away_s=5)
+    bench.authorize = lambda _: ACCEPTED
+    bench.plug_in()
+    bench.advance(5)
+    assert bench.status() == "Preparing"
+    assert not bench.plants[1].desired.energy_allowed
 
 
 def test_a_card_stops_a_transaction_that_still_waits_for_its_controller() -> None:
