@@ -18,7 +18,7 @@ from services.configuration.formats import INTEGER_MAX, Problem
 
 CORE = "Core"
 PROFILES: tuple[str, ...] = (CORE,)
-"""Feature profiles that this firmware implements (OCPP 1.6 §9.1.29)."""
+"""Feature profiles that this firmware implements (OCPP 1.6 §9.1.29); those of a station: `Capabilities.profiles`."""
 MEASURANDS = (
     Measurand.ENERGY_ACTIVE_IMPORT_REGISTER,
     Measurand.ENERGY_ACTIVE_EXPORT_REGISTER,
@@ -34,6 +34,7 @@ MEASURANDS = (
 """What the firmware can tell: the readings of `bus.messages.MeterSample`, and what the controller offers."""
 AUTHORIZATION_CACHE_ENABLED = "AuthorizationCacheEnabled"
 AUTHORIZATION_KEY = "AuthorizationKey"
+SUPPORTED_FEATURE_PROFILES = "SupportedFeatureProfiles"
 WEB_SOCKET_PING_INTERVAL = "WebSocketPingInterval"
 
 
@@ -83,6 +84,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     phases: int = 1
     measurands: tuple[Measurand, ...] = MEASURANDS
     profiles: tuple[str, ...] = PROFILES
+    """Feature profiles that are on. Of one that is off there are no keys, and its actions get NotSupported."""
     not_offered: tuple[str, ...] = ()
     """Optional keys that this station hides; their defaults hold."""
 
@@ -172,7 +174,7 @@ KEYS: tuple[Key, ...] = (
     _fixed_number("StopTxnAlignedDataMaxLength", "50", "OCPP 1.6 §9.1.26"),
     _measurands("StopTxnSampledData", "", "OCPP 1.6 §9.1.27"),
     _fixed_number("StopTxnSampledDataMaxLength", "50", "OCPP 1.6 §9.1.28"),
-    Key("SupportedFeatureProfiles", Type.PROFILES, "", Access.READ, "OCPP 1.6 §9.1.29"),
+    Key(SUPPORTED_FEATURE_PROFILES, Type.PROFILES, "", Access.READ, "OCPP 1.6 §9.1.29"),
     _number("TransactionMessageAttempts", "3", "OCPP 1.6 §9.1.31", unit="times", minimum=1),
     _number("TransactionMessageRetryInterval", "60", "OCPP 1.6 §9.1.32", unit="s"),
     _flag("UnlockConnectorOnEVSideDisconnect", "true", "OCPP 1.6 §9.1.33, errata v4.0 3.83"),

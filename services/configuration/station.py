@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from bus.vocabulary import Measurand
-from services.configuration import checks, keys, model
+from services.configuration import checks, formats, keys, model
 from services.configuration.checks import ConfigurationError
 from services.configuration.formats import Problem
 from services.configuration.model import (
@@ -96,7 +96,10 @@ def virtual(config: StationConfig) -> StationConfig:
 
 
 def capabilities(config: StationConfig) -> keys.Capabilities:
-    """What `config` means for the OCPP keys. A measurand that no device of any connector gives is not supported."""
+    """What `config` means for the OCPP keys. A measurand that no device of any connector gives is not supported.
+
+    `[ocpp] SupportedFeatureProfiles` switches profiles on; without it all that the firmware has are on.
+    """
     phases = min((model.METER_PHASES.get(connector.meter.driver, 1) for connector in config.connectors), default=1)
     given: set[Measurand] = set()
     for connector in config.connectors:
@@ -107,6 +110,7 @@ def capabilities(config: StationConfig) -> keys.Capabilities:
         fixed_cable=all(connector.fixed_cable for connector in config.connectors),
         phases=phases,
         measurands=tuple(measurand for measurand in keys.MEASURANDS if measurand in given),
+        profiles=formats.items(config.ocpp.get(keys.SUPPORTED_FEATURE_PROFILES, ",".join(keys.PROFILES))),
         not_offered=config.policy.keys_not_offered,
     )
 
@@ -213,7 +217,23 @@ def _check_not_offered(config: StationConfig) -> None:
             raise ConfigurationError(f"{where}: {key.name} is required by {key.clause}; remove it from the list")
 
 
+def _check_profiles(texts: dict[str, str]) -> None:
+    profiles = texts.get(keys.SUPPORTED_FEATURE_PROFILES)
+    if profiles is None:
+        return
+    offered = formats.items(profiles)
+    if keys.CORE not in offered:
+        raise ConfigurationError(f"[ocpp] {keys.SUPPORTED_FEATURE_PROFILES}: {keys.CORE} is required; add it to the list")
+    for key in keys.KEYS:
+        if key.name in texts and key.profile not in offered:
+            raise ConfigurationError(
+                f"[ocpp] {key.name}: belongs to the profile {key.profile}, which {keys.SUPPORTED_FEATURE_PROFILES} leaves out; "
+                "remove the key, or add the profile"
+            )
+
+
 def _check_combinations(texts: dict[str, str], config: StationConfig) -> None:
+    _check_profiles(texts)
     if keys.AUTHORIZATION_KEY in texts:
         raise ConfigurationError("[ocpp] AuthorizationKey: belongs to [central_system] authorization_key; move it there")
     if keys.WEB_SOCKET_PING_INTERVAL in texts and config.central_system.ping_interval_s is not None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
+from services.configuration.keys import PROFILES
 from services.ocpp_link import payloads as p
 from services.ocpp_link.call_error import DESCRIPTION_LENGTH_MAX, CallError, ErrorCode
 
@@ -112,9 +113,10 @@ def outgoing_problem(message: p.Req | p.Conf) -> str | None:
     return None
 
 
-def decode_call(name: str, payload: str) -> p.Req | CallError:
+def decode_call(name: str, payload: str, profiles: tuple[str, ...] = PROFILES) -> p.Req | CallError:
     """The request in a CALL of the Central System, or the CALLERROR to answer with. Never raises.
 
+    `profiles`: those that are on.
     NotImplemented: the action is unknown. NotSupported: it is known, and not enabled or not for a charge point.
     FormationViolation: not an object, or a field missing, unknown, of the wrong type or too long.
     PropertyConstraintViolation: an enumeration or number out of its values (errata v4.0 3.24, 3.38).
@@ -127,7 +129,7 @@ def decode_call(name: str, payload: str) -> p.Req | CallError:
         return CallError(ErrorCode.NOT_IMPLEMENTED, f"{shown} is not an action of OCPP 1.6")
     if action.direction is Direction.TO_CENTRAL_SYSTEM:
         return CallError(ErrorCode.NOT_SUPPORTED, f"{name} is only sent by a charge point")
-    if action.req is None:
+    if action.req is None or action.profile not in profiles:
         return CallError(ErrorCode.NOT_SUPPORTED, f"{name} needs the profile {action.profile}, which is not enabled")
     try:
         return msgspec.json.decode(_payload(payload), type=action.req)

@@ -36,6 +36,11 @@ class Configuration:
         """Values that may be told on the bus: no secrets."""
         return keys.public(self._values)
 
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """Feature profiles that are on (OCPP 1.6 §9.1.29): actions of others get NotSupported."""
+        return self._able.profiles
+
     def authorization_key(self) -> str:
         """The password of security profiles 1 and 2 (security whitepaper §2), as the next connection uses it."""
         if self._trying_previous and self._previous_key is not None:

@@ -360,7 +360,7 @@ class LinkService:
             self._log.info("CALL not answered: the Central System has rejected this station", action=action[:50])
             self._rpc_step(rpc.Ignore(unique_id))
             return
-        req = decode_call(action, payload)
+        req = decode_call(action, payload, self._configuration.profiles)
         if isinstance(req, CallError):
             self._refuse(unique_id, action, req)
             return

@@ -224,6 +224,12 @@ def test_a_bad_call_gets_the_code_that_fits_and_a_reason(action: str, payload: s
     assert len(outcome.description) <= 255
 
 
+def test_an_action_of_a_profile_that_is_off_is_not_supported() -> None:
+    """OCPP-J 1.6 §4.2.3, OCPP 1.6 §9.1.29: recognized, not supported; its payload is not looked at."""
+    outcome = decode_call("ClearCache", "{", profiles=("Reservation",))
+    assert outcome == CallError(ErrorCode.NOT_SUPPORTED, "ClearCache needs the profile Core, which is not enabled")
+
+
 def profile(**changes: Any) -> str:
     full = copy.deepcopy(FULL["RemoteStartTransaction"])
     for path, value in changes.items():
