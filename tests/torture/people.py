@@ -19,6 +19,8 @@ TRIES_MAX = 4
 CHARGE_S_MAX = 20.0
 STRANGER_S = 3.0
 """A car that nobody authorized gets no energy in that time, or there is a difference."""
+GONE_S = 0.5
+"""From pulling a plug until the next card: until the controller has seen it go, the card would be meant for that car too."""
 _STEP_S = 0.05
 _CARD_S_MAX = 5.0
 
@@ -132,6 +134,7 @@ class Person(threading.Thread):
     def _leave(self) -> None:
         self._board.do("plug-out", str(self._number))
         self._until(lambda: not self._closed(), PATIENCE_S)
+        self._until(lambda: False, GONE_S)
 
     def _present(self, id_tag: str) -> None:
         """Hold the card to the reader; whether that asks for energy depends on the contactor, as far as a person can tell."""
