@@ -13,8 +13,10 @@ from typing import Any
 
 from bus.messages import ServiceHealth
 from bus.observer import Observer
+from services.simulator import board
 from services.simulator.client import request
 from services.station.programs import programs
+from services.station.supervisor_client import SupervisorClient
 from tests.bench import procfs
 from tests.bench.central_system import CentralSystem
 from tests.bench.figures import Budget, Figure, percentile
@@ -22,6 +24,9 @@ from tests.bench.yardsticks import COMMIT, ECHO, PYTHON_IMPORTS, PYTHON_START
 from tests.harness import Station, wait_until
 
 TAG = "04A2B3C4D5"
+SLEEPS = f"{board.SLEEPING:02X}"
+SETTLING = "OpenEVSE from $FE to current"
+"""Its firmware looks at the pilot anew for so long; what we are asked for is done before."""
 STARTS = 5
 IDLE_S = 30.0
 ROUNDS = 300
@@ -163,14 +168,16 @@ def _idleness(station: Station) -> Iterator[Figure]:
 
 def _sessions(station: Station, central: CentralSystem) -> Iterator[Figure]:
     """What a driver and an operator wait for."""
-    found: dict[str, list[float]] = {"card": [], "start": [], "offer": [], "unplug": []}
+    found: dict[str, list[float]] = {"card": [], "start": [], "order": [], "offer": [], "unplug": []}
     for _ in range(SESSIONS):
         _session(station, central, found)
     taken_ms = {name: percentile(values, 50) * 1000 for name, values in found.items()}
     detail = f"median of {SESSIONS}"
     yield Figure("card presented to Authorize.req", taken_ms["card"], "ms", Budget(100.0), detail=detail)
     yield Figure("RemoteStart to StartTransaction.req", taken_ms["start"], "ms", Budget(150.0), detail=detail)
-    yield Figure("RemoteStart to current offered", taken_ms["offer"], "ms", Budget(150.0), detail=detail)
+    yield Figure("RemoteStart to the controller's order", taken_ms["order"], "ms", Budget(150.0), detail=detail)
+    yield Figure(SETTLING, board.SETTLE_S * 1000, "ms", detail="hardware.md §3.1, not to be shortened")
+    yield Figure("RemoteStart to current offered", taken_ms["offer"], "ms", yardstick=SETTLING, detail=detail)
     yield Figure("unplug under load to StopTransaction.req", taken_ms["unplug"], "ms", detail=detail)
 
 
@@ -182,11 +189,17 @@ def _session(station: Station, central: CentralSystem, found: dict[str, list[flo
     found["unplug"].append(_charge_and_unplug(station, central, mark_s))
     mark_s = _plug_in(station, central)
     central.call("RemoteStartTransaction", {"idTag": TAG, "connectorId": 1})
-    while not hands(station, "state")["state"]["connectors"]["1"]["controller"]["offering"]:
-        assert time.perf_counter() < mark_s + 10, "no current is offered"
-    found["offer"].append(time.perf_counter() - mark_s)
+    found["order"].append(_seconds_until(lambda controller: controller["state"] != SLEEPS, station, mark_s))
+    found["offer"].append(_seconds_until(lambda controller: controller["offering"], station, mark_s))
     found["start"].append(central.wait_for("StartTransaction", after_s=mark_s).at_s - mark_s)
     _charge_and_unplug(station, central, mark_s)
+
+
+def _seconds_until(condition: Callable[[dict[str, Any]], bool], station: Station, mark_s: float) -> float:
+    """From `mark_s` until connector 1's controller is so."""
+    while not condition(hands(station, "state")["state"]["connectors"]["1"]["controller"]):
+        assert time.perf_counter() < mark_s + 10, "no current is offered"
+    return time.perf_counter() - mark_s
 
 
 def _plug_in(station: Station, central: CentralSystem) -> float:
@@ -235,6 +248,8 @@ def _restarts(station: Station) -> Iterator[Figure]:
 
 
 def _restart(station: Station, service: str) -> float:
+    # A service that dies within its first second waits for another: supervisord's back-off, no figure of ours.
+    wait_until(lambda: SupervisorClient().process(service).state == "RUNNING", 20, f"{service} stays up")
     with Observer("bench", [ServiceHealth]) as observer:
         assert observer.wait(lambda: service in observer.values(ServiceHealth), 20), f"{service} is not heard"
         pid = station.kill(service)
