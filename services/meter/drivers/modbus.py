@@ -1,35 +1,25 @@
 """Driver of energy meters over Modbus RTU, by table (hardware.md §2.3, §4).
 
-Owns: fetching a table's values through minimalmodbus, and what a failure is called. Does not: know addresses (`models.py`),
+Owns: fetching a table's values. Does not: move bytes (`services.hardware.modbus`), know addresses (`models.py`),
 or judge whether a reading can be trusted (the meter service's core does).
 """
 
 import math
-import termios
 from collections.abc import Callable
-
-import minimalmodbus
-import serial
 
 from bus import logs
 from bus.clock import boottime_s
-from services.hardware.contract import Counters, DeviceInfo, MeterDesired, NoAnswer, RawReading, WrongAnswer
-from services.hardware.port import Port, open_port, port_missing
+from services.hardware.contract import Counters, DeviceInfo, MeterDesired, RawReading, WrongAnswer
+from services.hardware.modbus import HOLDING_REGISTERS, ModbusUnit, Refused, Wire
 from services.hardware.tally import Tally
-from services.meter.drivers.models import HOLDING_REGISTERS, Block, Model, Quantity, Row
+from services.meter.drivers.models import Block, Model, Quantity, Row
 
 POLL_PERIOD_S = 1.0
 EXCHANGE_S = 1.0
 """No try begins that might end after so long."""
-TRIES = 3
-TURNAROUND_S = 0.2
-"""A meter's time to think; it comes on top of the time that the bytes need."""
 SERIAL_PERIOD_S = 30.0
 """How often the serial number is read again, as a meter may be replaced without the link being lost. It also goes with every
 reading that somebody asks for: those bill, or confirm a register that did not go on."""
-_BITS_PER_BYTE = 11
-_REPLY_OVERHEAD_BYTES = 5
-_REQUEST_BYTES = 8
 _EARLY = 0.9
 """A poll may come a little early rather than miss its turn by a hair."""
 
@@ -52,14 +42,11 @@ class ModbusMeter:
         self.poll_period_s = POLL_PERIOD_S
         self._path = path
         self._model = model
-        self._baud = baud
-        self._parity = parity
         self._unit = unit
         self._now = now
         self._log = logs.logger("meter")
         self._tally = Tally()
-        self._port: Port | None = None
-        self._timeout_s = _timeout_s(max(block.count for block in model.blocks), baud)
+        self._modbus = ModbusUnit(Wire("meter", path, baud, parity, unit), self._tally, now)
         self._forget()
 
     def _forget(self) -> None:
@@ -75,9 +62,8 @@ class ModbusMeter:
         """Open the port and ask for the serial number. Raises DeviceError."""
         self.close()
         self._forget()
-        self._port = open_port(self._path, self._baud, parity=self._parity, timeout_s=self._timeout_s)
+        self._modbus.open(max(block.count for block in self._model.blocks))
         try:
-            self._instrument = minimalmodbus.Instrument(self._port.serial, self._unit)
             self._read_serial(self._now() + EXCHANGE_S)
         except BaseException:
             self.close()
@@ -104,9 +90,7 @@ class ModbusMeter:
 
     def close(self) -> None:
         """Close the port."""
-        if self._port is not None:
-            self._port.close()
-            self._port = None
+        self._modbus.close()
 
     def counters(self) -> Counters:
         """Since the driver was made."""
@@ -159,9 +143,9 @@ class ModbusMeter:
     def _read_block(self, block: Block, deadline_s: float) -> dict[int, int]:
         """Registers of a block by address. Where the meter refuses it, its values are read one by one, from now on."""
         try:
-            return self._numbered(block, self._registers(block, self._model.function, deadline_s))
-        except minimalmodbus.IllegalRequestError:
-            self._tally.errors += 1
+            return self._numbered(block, self._modbus.read(self._model.function, block.address, block.count, deadline_s))
+        except Refused:
+            pass
         rows = [row for row in self._model.rows if block.holds(row)]
         single = sorted({(row.address, row.type.registers) for row in rows})
         position = self._plan.index(block)
@@ -181,52 +165,11 @@ class ModbusMeter:
         if self._serial_address is None:
             return
         try:
-            high, low = self._registers(Block(self._serial_address, 2), HOLDING_REGISTERS, deadline_s)
+            high, low = self._modbus.read(HOLDING_REGISTERS, self._serial_address, 2, deadline_s)
             self._serial = str(high << 16 | low)
-        except minimalmodbus.IllegalRequestError:
-            self._tally.errors += 1
+        except Refused:
             self._serial_address = None
         self._serial_due_s = self._now() + SERIAL_PERIOD_S
 
     def _numbered(self, block: Block, words: list[int]) -> dict[int, int]:
         return {block.address + index: word for index, word in enumerate(words)}
-
-    def _registers(self, block: Block, function: int, deadline_s: float) -> list[int]:
-        """One request, tried again while time is left. Raises DeviceError, or IllegalRequestError: the meter refuses it."""
-        assert self._port is not None
-        failure: NoAnswer | WrongAnswer | None = None
-        for _ in range(TRIES):
-            if failure is not None and self._now() + _timeout_s(block.count, self._baud) > deadline_s:
-                break
-            self._tally.transmissions += 1
-            try:
-                words: list[int] = self._instrument.read_registers(block.address, block.count, functioncode=function)
-            except minimalmodbus.IllegalRequestError:
-                raise
-            except minimalmodbus.NoResponseError:
-                self._tally.timeouts += 1
-                failure = NoAnswer(
-                    f"no meter answers at {self._path} as unit {self._unit}; check power, wiring, address and {self._baud} baud"
-                )
-            except minimalmodbus.ModbusException as error:
-                self._tally.errors += 1
-                failure = WrongAnswer(f"meter at {self._path} answers wrongly ({_brief(error)}); check wiring, speed, parity")
-            except (serial.SerialException, termios.error, OSError) as error:
-                raise port_missing(self._path, error) from None
-            else:
-                self._tally.replies += 1
-                return words
-        assert failure is not None
-        raise failure
-
-
-def _timeout_s(registers: int, baud: int) -> float:
-    """How long a reply may take."""
-    reply_bytes = _REPLY_OVERHEAD_BYTES + 2 * registers
-    return TURNAROUND_S + (_REQUEST_BYTES + reply_bytes) * _BITS_PER_BYTE / baud
-
-
-def _brief(error: Exception) -> str:
-    """The library's words without the bytes that it appends; which device answered, where another one did."""
-    text = " ".join(str(error).split())
-    return text.split(" The response is")[0].split(". ")[0].removesuffix(".")[:120]

@@ -9,6 +9,8 @@ from enum import Enum
 
 import msgspec
 
+from services.hardware.modbus import HOLDING_REGISTERS, INPUT_REGISTERS
+
 
 class Quantity(Enum):
     """What a value tells; per phase where the row has a phase."""
@@ -68,10 +70,6 @@ class Block(msgspec.Struct, frozen=True):
     def holds(self, row: Row) -> bool:
         """Whether the row lies in the block."""
         return self.address <= row.address and row.address + row.type.registers <= self.address + self.count
-
-
-HOLDING_REGISTERS, INPUT_REGISTERS = 3, 4
-"""Function codes that read them."""
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
