@@ -27,6 +27,11 @@ def unique_id() -> str:
     return str(uuid.UUID(int=_source.getrandbits(128), version=4))
 
 
+def share() -> float:
+    """A random number from 0 to 1."""
+    return _source.random()
+
+
 @contextmanager
 def drawn_from(source: random.Random) -> Iterator[None]:
     """While this lasts, all ids come from `source`."""

@@ -36,6 +36,7 @@ def check(config: StationConfig) -> None:
     one_of("[system] on_reset", config.system.on_reset, model.ON_RESET)
     within("[system] orphan_grace_s", config.system.orphan_grace_s, 0, 300)
     within("[system] disk_reserve_mb", config.system.disk_reserve_mb, 0, 100_000)
+    within("[policy] backlog_messages_per_s", config.policy.backlog_messages_per_s, 0, 10_000)
     _check_ports(config)
 
 

@@ -139,6 +139,8 @@ class Policy(Section, frozen=True, kw_only=True):
     """Whether a station that no Central System ever accepted may charge (errata v4.0 3.11)."""
     charge_on_full_disk: bool = False
     """Whether transactions begin while the disk is read-only or has less than `[system] disk_reserve_mb` left."""
+    backlog_messages_per_s: float = 20.0
+    """How fast messages that waited for the Central System are delivered after an outage; 0: as fast as it answers."""
     keys_not_offered: tuple[str, ...] = ()
     """Optional OCPP keys that GetConfiguration answers as unknown; their defaults hold."""
 

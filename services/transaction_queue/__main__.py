@@ -33,6 +33,8 @@ def build(runtime: Runtime) -> TransactionQueue:
         log=runtime.log,
         set_problem=runtime.set_problem,
         warden=Warden(Disk(STATE_DIRECTORY), config.system.disk_reserve_mb * MB, runtime.log, runtime.set_problem),
+        backlog_per_s=config.policy.backlog_messages_per_s,
+        share=chance.share,
     )
     database = runtime.open_store(DATABASE, SCHEMA)
     return TransactionQueue(runtime.node, database, surroundings, configuration=_configuration(runtime, config))

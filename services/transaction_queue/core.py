@@ -13,6 +13,9 @@ The unique id changes only where a repeat goes out on the connection that the la
 another connection, or where nothing is known of the last transmission, it stays, so that a Central System can tell, and
 the link can give the outcome that it already has (design §4.10).
 
+A backlog is paced: after an outage all stations of a site are back at once, each with its share of days. The messages that
+waited go out one by one with a random pause between them (field report 12); a message of now waits for nothing but its turn.
+
 Owns: these decisions. Does not: store, send, draw ids, or give moments their UTC (`times.py`).
 """
 
@@ -27,15 +30,17 @@ NOT_SENT_HOLD_S = 6.0
 MISSING_START_WAIT_S = 30.0
 """How long a message without its StartTransaction waits for `connectors` to tell the transactionId."""
 STALLED_S = 600.0
+BACKLOG_S = 30.0
+"""What was stored so long before its delivery was a backlog: the Central System, not the car, was what it waited for."""
 TRANSACTION_ID_UNKNOWN = -1
 """OCPP 1.6 errata v4.0 3.18, and in no other case."""
 
 Effects = tuple[e.Effect, ...]
 
 
-def initial(boot_id: str, run_id: str, settings: Settings) -> State:
-    """The queue as it starts: the link is not known, the database not yet read."""
-    return State(boot_id=boot_id, run_id=run_id, settings=settings)
+def initial(boot_id: str, run_id: str, settings: Settings, pace_s: float = 0.0) -> State:
+    """The queue as it starts: the link is not known, the database not yet read. `pace_s`: between messages of a backlog."""
+    return State(boot_id=boot_id, run_id=run_id, settings=settings, pace_s=pace_s)
 
 
 def step(state: State, event: e.Event, now: Now) -> tuple[State, Effects]:
@@ -125,7 +130,7 @@ def _reported(state: State, report: DeliveryReport, now: Now) -> tuple[State, Ef
         if head.is_start and outcome.transaction_id is None:
             outcome = Failed("StartTransaction was answered without a transactionId")
         else:
-            return _delivered(state, head, outcome)
+            return _delivered(state, head, outcome, now)
     if head is None or not head.outstanding or report.unique_id != head.unique_ids[-1]:
         return state, (e.Note("report on a message that is no longer open, ignored", report.unique_id, _words(report)),)
     if isinstance(outcome, Failed):
@@ -133,9 +138,11 @@ def _reported(state: State, report: DeliveryReport, now: Now) -> tuple[State, Ef
     return _not_sent(state, head, report, now)
 
 
-def _delivered(state: State, head: Head, delivered: Delivered) -> tuple[State, Effects]:
+def _delivered(state: State, head: Head, delivered: Delivered, now: Now) -> tuple[State, Effects]:
     cancel: Effects = (e.CancelAsk(state.asked),) if state.asked else ()
-    state = msgspec.structs.replace(state, head=None, asked="", hold_until_s=None)
+    waited = now.boottime_s - head.stored_s > BACKLOG_S
+    paced_until_s = now.boottime_s + state.pace_s * (0.5 + now.share) if waited and state.pace_s else None
+    state = msgspec.structs.replace(state, head=None, asked="", hold_until_s=None, paced_until_s=paced_until_s)
     return state, (e.CommitDelivered(head.row_id, delivered), *cancel)
 
 
@@ -245,14 +252,16 @@ def _due_s(state: State) -> float | None:
     missing_s = None
     if not head.is_start and head.start is Start.MISSING and head.local_tx_id != state.parked_tx:
         missing_s = (state.turn_since_s or 0.0) + MISSING_START_WAIT_S
-    dues = (state.hold_until_s, missing_s, retry_due_s(head, state.settings, state.boot_id))
+    dues = (state.hold_until_s, state.paced_until_s, missing_s, retry_due_s(head, state.settings, state.boot_id))
     return max((d for d in dues if d is not None), default=None)
 
 
 def _due_reason(state: State, head: Head) -> str:
     if state.hold_until_s is not None:
         return "the link did not send it, it is asked again"
-    return f"{head.attempts} failed, waiting for the next attempt" if head.attempts else "its StartTransaction is missing"
+    if head.attempts:
+        return f"{head.attempts} failed, waiting for the next attempt"
+    return "its StartTransaction is missing" if head.start is Start.MISSING and not head.is_start else "a backlog is paced"
 
 
 def _connection_name(state: State, connection: int) -> str:

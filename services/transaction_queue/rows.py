@@ -110,8 +110,8 @@ def decode_row(values: tuple[Any, ...]) -> Row:
         raise ValueError(str(error)) from None
 
 
-def head_of(row: Row, boots: tuple[Boot, ...]) -> Head:
-    """What the core decides by."""
+def head_of(row: Row, boots: tuple[Boot, ...], boot_id: str) -> Head:
+    """What the core of a queue that runs in the hardware boot `boot_id` decides by."""
     return Head(
         row_id=row.row_id,
         local_tx_id=row.local_tx_id,
@@ -125,6 +125,7 @@ def head_of(row: Row, boots: tuple[Boot, ...]) -> Head:
         attempts=row.attempts,
         failed_boot_id=row.failed_boot_id,
         failed_boottime_s=row.failed_boottime_ms / 1000,
+        stored_s=row.stored_at.boottime_ms / 1000 if row.stored_at.boot_id == boot_id else 0.0,
         needs_clock=needs_clock(row.message, boots),
     )
 

@@ -67,6 +67,10 @@ class Surroundings(msgspec.Struct, frozen=True):
     set_problem: Callable[[str, str | None], None]
     warden: Warden | None = None
     """Who looks after the disk; None: nobody."""
+    backlog_per_s: float = 0.0
+    """`[policy] backlog_messages_per_s`."""
+    share: Callable[[], float] = lambda: 0.5
+    """Random, from 0 to 1: the pause between two messages of a backlog varies by it."""
 
 
 class TransactionQueue:
@@ -81,7 +85,8 @@ class TransactionQueue:
         self._own = surroundings
         self._log = surroundings.log
         self._store = Store(database, surroundings.boot_id)
-        self._state = core.initial(surroundings.boot_id, surroundings.run_id, settings_from(configuration))
+        pace_s = 1 / surroundings.backlog_per_s if surroundings.backlog_per_s else 0.0
+        self._state = core.initial(surroundings.boot_id, surroundings.run_id, settings_from(configuration), pace_s)
         self._utc_offset_ms: int | None = None
         self._row: Row | None = None
         self._call: tuple[str, str] | None = None
@@ -298,12 +303,12 @@ class TransactionQueue:
 
     def _news_of_head(self) -> tuple[e.Event, ...]:
         """The head as it was just read; if rows before it were lost, nothing is to go out before their return."""
-        read = e.HeadRead(None if self._row is None else head_of(self._row, self._store.boots))
+        read = e.HeadRead(None if self._row is None else head_of(self._row, self._store.boots, self._own.boot_id))
         return (e.RefillChanged(True), read) if self._store.lost and self._refill.possible() else (read,)
 
     def _feed(self, event: e.Event) -> None:
         """One event and all its effects: all commits in one transaction, then the rest."""
-        now = Now(self._node.now(), self._own.unique_id())
+        now = Now(self._node.now(), self._own.unique_id(), self._own.share())
         state, effects = core.step(self._state, event, now)
         if any(isinstance(effect, e.Commit) for effect in effects):
             with transaction(self._database):
@@ -329,7 +334,7 @@ class TransactionQueue:
             if self._row is None:
                 break
             # Each message of a batch has to be able to draw an id of its own.
-            now = Now(now.boottime_s, self._own.unique_id())
+            now = Now(now.boottime_s, self._own.unique_id(), now.share)
             for event in self._news_of_head():
                 state, effects = core.step(state, event, now)
         else:

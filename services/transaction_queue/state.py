@@ -18,10 +18,11 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 class Now(Facts, frozen=True):
-    """When a step is made, and the unique id that it may use up (a uuid4 in text, made by the shell)."""
+    """When a step is made, and what it may use up of the shell's chance: a unique id (a uuid4 in text), a share of 0 to 1."""
 
     boottime_s: float
     unique_id: str
+    share: float = 0.5
 
 
 class Settings(Facts, frozen=True):
@@ -78,6 +79,8 @@ class Head(Facts, frozen=True):
     """Transmissions that failed."""
     failed_boot_id: str = ""
     failed_boottime_s: float = 0.0
+    stored_s: float = 0.0
+    """When it was stored; what an earlier boot stored counts as stored at this one's beginning."""
     needs_clock: bool = False
     """Something in it happened at a time that nobody can tell yet in UTC."""
 
@@ -88,6 +91,8 @@ class State(Facts, frozen=True):
     boot_id: str
     run_id: str
     settings: Settings = Settings()
+    pace_s: float = 0.0
+    """Mean time between the messages of a backlog; 0: as fast as they are answered."""
     link: Link = Link()
     head: Head | None = None
     asked: str = ""
@@ -96,6 +101,8 @@ class State(Facts, frozen=True):
     """The connection that was up when the link was asked."""
     hold_until_s: float | None = None
     """The link did not send although it says it is online: ask again not before this."""
+    paced_until_s: float | None = None
+    """A message of a backlog was delivered a moment ago: the next one goes not before this."""
     refilling: bool = False
     """`connectors` is sending again what it keeps, because something was lost here: nothing goes out before that is in."""
     turn_since_s: float | None = None

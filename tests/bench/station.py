@@ -54,6 +54,9 @@ driver = "rdm6300"
 
 [ocpp]
 MeterValueSampleInterval = 60
+
+[policy]
+backlog_messages_per_s = 0
 """
 CONNECTOR = """
 [[connector]]

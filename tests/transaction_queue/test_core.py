@@ -241,6 +241,42 @@ def test_the_retry_rule(attempts, interval_s, failures):
     assert [kind for _, kind in shell.ended] == ["CommitGivenUp" if failures >= limit else "CommitDelivered"]
 
 
+class TestBacklog:
+    """Field report 12: an outage of a whole site ends for all its stations at once."""
+
+    def sent_at_s(self, stored_s: list[float], now_s: float, pace_s: float, shares: list[float]) -> list[float]:
+        """When each message goes out on a connection that comes at `now_s`, each of them answered at once."""
+        waiting = [head(row_id=n, number=n, stored_s=at_s) for n, at_s in enumerate(stored_s)]
+        state = core.initial(BOOT, RUN, Settings(), pace_s)
+        state, _ = core.step(state, e.HeadRead(waiting[0]), Now(now_s, "id"))
+        state, _ = core.step(state, e.LinkChanged(ONLINE), Now(now_s, "id"))
+        sent_at_s = []
+        for number, share in enumerate(shares):
+            if not state.asked:
+                now_s = core.next_deadline_s(state)
+                assert core.why_waiting(state, now_s - 0.001) == "a backlog is paced"
+                state, _ = core.step(state, e.Tick(), Now(now_s, f"id-{number}"))
+            sent_at_s.append(now_s)
+            report = e.Reported(DeliveryReport(state.asked, Delivered(), 2))
+            state, _ = core.step(state, report, Now(now_s, f"id-{number}", share))
+            following = waiting[number + 1] if number + 1 < len(waiting) else None
+            state, _ = core.step(state, e.HeadRead(following), Now(now_s, f"id-{number}"))
+        return sent_at_s
+
+    def test_what_waited_goes_with_a_pause_that_varies(self):
+        """The first at once, for the reconnect is jittered already."""
+        assert self.sent_at_s([0.0] * 4, 1000.0, 2.0, [0.0, 1.0, 0.5, 0.5]) == [1000.0, 1001.0, 1004.0, 1006.0]
+
+    def test_what_happens_now_goes_at_once(self):
+        assert self.sent_at_s([980.0, 999.0, 1000.0], 1000.0, 2.0, [0.5, 0.5, 0.5]) == [1000.0] * 3
+
+    def test_the_first_message_of_now_waits_for_the_last_pause_only(self):
+        assert self.sent_at_s([0.0, 999.0, 1000.0], 1000.0, 2.0, [0.5, 0.5, 0.5]) == [1000.0, 1002.0, 1002.0]
+
+    def test_no_pace_is_as_fast_as_the_answers(self):
+        assert self.sent_at_s([0.0] * 3, 1000.0, 0.0, [0.5, 0.5, 0.5]) == [1000.0] * 3
+
+
 OUTCOMES = st.sampled_from(["delivered", "failed", "not sent", "cut", "link gone", "time-out", "wait"])
 
 
