@@ -85,6 +85,7 @@ PURE = frozenset(
         "services/ocpp_link/url.py",
         "services/ocpp_link/vendors.py",
         "services/ocpp_link/work.py",
+        "services/rfid/drivers/payloads.py",
         "services/rfid/presentation.py",
         "services/simulator/board.py",
         "services/simulator/car.py",

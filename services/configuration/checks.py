@@ -7,6 +7,8 @@ remedy (the loader puts the file's name before it). Does not: read the file, or 
 import os
 from collections.abc import Iterable
 
+import msgspec
+
 from services.configuration import formats, model
 from services.configuration.formats import Problem, quoted
 from services.configuration.model import CentralSystem, Connector, Reader, Station, StationConfig
@@ -157,6 +159,19 @@ def _check_connector(connector: Connector, number: int) -> None:
 def _check_reader(reader: Reader) -> None:
     one_of("[reader] driver", reader.driver, model.READER_DRIVERS)
     one_of("[reader] id_tag_format", reader.id_tag_format, model.ID_TAG_FORMATS)
+    one_of("[reader] framing", reader.framing, model.FRAMINGS)
+    one_of("[reader] payload", reader.payload, model.PAYLOADS)
+    within("[reader] baud", reader.baud, 300, 921600)
+    _check_belongs(reader, "baud", ("line",))
+    _check_belongs(reader, "framing", ("line",))
+    _check_belongs(reader, "payload", ("line", "hid"))
+
+
+def _check_belongs(reader: Reader, key: str, drivers: tuple[str, ...]) -> None:
+    """Refuse a setting that the chosen driver does not obey: it would be believed to work."""
+    usual = next(field.default for field in msgspec.structs.fields(Reader) if field.name == key)
+    if getattr(reader, key) != usual and reader.driver not in drivers:
+        raise ConfigurationError(f"[reader] {key}: is for {' and '.join(drivers)} readers, not for {reader.driver}; remove it")
 
 
 def _check_ports(config: StationConfig) -> None:

@@ -27,7 +27,9 @@ METER_MEASURANDS = dict.fromkeys(METER_BAUDS, _MEASURED)
 """What each model measures, as `services/meter/drivers/models.py` reads it: these all the same."""
 EVSE_MEASURANDS: dict[str, tuple[Measurand, ...]] = {"openevse": (Measurand.CURRENT_OFFERED, Measurand.POWER_OFFERED)}
 """What each charging controller tells."""
-READER_DRIVERS = ("rdm6300", "pn532")
+READER_DRIVERS = ("rdm6300", "pn532", "line", "hid")
+FRAMINGS = ("line", "stx-etx", "stx-etx-lrc")
+PAYLOADS = ("hex", "decimal", "text")
 ID_TAG_FORMATS = ("hex", "hex_reversed", "dec10", "dec10_reversed")
 CABLES = ("fixed", "socket")
 PARITIES = ("N", "E", "O")
@@ -85,6 +87,12 @@ class Reader(Section, frozen=True, kw_only=True):
     port: str = ""
     id_tag_format: str = "hex"
     """How the bytes of a card become an idTag: hexadecimal or ten decimal digits, bytes as received or reversed."""
+    baud: int = 9600
+    """Of a `line` reader."""
+    framing: str = "line"
+    """Of a `line` reader: ended by CR or LF; between STX and ETX; or that with a check byte behind it."""
+    payload: str = "hex"
+    """What `line` and `hid` readers send: a UID's hexadecimal digits, its decimal number, or an idTag as text."""
 
 
 class Evse(Section, frozen=True, kw_only=True):

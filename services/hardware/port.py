@@ -18,6 +18,7 @@ from services.hardware.contract import NoAnswer, PortMissing
 WRITE_TIMEOUT_S = 0.5
 _READ_BYTES_MAX = 4096
 _PSEUDO_TERMINALS = "/dev/pts/"
+_INPUT_DEVICES = "/dev/input/"
 _LOST = (serial.SerialException, termios.error, OSError, ValueError)
 """What a port may raise when it is not there, vanishes, or is no serial port: pyserial does not wrap them all."""
 
@@ -118,6 +119,8 @@ def port_missing(path: str, error: Exception) -> PortMissing:
         detail = (os.strerror(number) if number is not None else str(error)).splitlines()
         return PortMissing(f"port {path} can't be used ({detail[0] if detail else error!r}); check cable and settings")
     what, remedy = known
+    if path.startswith(_INPUT_DEVICES):
+        remedy = remedy.replace("dialout", "input")
     return PortMissing(f"port {path} {what}; {remedy}")
 
 

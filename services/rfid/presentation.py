@@ -1,7 +1,8 @@
 """When a card counts as presented, and which idTag it is (pure; hardware.md §5.2, §5.6).
 
 A card held at the reader is one presentation, however often the reader reports it; it counts again once it was away for
-REMOVED_S. Another card counts at once.
+REMOVED_S. Another card counts at once. While a reader is lost, nobody looks whether a card is taken away: what lay there before
+counts as there until the reader has looked again, so that no hiccup of a line ends a session.
 
 Owns: presentation, the way from a UID to an idTag, whether the reader is there. Does not: know readers or the Central System.
 """
@@ -11,7 +12,12 @@ import msgspec
 from bus.vocabulary import ID_TAG_LENGTH_MAX
 from services.hardware.contract import DeviceInfo, TokenSeen
 
-REMOVED_S = 1.0
+MISSED_S = 0.6
+"""A poll or two may miss a card that lies there (hardware.md §5.2)."""
+REMOVED_S = MISSED_S + 1.0
+"""A card that was away for less is the same presentation: once it is removed, nothing is done by it for a second."""
+LOST_S_MAX = 2.5
+"""The failures that make a reader lost take less than this: a card seen so shortly before lay there when they began."""
 HELD_MAX = 8
 """Cards that may lie at the reader at once; a reader that sees two of them reports both in turn."""
 _RANDOM_UID, _CASCADE = 0x08, 0x88
@@ -103,10 +109,16 @@ def step(state: State, event: Event, now_s: float) -> tuple[State, tuple[Effect,
             return _read(state, token, now_s)
         case ReaderUp():
             effects: tuple[Effect, ...] = () if state.reader_up else (ReaderFound(),)
-            return msgspec.structs.replace(state, reader_up=True, reason=""), effects
+            held = state.held
+            if state.reader_up is False:
+                held = tuple(Held(held.uid, now_s + MISSED_S - REMOVED_S) for held in state.held)
+            return msgspec.structs.replace(state, held=held, reader_up=True, reason=""), effects
         case ReaderDown(reason=reason):
             effects = (ReaderLost(reason),) if state.reader_up is not False or reason != state.reason else ()
-            return msgspec.structs.replace(state, reader_up=False, reason=reason), effects
+            held = state.held
+            if state.reader_up is not False:
+                held = tuple(held for held in state.held if now_s - held.seen_boottime_s < LOST_S_MAX)
+            return msgspec.structs.replace(state, held=held, reader_up=False, reason=reason), effects
 
 
 def id_tag_of(token: TokenSeen, rules: IdTagRules) -> str:

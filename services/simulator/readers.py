@@ -1,11 +1,13 @@
 """Which virtual card readers there are, and what the rig may ask of each. Sans I/O.
 
-Owns: the table by driver name. Does not: speak a protocol (`rdm6300.py`, `pn532.py`).
+Owns: the table by driver name. Does not: speak a protocol (`rdm6300.py`, `pn532.py`, `line_reader.py`, `keyboard.py`).
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
-from services.simulator import pn532, rdm6300
+from services.simulator import keyboard, line_reader, pn532, rdm6300
+from services.simulator.settings import ReaderSettings
 
 
 class CardReader(Protocol):
@@ -29,4 +31,14 @@ class CardReader(Protocol):
         """What it sends because of `data`."""
 
 
-READERS: dict[str, type[CardReader]] = {"rdm6300": rdm6300.Reader, "pn532": pn532.Reader}
+READERS: dict[str, Callable[[ReaderSettings], CardReader]] = {
+    "rdm6300": lambda _: rdm6300.Reader(),
+    "pn532": lambda _: pn532.Reader(),
+    "line": lambda settings: line_reader.Reader(settings.framing, settings.payload),
+    "hid": lambda settings: keyboard.Reader(settings.payload),
+}
+
+
+def made(settings: ReaderSettings) -> CardReader:
+    """The reader that `station.toml` names."""
+    return READERS[settings.driver](settings)

@@ -16,7 +16,7 @@ from bus.logs import Logger
 from services.simulator.eastron import Measured
 from services.simulator.meter_server import MeterServer
 from services.simulator.pty_port import PtyPort
-from services.simulator.readers import READERS
+from services.simulator.readers import made
 from services.simulator.settings import Settings
 from services.simulator.storage import Storage
 from services.simulator.world import Connector, World
@@ -44,7 +44,7 @@ class Rig:
             )
             for each in settings.connectors
         }
-        self.world = World(connectors, READERS[settings.reader]() if settings.reader else None, now_s)
+        self.world = World(connectors, made(settings.reader) if settings.reader else None, now_s)
         self._meters: dict[int, MeterServer] = {}
         self.ports: dict[str, PtyPort] = {}
         self._timer: asyncio.TimerHandle | None = None

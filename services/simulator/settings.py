@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 
 EVSE_DRIVERS = ("openevse",)
-READER_DRIVERS = ("rdm6300", "pn532")
+READER_DRIVERS = ("rdm6300", "pn532", "line", "hid")
+FRAMINGS = ("line", "stx-etx", "stx-etx-lrc")
+PAYLOADS = ("hex", "decimal", "text")
 METER_PHASES = {"sdm630": 3, "sdm120": 1, "sdm230": 1, "sdm72d-m-2": 3, "abb-b23": 3, "em340": 3}
 _FILE_BYTES_MAX = 1_000_000
 _CONNECTORS_MAX = 64
@@ -33,13 +35,21 @@ class ConnectorSettings(msgspec.Struct, frozen=True):
     phases: int
 
 
+class ReaderSettings(msgspec.Struct, frozen=True):
+    """The card reader; the last two are of those that send characters."""
+
+    driver: str
+    framing: str = "line"
+    payload: str = "hex"
+
+
 class Settings(msgspec.Struct, frozen=True):
     """The virtual installation. Amps per phase that each board is built for, volts between phase and neutral."""
 
     max_current_a: int
     voltage_v: float
     connectors: tuple[ConnectorSettings, ...]
-    reader: str | None
+    reader: ReaderSettings | None
 
 
 def load(path: str) -> Settings:
@@ -99,10 +109,15 @@ def _connector(entry: Any, phases: int) -> ConnectorSettings:
     )
 
 
-def _reader(table: dict[str, Any]) -> str | None:
+def _reader(table: dict[str, Any]) -> ReaderSettings | None:
     if "reader" not in table:
         return None
-    return _one_of(_section(table, "reader").get("driver"), "[reader] driver", READER_DRIVERS)
+    section = _section(table, "reader")
+    return ReaderSettings(
+        driver=_one_of(section.get("driver"), "[reader] driver", READER_DRIVERS),
+        framing=_one_of(section.get("framing", "line"), "[reader] framing", FRAMINGS),
+        payload=_one_of(section.get("payload", "hex"), "[reader] payload", PAYLOADS),
+    )
 
 
 def _section(table: dict[str, Any], name: str, where: str = "") -> dict[str, Any]:

@@ -11,7 +11,7 @@ from services.simulator.board import Board, Eeprom
 from services.simulator.circuit import Register
 from services.simulator.openevse import OpenEvse, Quirks
 from services.simulator.rdm6300 import Reader
-from services.simulator.settings import ConnectorSettings, Settings
+from services.simulator.settings import ConnectorSettings, ReaderSettings, Settings
 from services.simulator.world import Connector, Event, World
 
 START_S = 1000.0
@@ -20,7 +20,7 @@ START_S = 1000.0
 def settings(*, phases: int = 3, meter: str = "sdm630", cable: str = "fixed") -> Settings:
     """An installation of 32 A with one connector and a reader."""
     connector = ConnectorSettings(id=1, cable=cable, evse="openevse", meter=meter, unit=1, phases=phases)
-    return Settings(max_current_a=32, voltage_v=230.0, connectors=(connector,), reader="rdm6300")
+    return Settings(max_current_a=32, voltage_v=230.0, connectors=(connector,), reader=ReaderSettings("rdm6300"))
 
 
 class Bench:

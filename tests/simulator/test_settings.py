@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.simulator.settings import SettingsError, from_table, load
+from services.simulator.settings import ReaderSettings, SettingsError, from_table, load
 
 GOOD = """
 [supply]
@@ -32,7 +32,7 @@ meter = { driver = "sdm120", unit = 7 }
 def test_devices_of_all_connectors_are_found() -> None:
     settings = from_table(tomllib.loads(GOOD))
     assert [(c.id, c.meter, c.unit, c.phases) for c in settings.connectors] == [(1, "sdm630", 1, 3), (2, "sdm120", 7, 1)]
-    assert (settings.max_current_a, settings.voltage_v, settings.reader) == (32, 230.0, "rdm6300")
+    assert (settings.max_current_a, settings.voltage_v, settings.reader) == (32, 230.0, ReaderSettings("rdm6300"))
 
 
 def test_a_supply_for_many_connectors_makes_no_board_stronger_than_it_is_built() -> None:
@@ -56,6 +56,8 @@ def test_without_a_reader_section_there_is_no_reader() -> None:
         ),
         ('driver = "openevse", port', 'driver = "wb", port', "[[connector]] 1 evse.driver is 'wb'"),
         ('driver = "rdm6300"', "driver = 3", "[reader] driver is 3"),
+        ('driver = "rdm6300"', 'driver = "line"\nframing = "x"', "[reader] framing is 'x'"),
+        ('driver = "rdm6300"', 'driver = "hid"\npayload = 1', "[reader] payload is 1"),
         ("phases = 3", "phases = 4", "[supply] phases is 4"),
         ("max_current_a = 32", "max_current_a = nan", "[supply] max_current_a is nan"),
         ("unit = 7", "unit = 248", "[[connector]] 2 meter.unit is 248"),

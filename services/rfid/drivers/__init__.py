@@ -15,4 +15,12 @@ def reader_driver(reader: Reader, port: str) -> Driver[None, TokenSeen]:
             from services.rfid.drivers.pn532 import Pn532
 
             return Pn532(port)
+        case "line":
+            from services.rfid.drivers.line import LineReader
+
+            return LineReader(port, baud=reader.baud, framing=reader.framing, payload=reader.payload)
+        case "hid":
+            from services.rfid.drivers.hid import HidReader
+
+            return HidReader(port, payload=reader.payload)
     raise AssertionError(f"no driver {reader.driver}")
