@@ -363,6 +363,8 @@ class TransactionEntry(Message, frozen=True):
     message: TransactionMessage
     transaction_id: int | None = None
     """The Central System's, as far as it was known when the entry was written: a queue that lost its store learns it here."""
+    start_given_up: bool = False
+    """Its StartTransaction was given up: a queue that lost its store sends the rest with -1 (OCPP 1.6 errata v4.0 3.18)."""
 
 
 class CloseLostTransaction(Message, frozen=True):

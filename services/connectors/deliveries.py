@@ -18,18 +18,20 @@ def delivered(work: Work, entry: DeliveryEntry, id_tag: str | None) -> None:
     """The queue says what became of a message, in which `id_tag` was (None: none).
 
     All in the commit that forgets the entry: the cache, the transactionId, and the intent to stop. The messages that are still
-    kept bear the transactionId from then on: a queue that loses its store gets them, but not the StartTransaction any more.
+    kept tell from then on what became of their start: a queue that loses its store gets them, but no StartTransaction any more.
     """
     work.change(e.ForgetEntry(entry.local_tx_id, entry.number))
     outcome = entry.outcome
+    found = (c for c in work.state.connectors if c.transaction and c.transaction.local_tx_id == entry.local_tx_id)
+    connector = next(found, None) if entry.number == 0 else None
     if not isinstance(outcome, Delivered):
+        if entry.number == 0:
+            _start_given_up(work, entry.local_tx_id, connector)
         return
     authorization.remember(work, id_tag, outcome.id_tag_info, commits_anyway=True)
     if outcome.transaction_id is not None:
-        work.change(e.NoteTransactionId(entry.local_tx_id, outcome.transaction_id))
-    found = (c for c in work.state.connectors if c.transaction and c.transaction.local_tx_id == entry.local_tx_id)
-    connector = next(found, None)
-    if connector is not None and entry.number == 0:
+        work.change(e.NoteStartSettled(entry.local_tx_id, outcome.transaction_id))
+    if connector is not None:
         _start_answered(work, connector, outcome)
 
 
@@ -69,13 +71,21 @@ def end_refused(work: Work, connector: Connector) -> None:
         transactions.save(work, connector, msgspec.structs.replace(transaction, deauthorized=True))
 
 
+def _start_given_up(work: Work, local_tx_id: str, connector: Connector | None) -> None:
+    """The rest goes out with transactionId -1 (errata v4.0 3.18), by a queue that has lost its store too."""
+    work.change(e.NoteStartSettled(local_tx_id, None))
+    if connector is not None and connector.transaction is not None:
+        transactions.save(work, connector, msgspec.structs.replace(connector.transaction, start_given_up=True))
+
+
 def _start_answered(work: Work, connector: Connector, outcome: Delivered) -> None:
     transaction, info = connector.transaction, outcome.id_tag_info
     assert transaction is not None, "the connector was found by its transaction"
     if info is not None and info.parent_id_tag is not None:
         transaction = msgspec.structs.replace(transaction, parent_id_tag=info.parent_id_tag)
     if outcome.transaction_id is not None:
-        transaction = msgspec.structs.replace(transaction, transaction_id=outcome.transaction_id)
+        # A person may have queued it again after it was given up.
+        transaction = msgspec.structs.replace(transaction, transaction_id=outcome.transaction_id, start_given_up=False)
     if info is None or info.status is AuthorizationStatus.ACCEPTED or connector.ongoing is None:
         transactions.save(work, connector, transaction)
     else:

@@ -264,11 +264,14 @@ class SaveEnded(msgspec.Struct, frozen=True):
     boot_id: str
 
 
-class NoteTransactionId(msgspec.Struct, frozen=True):
-    """Change on disk: the entries of a transaction that are still kept bear its transactionId from now on."""
+class NoteStartSettled(msgspec.Struct, frozen=True):
+    """Change on disk: the entries of a transaction that are still kept bear its transactionId from now on.
+
+    None: its StartTransaction was given up, there will be none.
+    """
 
     local_tx_id: str
-    transaction_id: int
+    transaction_id: int | None
 
 
 class SaveEverAccepted(msgspec.Struct, frozen=True):
@@ -307,7 +310,7 @@ Change = (
     | AppendEntry
     | ForgetEntry
     | SaveEnded
-    | NoteTransactionId
+    | NoteStartSettled
     | SaveEverAccepted
     | SaveCached
     | DropCached

@@ -94,6 +94,8 @@ class Transaction(Facts, frozen=True):
     stop: StopIntent | None = None
     refused_at_wh: int | None = None
     """The register when the Central System refused the idTag: MaxEnergyOnInvalidId counts from there (OCPP 1.6 §9.1.14)."""
+    start_given_up: bool = False
+    """The queue gave its StartTransaction up, so that no transactionId is to come (errata v4.0 3.18)."""
 
 
 class Availability(Facts, frozen=True):

@@ -133,8 +133,8 @@ class Store:
                     outbox.append(entry, entry_name(entry.local_tx_id, entry.number))
                 case e.ForgetEntry(local_tx_id=local_tx_id, number=number):
                     outbox.forget_named(entry_name(local_tx_id, number))
-                case e.NoteTransactionId(local_tx_id=local_tx_id, transaction_id=transaction_id):
-                    outbox.amend(entry_name(local_tx_id, ""), partial(_with_id, transaction_id))
+                case e.NoteStartSettled(local_tx_id=local_tx_id, transaction_id=transaction_id):
+                    outbox.amend(entry_name(local_tx_id, ""), partial(_with_start_settled, transaction_id))
                 case e.SaveEverAccepted(ever_accepted=ever_accepted):
                     self._know(_EVER_ACCEPTED, "true" if ever_accepted else "false")
                 case e.SaveEnded(boot_id=boot_id):
@@ -195,10 +195,10 @@ def entry_name(local_tx_id: str, number: int | str) -> str:
     return f"{local_tx_id}/{number}"
 
 
-def _with_id(transaction_id: int, payload: bytes) -> TransactionEntry | None:
-    """An entry with its transactionId; None: it can't be read any more, and stays as it is."""
+def _with_start_settled(transaction_id: int | None, payload: bytes) -> TransactionEntry | None:
+    """An entry that tells what became of its StartTransaction; None: it can't be read any more, and stays as it is."""
     try:
         entry = msgspec.json.decode(payload, type=TransactionEntry)
     except msgspec.MsgspecError:
         return None
-    return msgspec.structs.replace(entry, transaction_id=transaction_id)
+    return msgspec.structs.replace(entry, transaction_id=transaction_id, start_given_up=transaction_id is None)

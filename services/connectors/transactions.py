@@ -291,7 +291,7 @@ def _close(work: Work, transaction: Transaction, data: tuple[MeterValue, ...], f
     )
     place = (transaction.local_tx_id, transaction.next_number)
     work.change(
-        e.AppendEntry(TransactionEntry(*place, stop_message, transaction_id=transaction.transaction_id)),
+        e.AppendEntry(TransactionEntry(*place, stop_message, transaction.transaction_id, transaction.start_given_up)),
         e.CloseTransaction(transaction.local_tx_id, transaction.connector_id, finished),
     )
     work.note(

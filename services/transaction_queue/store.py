@@ -109,6 +109,8 @@ class Store:
         self._note_transaction(entry, new=tx is None)
         if entry.transaction_id is not None:
             self.adopt(entry.local_tx_id, entry.transaction_id)
+        elif entry.start_given_up:
+            self._database.execute(START_WAS_GIVEN_UP, (entry.local_tx_id,))
         columns = {
             "local_tx_id": entry.local_tx_id,
             "number": entry.number,
@@ -413,6 +415,10 @@ class Store:
 
 SELECT_DEAD_LETTER = "SELECT 1 FROM dead_letters WHERE local_tx_id = ? AND number = ? LIMIT 1"
 SELECT_TRANSACTION_ID = "SELECT transaction_id FROM transactions WHERE local_tx_id = ?"
+START_WAS_GIVEN_UP = (
+    "UPDATE transactions SET given_up = 1 WHERE local_tx_id = ? AND transaction_id IS NULL AND start_boot_id IS NULL"
+)
+"""As `connectors` tells a store that has lost it; one that has the StartTransaction knows better."""
 SELECT_PENDING = "SELECT 1 FROM messages WHERE local_tx_id = ? AND number = ?"
 SELECT_OPEN = (
     "SELECT local_tx_id, connector_id, id_tag, start_boot_id, start_boottime_ms, start_utc_ms, meter_start_wh, last_wh,"

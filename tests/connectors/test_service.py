@@ -234,6 +234,44 @@ def test_a_transaction_that_was_closed_here_is_not_lost_whatever_the_queue_says(
     assert [type(m).__name__ for m in messages(world)] == ["StartTransaction", "StopTransaction"]
 
 
+def test_messages_tell_that_their_start_was_given_up(world: World) -> None:
+    """Design §3 and OCPP 1.6 errata v4.0 3.18: a queue that has lost its store goes on with -1 all the same.
+
+    Found by simulation: the StopTransaction was given up too, as nobody knew any more that no transactionId was to come.
+    """
+    world.queue.delivers = False
+    charging(world)
+    world.card()
+    world.advance(4)
+    world.queue.give_up_next()
+    world.advance(1)
+    assert [(entry.number, entry.start_given_up) for entry in kept(world)] == [(1, True)], "of a stop that waits"
+    world.queue.deliver_next()
+    world.plants[1].unplug()
+    world.advance(2)
+    charging(world)
+    world.queue.give_up_next()
+    world.advance(1)
+    world.card()
+    world.advance(4)
+    assert [(entry.number, entry.start_given_up) for entry in kept(world)] == [(1, True)], "of a stop that comes after"
+
+
+def test_a_start_that_is_queued_again_by_hand_brings_its_transaction_id(world: World) -> None:
+    """Design §4.6: its start, then the rest under the new id."""
+    world.queue.delivers = False
+    charging(world)
+    start = world.queue.waiting[0]
+    world.queue.give_up_next()
+    world.advance(1)
+    world.queue.waiting.append(start)
+    world.queue.deliver_next()
+    world.advance(1)
+    world.card()
+    world.advance(4)
+    assert [(entry.transaction_id, entry.start_given_up) for entry in kept(world)] == [(4711, False)]
+
+
 def kept(world: World) -> list[TransactionEntry]:
     """What the outbox has for the queue."""
     rows = world.database.execute("SELECT payload FROM journal_out ORDER BY seq").fetchall()

@@ -18,6 +18,7 @@ from bus.messages import (
     ConnectorState,
     Delivered,
     DeliveryEntry,
+    GivenUp,
     IdTagInfo,
     IdTagPresented,
     Message,
@@ -288,6 +289,13 @@ class Queue:
     def deliver_next(self) -> None:
         """Deliver the oldest that waits."""
         self._deliver(self.waiting.pop(0))
+
+    def give_up_next(self) -> None:
+        """Give the oldest that waits up."""
+        entry = self.waiting.pop(0)
+        with transaction(self.database):
+            self.out.outbox.append(DeliveryEntry(entry.local_tx_id, entry.number, GivenUp("failed 3 times")))
+        self.out.send()
 
     def _stored(self, entry: TransactionEntry) -> None:
         self.waiting.append(entry)

@@ -55,6 +55,7 @@ def play(world: World) -> None:
     world.link.clock()
     world.link.online()
     world.connectors.write(TransactionEntry("lost", 1, meter_values(moment(700)), transaction_id=5))
+    world.connectors.write(TransactionEntry("lost too", 1, meter_values(moment(710)), start_given_up=True))
     world.connectors.write(TransactionEntry("dead", 0, start(moment(650), 7)), TransactionEntry("dead", 1, stop(moment(660))))
     world.advance(300)
     world.link.offline()

@@ -50,6 +50,26 @@ def test_an_entry_brings_its_transaction_id_to_a_store_that_has_lost_the_start(d
     assert (row.start, row.transaction_id) == (Start.ANSWERED, transaction_id)
 
 
+def test_an_entry_tells_a_store_that_has_lost_the_start_that_it_was_given_up(database):
+    """Design §3; OCPP 1.6 errata v4.0 3.18: a lost `transactions.db` goes on with -1 where the lost one would have."""
+    row = filled(database, TransactionEntry("tx", 5, stop(moment(3)), start_given_up=True)).head(None)
+    assert row is not None
+    assert row.start is Start.GIVEN_UP
+
+
+def test_a_store_that_has_the_start_knows_better_than_an_entry(database):
+    """An older copy of `transactions.db`, or a person, sends the StartTransaction once more, and may get an id for it."""
+    opened = filled(database, session("tx")[0], TransactionEntry("tx", 5, stop(moment(3)), start_given_up=True))
+    with transaction(database):
+        row = opened.head(None)
+        assert row is not None
+        assert (row.number, row.start) == (0, Start.MISSING), "it is to be answered yet"
+        opened.mark_delivered(row, 4711, None)
+        row = opened.head(None)
+    assert row is not None
+    assert (row.start, row.transaction_id) == (Start.ANSWERED, 4711)
+
+
 def test_a_repeated_entry_changes_nothing(database):
     opened = filled(database, *session("tx"))
     with transaction(database):
