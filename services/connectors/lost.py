@@ -1,18 +1,20 @@
 """Transactions that this service has lost with its database, and the queue still knows (pure; design §3).
 
 A connector without a transaction gives no energy, so what ran in truth has ended already; here it gets its one stop, with the
-register of now, or the last one known where the connector has gone on to another transaction or the meter is silent.
+register of now, or that at which the connector has begun another transaction, or the last one known where the meter is silent.
 One that is open here, or was closed here, is not lost: then nothing happens, however often the queue asks. It may be the
 queue that has an older copy of its database.
 
 Owns: that decision. Does not: find such transactions (`services/transaction_queue/lost.py`) or close them (`transactions.py`).
 """
 
+import msgspec
+
 from bus.messages import CloseLostTransaction, LostTransactionAnswer
 from bus.vocabulary import Reason
 from services.connectors import events as e
 from services.connectors import transactions
-from services.connectors.state import Reading, Segment, SessionMark, Transaction
+from services.connectors.state import Connector, Now, Reading, Segment, SessionMark, Transaction
 from services.connectors.work import Work
 
 
@@ -32,9 +34,21 @@ def take_up(work: Work, call_id: str, request: CloseLostTransaction, *, closed_h
     )
     transaction = _transaction(request)
     connector = work.connector(request.connector_id)
-    if connector is not None and connector.transaction is None and connector.sample is not None:
-        transaction, _ = transactions.follow_register(transaction, connector.sample, work.now)
+    if connector is not None:
+        transaction = _to_its_end(transaction, connector, work.now)
     transactions.close_at_last_reading(work, transaction, (), reason)
+
+
+def _to_its_end(transaction: Transaction, connector: Connector, now: Now) -> Transaction:
+    """All that flowed until the connector's next transaction was its own; a register below its last one is another meter's."""
+    following = connector.transaction
+    if following is not None:
+        if following.meter_start_wh < transaction.last.energy_wh:
+            return transaction
+        return msgspec.structs.replace(transaction, last=Reading(following.meter_start_wh, following.started_at))
+    if connector.sample is None:
+        return transaction
+    return transactions.follow_register(transaction, connector.sample, now)[0]
 
 
 def _transaction(request: CloseLostTransaction) -> Transaction:

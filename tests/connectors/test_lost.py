@@ -95,7 +95,21 @@ def test_another_transaction_on_the_connector_goes_on_and_its_energy_is_its_own(
     assert bench.status() == "Charging"
     (entry,) = stops(bench, asked.local_tx_id)
     assert isinstance(entry.message, StopTransaction)
-    assert entry.message.meter_stop_wh == asked.last_wh
+    other = bench.connector().transaction
+    assert other is not None
+    assert (entry.message.meter_stop_wh, entry.message.at) == (other.meter_start_wh, other.started_at)
+    assert entry.message.meter_stop_wh > asked.last_wh
+
+
+def test_another_transaction_by_another_meter_says_nothing_of_the_one_before() -> None:
+    bench = charging()
+    asked = lose_database(bench)
+    bench.card("OTHER")
+    bench.advance(30)
+    assert ask(bench, msgspec.structs.replace(asked, last_wh=10**9))
+    (entry,) = stops(bench, asked.local_tx_id)
+    assert isinstance(entry.message, StopTransaction)
+    assert entry.message.meter_stop_wh == 10**9
 
 
 def test_a_connector_that_is_no_more_gets_its_stop_too() -> None:
