@@ -15,6 +15,7 @@ LOOK_S = 5.0
 MISSED_S = 10.0
 """So long `connectors` has to show no such transaction: its stop may be on its way."""
 ASK_AGAIN_S = 300.0
+"""After an answer."""
 OPEN_MAX = 64
 """Open transactions that are looked at; a station has one for each connector at most, and what was lost."""
 
@@ -40,6 +41,10 @@ class LostTransactions:
         wanted = [found for found in missed if self._is_due(found.local_tx_id, now_s)]
         self._asked_s |= {found.local_tx_id: now_s for found in wanted}
         return wanted
+
+    def not_answered(self, local_tx_id: str) -> None:
+        """`connectors` did not answer: it is asked again at the next look."""
+        self._asked_s.pop(local_tx_id, None)
 
     def _is_due(self, local_tx_id: str, now_s: float) -> bool:
         long_enough = now_s >= self._missed_since_s[local_tx_id] + MISSED_S

@@ -224,7 +224,9 @@ class TransactionQueue:
         """Open transactions that `connectors` shows no more are closed by it, if it really has lost them."""
 
         def answered(request: CloseLostTransaction, reply: Reply) -> None:
-            if reply.error is None and reply.value.lost:
+            if reply.error is not None:
+                self._lost.not_answered(request.local_tx_id)
+            elif reply.value.lost:
                 text = "connectors has lost an open transaction, it is being closed"
                 self._log.error(text, local_tx_id=request.local_tx_id, connector=request.connector_id)
 

@@ -414,6 +414,16 @@ def test_a_transaction_that_is_shown_or_whose_connectors_is_silent_is_not_asked_
     assert asked == []
 
 
+def test_a_question_that_is_not_answered_is_asked_again_soon(world: World) -> None:
+    """The bus may lose it; until then the transaction has no stop, and the time of its stop is billed."""
+    asked: list[CloseLostTransaction] = []
+    lost_calls(world)
+    world.connectors.node.serve(CloseLostTransaction, lambda request, _: asked.append(request))
+    world.connectors.write(*session("open")[:1])
+    world.advance(60)
+    assert len(asked) >= 3
+
+
 def test_an_answer_that_it_is_not_lost_is_asked_for_again_only_much_later(world: World) -> None:
     asked = lost_calls(world, lost=False)
     world.connectors.write(*session("open")[:1])
