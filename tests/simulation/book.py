@@ -6,12 +6,14 @@ import msgspec
 
 GOOD = "good"
 """Taken in and answered; the answer arrived."""
+LOST_ANSWER = "cut after it"
+"""Taken in, but the line broke before its answer was there."""
 SETTLES = frozenset({GOOD})
 FAILS = frozenset({"error", "malformed", "silent", "silent after it", "late"})
 """What the station may count as a failed attempt: CALLERROR, a malformed answer, silence on a connection that lives."""
 ERRORS = frozenset({"error", "malformed"})
 """What it must count, unless somebody dies over it."""
-TAKEN = frozenset({GOOD, "malformed", "silent after it", "late", "cut after it"})
+TAKEN = frozenset({GOOD, "malformed", "silent after it", "late", LOST_ANSWER})
 """The Central System has the message."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from bus.logs import utc_text
-from tests.simulation.book import GOOD, TAKEN, Asked, Authorized, Book, Copy
+from tests.simulation.book import GOOD, LOST_ANSWER, TAKEN, Asked, Authorized, Book, Copy
 from tests.simulation.clock import UTC_0_S, Agenda, Clock
 from tests.simulation.story import Story
 
@@ -91,10 +91,12 @@ class Line:
             self.number = 0
             self._central.line_gone(self)
 
-    def deliver(self, text: str) -> None:
-        """A frame for the link."""
-        if self.number and not self.stalled:
-            self._later(self.number, lambda: self._turn(lambda: self.service.on_frame(text)))
+    def deliver(self, text: str, lost: Callable[[], None] = lambda: None) -> None:
+        """A frame for the link; `lost` is called if it does not get there."""
+        if not self.number or self.stalled:
+            lost()
+            return
+        self._later(self.number, lambda: self._turn(lambda: self.service.on_frame(text)), lost)
 
     def _opened(self, asked: int) -> None:
         if asked != self._asked:
@@ -115,10 +117,12 @@ class Line:
 
         self._central.agenda.at(self._central.clock.true_s + HOP_S, lost)
 
-    def _later(self, number: int, action: Callable[[], None]) -> None:
+    def _later(self, number: int, action: Callable[[], None], lost: Callable[[], None] = lambda: None) -> None:
         def arrives() -> None:
             if number == self.number and not self.stalled:
                 action()
+            else:
+                lost()
 
         self._central.agenda.at(self._central.clock.true_s + HOP_S, arrives)
 
@@ -220,7 +224,7 @@ class CentralSystem:
         elif fate == "late":
             self.agenda.at(self.clock.true_s + LATE_S, lambda: self._deliver_late(line, copy, answer))
         elif fate == GOOD:
-            line.deliver(json.dumps([3, copy.unique_id, answer]))
+            line.deliver(json.dumps([3, copy.unique_id, answer]), lambda: setattr(copy, "fate", LOST_ANSWER))
 
     def _deliver_late(self, line: Line, copy: Copy, answer: dict[str, Any]) -> None:
         if line.number == copy.connection:

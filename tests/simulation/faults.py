@@ -193,12 +193,12 @@ def put_back_store(world: "World", _: float, name: str) -> None:
 
 
 def _exchange(world: "World", name: str, act: Any) -> None:
-    """`connectors.db` only while nothing is open and all is delivered: what only a lost store knew can't come back."""
+    """Not while only this store knows something: that can't come back."""
     service = {"transactions": "transaction_queue", "connectors": "connectors"}[name]
-    idle = world.drained() and not any(point.plugged for point in world.points.values())
-    if not world.powered or service not in world.processes or (name == "connectors" and not idle):
+    if not world.powered or service not in world.processes or not world.may_lose(name):
         return
     world.kill(service)
+    world.keep_dead_letters()
     if act(f"{name}.db"):
         world.store_lost(f"{name}.db")
 
@@ -208,6 +208,7 @@ def _span(world: "World", what: str, lasts_s: float, end: Any) -> None:
 
     def ends() -> None:
         end()
+        world.wake(4.0)
         world.ledger.end(what, world.clock.true_s)
 
     _until(world, lasts_s, ends)

@@ -8,7 +8,7 @@ offer is withdrawn; at once where the plug is pulled or a fault trips it.
 from bus.messages import ChargePointErrorCode
 from services.hardware.contract import EvseDesired, EvseFault, EvseObservation, RawReading
 from tests.simulation.clock import Clock
-from tests.simulation.ledger import Contact, Ledger, PlugIn, Register
+from tests.simulation.ledger import Contact, Ledger, PlugIn, Register, Span
 
 VOLTAGE_V = 230.0
 ASKS_AFTER_S = 1.0
@@ -100,6 +100,8 @@ class Point:
         """The controller starts anew, with its counters."""
         self.advance()
         self._boots += 1
+        now_s = self._clock.true_s
+        self._ledger.spans.append(Span(f"controller {self.connector_id} restarts", now_s, now_s))
         self._session_ws = self._session_s = 0.0
         self._trip()
 

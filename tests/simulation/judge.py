@@ -5,13 +5,16 @@ registers are in `judge_money.py`, those about transmissions in `judge_delivery.
 only what OCPP lets it say, what the hardware did, and what went wrong around it.
 """
 
+import re
 from collections.abc import Iterator
 
 import msgspec
 
-from tests.simulation.book import TAKEN, Book, Copy
+from tests.simulation.book import TAKEN, Book, Copy, key_of
 from tests.simulation.clock import UTC_0_S
 from tests.simulation.ledger import Ledger
+
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z")
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -121,7 +124,7 @@ def case(ledger: Ledger, book: Book, residue: Residue, rules: Rules) -> Case:
     """Sort the book by transactions: a start is told by its content, all else by the id that a start was answered with."""
     by_content: dict[str, Transaction] = {}
     by_id: dict[int, Transaction] = {}
-    given_up_ids = {i for letter in residue.dead_letters if letter.action == "StartTransaction" for i in letter.unique_ids}
+    given_up_ids = {i for letter in residue.dead_letters for i in letter.unique_ids}
     given_up = {copy.raw for copy in book.copies if copy.unique_id in given_up_ids}
     others = []
     for copy in book.copies:
@@ -131,6 +134,7 @@ def case(ledger: Ledger, book: Book, residue: Residue, rules: Rules) -> Case:
         if copy.fate not in TAKEN and copy.raw not in given_up:
             continue
         known = by_content.get(copy.raw)
+        known = known or next((t for t in by_content.values() if retold(ledger, rules, t.starts[-1], copy)), None)
         if known is None:
             known = by_content[copy.raw] = Transaction(copy)
             known.given_up = copy.raw in given_up
@@ -138,7 +142,8 @@ def case(ledger: Ledger, book: Book, residue: Residue, rules: Rules) -> Case:
             known.starts.append(copy)
         if copy.transaction_id is not None:
             by_id[copy.transaction_id] = known
-    orphans = [copy for copy in others if copy.fate in TAKEN and not _find_owner(copy, by_id, by_content)]
+    known_of = (copy for copy in others if copy.fate in TAKEN or copy.raw in given_up)
+    orphans = [copy for copy in known_of if not _find_owner(copy, by_id, by_content)]
     return Case(ledger, book, residue, rules, tuple(by_content.values()), tuple(orphans))
 
 
@@ -148,8 +153,10 @@ def _find_owner(copy: Copy, by_id: dict[int, Transaction], by_content: dict[str,
     if owner is None and copy.payload["transactionId"] == -1:
         lost = [t for t in by_content.values() if t.given_up and t.start.at_s <= copy.at_s]
         if copy.action == "StopTransaction":
-            lost = [t for t in lost if t.start_wh <= copy.payload["meterStop"]]
-            owner = max(lost, key=lambda t: t.start_wh, default=None)
+            lost = [t for t in lost if t.start_wh <= copy.payload["meterStop"] and not _stopped_otherwise(t, copy)]
+            # Of those that began at the same register the last one that had begun by then.
+            stopped_s = said_s(copy.payload["timestamp"])
+            owner = max(lost, key=lambda t: (t.start_wh, t.started_s <= stopped_s, t.started_s), default=None)
         else:
             lost = [t for t in lost if t.connector_id == copy.payload["connectorId"]]
             owner = lost[-1] if lost else None
@@ -157,6 +164,21 @@ def _find_owner(copy: Copy, by_id: dict[int, Transaction], by_content: dict[str,
         return False
     (owner.stops if copy.action == "StopTransaction" else owner.values).append(copy)
     return True
+
+
+def _stopped_otherwise(transaction: Transaction, copy: Copy) -> bool:
+    return bool(transaction.stops) and transaction.stops[0].raw != copy.raw
+
+
+def retold(ledger: Ledger, rules: Rules, before: Copy, after: Copy) -> bool:
+    """The same message with other times: of a wrong clock the queue lost, with its store, which times it had told.
+
+    It comes again at all only where `connectors` still kept it when the store was lost.
+    """
+    if rules.honest_clock or TIMESTAMP.sub("", before.raw) != TIMESTAMP.sub("", after.raw):
+        return False
+    lost = (d for d in ledger.deaths if d.who == "store transactions.db" and before.at_s <= d.at_s <= after.at_s)
+    return any(key_of(before.action, before.payload) in death.kept for death in lost)
 
 
 def said_s(timestamp: str) -> float:

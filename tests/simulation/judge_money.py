@@ -20,6 +20,8 @@ TRUE_DURATION = "durations and order are true whatever a clock does"
 DEAUTHORIZED = "a refused idTag gets no more energy"
 ROUNDING_WH = 2.0
 CHECKPOINT_S = 62.0
+CHECKPOINT_S_MIN = 5.0
+BREATH_S = 3.0
 NEAR_S = 4.0
 CALL_S = 5.0
 """How long the link waits for the owner of a CALL; nothing may begin because of it later (design §3)."""
@@ -76,7 +78,7 @@ def one_plug_in(case: Case) -> Findings:
     for transaction in case.transactions:
         contacts = _contacts(case, transaction)
         for contact in contacts:
-            if contact.plug_in == contacts[0].plug_in:
+            if contact.plug_in == contacts[0].plug_in or _overtaken(case, contacts[0], contact):
                 continue
             down = _orphaned(case, contact)
             seen_wh = contact.closed_wh
@@ -98,7 +100,7 @@ def times_are_true(case: Case) -> Findings:
         contacts = _contacts(case, transaction)
         if not contacts:
             continue
-        early_s = _plug_in(case, contacts[0]).in_s - NEAR_S
+        early_s = _watched_since_s(case, _plug_in(case, contacts[0])) - NEAR_S
         if not early_s <= transaction.started_s <= contacts[0].closed_s + NEAR_S:
             late_s = transaction.started_s - contacts[0].closed_s
             text = f"the {transaction.name} says that it started {late_s:.0f} s after the contactor closed"
@@ -112,13 +114,19 @@ def durations_are_true(case: Case) -> Findings:
             continue
         lasted_s = transaction.stopped_s - transaction.started_s
         contacts = [c for c in _contacts(case, transaction) if c.opened_wh > c.closed_wh + 10]
+        if not case.rules.honest_clock and _anchor_lost(case, transaction):
+            continue
         if lasted_s < 0:
             yield Finding(TRUE_DURATION, f"the {transaction.name} lasts {lasted_s:.0f} s", transaction.start.at_s)
-        if not contacts or case.ledger.during("power off", contacts[0].closed_s - 120, _plug_in(case, contacts[0]).out_s + 120):
+        if not contacts:
+            continue
+        out_s = min(_plug_in(case, contacts[0]).out_s, case.ledger.end_s)
+        if case.ledger.during("power off", contacts[0].closed_s - 120, out_s + 120):
             continue
         true_s = contacts[-1].opened_s - contacts[0].closed_s
-        blind = _blind(case, transaction.connector_id, contacts[-1].opened_s)
-        blind_s = sum(min(s.to_s, case.ledger.end_s) - s.from_s for s in blind)
+        ends = (contacts[-1].opened_s, out_s)
+        blind = {id(s): s for at_s in ends for s in _blind(case, transaction.connector_id, at_s)}
+        blind_s = sum(min(s.to_s, case.ledger.end_s) - s.from_s for s in blind.values())
         if not -CHECKPOINT_S - blind_s <= lasted_s - true_s <= 30.0 + blind_s + _car_waits(case, contacts):
             text = f"the {transaction.name} says that it lasted {lasted_s:.0f} s, the contactor was closed for {true_s:.0f} s"
             yield Finding(TRUE_DURATION, text, contacts[-1].opened_s)
@@ -223,7 +231,14 @@ def _owner(case: Case, contact: Contact) -> Transaction | None:
         for transaction in _of(case, contact.connector_id)
     }
     fitting = [t for t, wh in shared.items() if wh > ROUNDING_WH]
+    if not fitting and not case.rules.honest_clock and _orphaned(case, contact) is not None:
+        # Hardly anything flowed, nobody saw it, and no time tells whose it was.
+        return None
     fitting = fitting or [t for t, wh in shared.items() if _near(case, t, contact, wh)]
+    if not case.rules.honest_clock:
+        # Where clocks lie, the one whose start came next after the plug, else the last one before it.
+        in_s = _plug_in(case, contact).in_s
+        return min(fitting, key=lambda t: (t.start.at_s < in_s, abs(t.start.at_s - in_s)), default=None)
     return min(fitting, key=lambda t: abs(t.started_s - contact.closed_s), default=None)
 
 
@@ -245,12 +260,56 @@ def _contacts(case: Case, transaction: Transaction) -> list[Contact]:
 
 
 def _orphaned(case: Case, contact: Contact) -> Span | None:
-    """The time without `connectors` in which a contactor closed."""
-    return next(iter(case.ledger.during("connectors down", contact.closed_s, contact.closed_s)), None)
+    """The time in which a contactor closed and nobody watched: without `connectors`, or with a controller that is silent."""
+    return _unseen(case, contact.connector_id, contact.closed_s)
+
+
+def _unseen(case: Case, connector_id: int, at_s: float) -> Span | None:
+    down = case.ledger.without_breath("connectors down", BREATH_S)
+    silent = case.ledger.without_breath(f"controller {connector_id} silent", BREATH_S)
+    spans = (span for span in (*down, *silent) if span.from_s <= at_s <= span.to_s)
+    return max(spans, key=lambda span: span.to_s, default=None)
+
+
+def _watched_since_s(case: Case, plug: PlugIn) -> float:
+    """When a plug came, for all that the station can know: one that came while nobody watched may be the one before it.
+
+    The controller's counters tell plug-ins apart (design §2), but only where the one before it was charged.
+    """
+    unseen = _unseen(case, plug.connector_id, plug.in_s)
+    if unseen is None:
+        return plug.in_s
+    before = (p for p in case.ledger.plug_ins if p.connector_id == plug.connector_id and p.in_s < plug.in_s)
+    return min((p.in_s for p in before if p.out_s >= unseen.from_s), default=plug.in_s)
+
+
+def _overtaken(case: Case, before: Contact, after: Contact) -> bool:
+    """Whether another car had charged for as long as the disk knew of the one before, when `connectors` came back.
+
+    The controller's counters are all that tells plug-ins apart (design §2), and those on the disk are as old as half of the
+    session, or a few seconds.
+    """
+    came_s = _plug_in(case, after).in_s
+    span = _unseen(case, before.connector_id, came_s)
+    if span is None:
+        return False
+    restarts = case.ledger.during(f"controller {before.connector_id} restarts", before.closed_s, span.to_s)
+    begun_s = max([before.closed_s, *(restart.from_s for restart in restarts)])
+    counted_s = min(before.opened_s, span.from_s) - begun_s
+    same = [c for c in case.ledger.contacts if (c.connector_id, c.plug_in) == (after.connector_id, after.plug_in)]
+    charged_s = sum(max(0.0, min(c.opened_s, span.to_s) - c.closed_s) for c in same)
+    return charged_s >= counted_s / 2 - CHECKPOINT_S_MIN
 
 
 def _plug_in(case: Case, contact: Contact) -> PlugIn:
     return next(p for p in case.ledger.plug_ins if (p.connector_id, p.number) == (contact.connector_id, contact.plug_in))
+
+
+def _anchor_lost(case: Case, transaction: Transaction) -> bool:
+    """Whether the queue has lost, with its store, which wrong time it had sent with the start."""
+    assert transaction.stop is not None
+    lost = (d.at_s for d in case.ledger.deaths if d.who == "store transactions.db")
+    return any(transaction.start.at_s <= at_s <= transaction.stop.at_s for at_s in lost)
 
 
 def _car_waits(case: Case, contacts: list[Contact]) -> float:
@@ -264,8 +323,9 @@ def _asked_for(case: Case, transaction: Transaction, contact: Contact) -> bool:
     from_s = _plug_in(case, contact).in_s - case.rules.connection_time_out_s - NEAR_S
     presented = [p.at_s for p in case.ledger.presented if p.id_tag == transaction.id_tag]
     remote = [
-        asked.at_s
+        at_s
         for asked in case.book.asked
+        for at_s in (asked.at_s, asked.answered_s)
         if asked.action == "RemoteStartTransaction" and asked.payload["idTag"] == transaction.id_tag
         if asked.answer in ("Accepted", "") or _answer_was_lost(case, asked)
     ]

@@ -116,6 +116,16 @@ class Ledger:
         """What has begun and not ended."""
         return next((s for s in reversed(self.spans) if s.what == what and s.to_s == float("inf")), None)
 
+    def without_breath(self, what: str, gap_s: float) -> list[Span]:
+        """The spans of a kind, those with hardly a gap between them taken together: who dies again at once was never there."""
+        joined: list[Span] = []
+        for span in (s for s in self.spans if s.what == what):
+            if joined and span.from_s <= joined[-1].to_s + gap_s:
+                joined[-1] = Span(what, joined[-1].from_s, max(span.to_s, joined[-1].to_s))
+            else:
+                joined.append(span)
+        return joined
+
     def during(self, what: str, from_s: float, to_s: float) -> list[Span]:
         """The spans of this kind that touch a time."""
         return [s for s in self.spans if s.what == what and s.from_s <= to_s and s.to_s >= from_s]

@@ -123,6 +123,8 @@ def _faults(dice: random.Random, visits: tuple[people.Plan, ...], *, honest: boo
             faults += _fault(dice, visit)
         if not honest and dice.random() < 0.5:
             faults += _wrong_time(dice, visit.at_s + _moment(dice, visit))
+        if dice.random() < 0.2:
+            faults.append(_death_at_start(dice, visit))
         if visit.remote and dice.random() < 0.4:
             faults.append(_held_call(dice, visit.at_s + (visit.gap_s if visit.plug_first else 0.0)))
     for _ in range(dice.choice((0, 1, 2))):
@@ -240,6 +242,12 @@ def _request(dice: random.Random, at_s: float) -> list[Fault]:
     return faults
 
 
+def _death_at_start(dice: random.Random, visit: people.Plan) -> Fault:
+    """`connectors` dies among the things that it does when plug and card are there: reading, commit, order, news."""
+    after = dice.randrange(1, 25)
+    return Fault(visit.at_s + visit.gap_s - 0.001, "crash", 0.0, ("connectors", after, dice.choice((3.0, 30.0))))
+
+
 def _held_call(dice: random.Random, at_s: float) -> Fault:
     """The bus is slow just when something is asked for: its call may come after its time."""
     topics = (b"call.connectors.", b"cancel.connectors.")
@@ -255,7 +263,7 @@ def _wrong_time(dice: random.Random, at_s: float) -> list[Fault]:
 
 
 def _store(dice: random.Random, visits: tuple[people.Plan, ...]) -> list[Fault]:
-    """A store is lost, or an older copy of it is put back. `connectors.db` only at rest: see `faults.py`.
+    """A store is lost, or an older copy of it is put back. `connectors.db` not at any time: see `faults.py`.
 
     The queue's most of all after a session that it could not deliver.
     """
@@ -263,6 +271,8 @@ def _store(dice: random.Random, visits: tuple[people.Plan, ...]) -> list[Fault]:
     over_s = visit.at_s + visit.gap_s + visit.charge_s + 60.0
     name = dice.choice(("transactions", "transactions", "connectors"))
     at_s = over_s + dice.choice((0.0, 100.0, 1500.0))
+    if name == "connectors" and dice.random() < 0.4:
+        at_s = visit.at_s + _moment(dice, visit)
     faults = []
     if name == "transactions" and dice.random() < 0.6:
         faults.append(Fault(visit.at_s + dice.choice((-10.0, 60.0)), "central_away", at_s - visit.at_s + 100.0, (False,)))

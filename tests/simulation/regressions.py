@@ -6,6 +6,7 @@ A seed's day changes with `plan.py`; what it showed is written down here by hand
 import msgspec
 
 from tests.simulation import people
+from tests.simulation.central_system import Temper
 from tests.simulation.plan import Day, Fault, day
 
 
@@ -51,4 +52,19 @@ def stop_that_waits_for_its_start() -> Day:
     return _quiet(visits=(visit,), faults=faults, AllowOfflineTxForUnknownId="true")
 
 
-ALL = (another_car_while_connectors_is_away, stop_whose_start_is_long_delivered, stop_that_waits_for_its_start)
+def stop_whose_start_was_given_up() -> Day:
+    """The queue gave a start up, and then lost its store: nobody knew any more that -1 was right (errata v4.0 3.18)."""
+    visit = people.Plan(600.0, 1, "ANNA", charge_s=90.0)
+    faults = (
+        Fault(590.0, "temper", 60.0, (Temper({"error": 1e6}),)),
+        Fault(660.0, "lose_store", 0.0, ("transactions",)),
+    )
+    return _quiet(visits=(visit,), faults=faults, TransactionMessageAttempts="1")
+
+
+ALL = (
+    another_car_while_connectors_is_away,
+    stop_whose_start_is_long_delivered,
+    stop_that_waits_for_its_start,
+    stop_whose_start_was_given_up,
+)

@@ -3,11 +3,9 @@
 Owns: asking the station's stores what they still have, and the words that are printed for a seed that fails.
 """
 
-import json
-
 import msgspec
 
-from tests.simulation.judge import DeadLetter, Finding, Residue, Rules, judge
+from tests.simulation.judge import Finding, Residue, Rules, judge
 from tests.simulation.plan import Day, day
 from tests.simulation.story import Story, text_of
 from tests.simulation.world import World, passed
@@ -49,13 +47,13 @@ def outcome(plan: Day) -> Outcome:
 
 def residue(world: World) -> Residue:
     """What the stores still have."""
-    letters = world.disk.rows("transactions.db", "SELECT unique_ids, attempts, action, reason FROM dead_letters")
+    world.keep_dead_letters()
     alarms = world.disk.rows("transactions.db", "SELECT alarm FROM messages WHERE alarm IS NOT NULL")
     return Residue(
         waiting=_count(world, "transactions.db", "messages"),
         kept=_count(world, "connectors.db", "journal_out") + _count(world, "transactions.db", "journal_out"),
         open_transactions=_count(world, "connectors.db", "transactions"),
-        dead_letters=tuple(DeadLetter(tuple(json.loads(ids)), *others) for ids, *others in letters),
+        dead_letters=tuple(world.dead_letters),
         alarms=tuple(text for (text,) in alarms),
     )
 

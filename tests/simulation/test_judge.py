@@ -1,60 +1,16 @@
 """The judge fails on cooked books: each promise is broken once, by hand, and found by its name."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from bus.logs import utc_text
 from tests.simulation import judge_delivery as delivery
 from tests.simulation import judge_money as money
-from tests.simulation.book import Asked, Book, Copy
 from tests.simulation.clock import UTC_0_S
-from tests.simulation.judge import DeadLetter, Residue, Rules, judge
-from tests.simulation.ledger import Contact, Death, Ledger, PlugIn, Presented, Register, Span
-
-RULES = Rules(attempts=3, retry_interval_s=60)
-
-
-class Cooked:
-    """A book and a ledger of two honest sessions on connector 1, to be spoilt."""
-
-    def __init__(self) -> None:
-        self.ledger = Ledger()
-        self.book = Book()
-        self.residue = Residue()
-        self.rules = RULES
-        register = self.ledger.registers[1] = Register(1000.0)
-        self.ledger.end_s = 5000.0
-        for number, at_s in ((1, 100.0), (2, 1000.0)):
-            begin_wh, end_wh = 1000.0 * number, 1000.0 * (number + 1)
-            self.ledger.presented.append(Presented(at_s, f"TAG{number}"))
-            self.ledger.plug_ins.append(PlugIn(1, number, at_s - 2, at_s + 320))
-            self.ledger.contacts.append(Contact(1, at_s + 2, begin_wh, number, at_s + 302, end_wh))
-            register.add(at_s + 2, begin_wh)
-            register.add(at_s + 302, end_wh)
-            self.copy(
-                "StartTransaction", at_s + 1, connectorId=1, idTag=f"TAG{number}", meterStart=int(begin_wh), timestamp=at_s
-            )
-            self.copy("StopTransaction", at_s + 303, transactionId=number, meterStop=int(end_wh), timestamp=at_s + 301.5)
-
-    def copy(self, action: str, at_s: float, *, fate: str = "good", timestamp: float, **payload: Any) -> Copy:
-        """A message that the Central System got."""
-        payload["timestamp"] = utc_text(UTC_0_S + timestamp)
-        number = 1 + sum(c.action == "StartTransaction" for c in self.book.copies)
-        given = number if action == "StartTransaction" else None
-        copy = Copy(at_s, 1, f"id-{len(self.book.copies)}", action, payload, f"{action} {payload}", fate, given)
-        self.book.copies.append(copy)
-        return copy
-
-    def again(self, copy: Copy, at_s: float, unique_id: str = "again") -> None:
-        """The same message once more."""
-        fields = {name: getattr(copy, name) for name in copy.__struct_fields__}
-        self.book.copies.append(Copy(**{**fields, "at_s": at_s, "unique_id": unique_id}))
-
-    def promises(self) -> set[str]:
-        """The promises that the judge finds broken."""
-        return {finding.promise for finding in judge(self.ledger, self.book, self.residue, self.rules)}
+from tests.simulation.cooked import RULES, Cooked
+from tests.simulation.judge import DeadLetter, Residue, Rules
+from tests.simulation.ledger import Contact, PlugIn, Presented
 
 
 def test_an_honest_book_is_right() -> None:
@@ -201,36 +157,3 @@ def test_a_cooked_book_is_found_out(spoil: Callable[[Cooked], None], promise: st
     cooked = Cooked()
     spoil(cooked)
     assert promise in cooked.promises()
-
-
-def test_a_repeat_is_excused_by_a_lost_answer_or_a_death_before_the_commit() -> None:
-    """Design §7: a cut or death fell between the Central System's receipt and the queue's commit."""
-    cooked = Cooked()
-    cooked.again(cooked.book.copies[0], 150.0)
-    assert cooked.promises() == {delivery.ONCE}
-    cooked.ledger.deaths.append(Death(120.0, "transaction_queue", frozenset({cooked.book.copies[0].unique_id})))
-    assert cooked.promises() == set()
-    cooked.ledger.deaths.clear()
-    cooked.book.copies[0].fate = "cut after it"
-    assert cooked.promises() == set()
-
-
-def test_a_blind_station_may_miss_what_flowed_since_its_last_checkpoint_and_no_more() -> None:
-    """Design §2: the last committed reading is at most a minute old."""
-    cooked = Cooked()
-    cooked.ledger.spans.append(Span("connectors down", 390.0, 420.0))
-    cooked.book.copies[1].payload.update(meterStop=1850, timestamp=utc_text(UTC_0_S + 360.0))
-    assert cooked.promises() == set()
-    cooked.book.copies[1].payload["meterStop"] = 1500
-    assert money.BILLED in cooked.promises()
-
-
-def test_a_remote_start_authorizes_unless_it_was_refused() -> None:
-    """OCPP 1.6 §5.11; design §3: never acted on late."""
-    cooked = Cooked()
-    del cooked.ledger.presented[0]
-    asked = Asked(99.0, "RemoteStartTransaction", {"idTag": "TAG1"}, "Accepted")
-    cooked.book.asked.append(asked)
-    assert cooked.promises() == set()
-    asked.answer = "CALLERROR InternalError"
-    assert cooked.promises() == {money.AUTHORIZED}

@@ -28,7 +28,7 @@ from tests.simulation.central_system import CentralSystem
 from tests.simulation.clock import Agenda, Clock
 from tests.simulation.disk import Disk
 from tests.simulation.hardware import Point
-from tests.simulation.judge import Finding
+from tests.simulation.judge import DeadLetter, Finding
 from tests.simulation.ledger import Death, Ledger
 from tests.simulation.plan import DAY_S, Day
 from tests.simulation.processes import CLASSES, SERVICES, MeterProcess, Process, RfidProcess
@@ -40,6 +40,8 @@ STRIDE_S = 25.0
 STRIDE_IDLE_S = 1200.0
 RESTART_S = 0.6
 RESTART_AGAIN_S = 5.0
+BEREFT_S = 30.0
+"""Within so long after the loss of `connectors.db` the queue has what it lost closed."""
 DRAIN_S = 3600.0
 """Within so long after the last fault all must be delivered."""
 
@@ -65,6 +67,11 @@ class World:
         self.run_number = 1
         self.powered = True
         self.bugs: list[Finding] = []
+        self.dead_letters: list[DeadLetter] = []
+        self.exchanged: set[str] = set()
+        """Stores that were lost, or replaced by an older copy."""
+        self.only_in_queue = False
+        """Whether the queue has messages that `connectors` has lost: nothing could bring both back."""
         self.processes: dict[str, Process] = {}
         self.away_s: dict[str, float] = {}
         """How long a process stays away after its next death."""
@@ -106,6 +113,24 @@ class World:
         kept = self.disk.rows("connectors.db", "SELECT count(*) FROM journal_out")
         waiting = self.disk.rows("transactions.db", "SELECT count(*) FROM messages")
         return kept == waiting == [(0,)]
+
+    def may_lose(self, name: str) -> bool:
+        """Whether what a store knows is known elsewhere too, as far as it is not delivered."""
+        if self.exchanged - {name}:
+            # Two stores from two pasts agree on nothing.
+            return False
+        if name == "connectors":
+            return self.handed_over()
+        if self.disk.rows("transactions.db", "SELECT count(*) FROM messages") == [(0,)]:
+            self.only_in_queue = False
+        return not self.only_in_queue
+
+    def handed_over(self) -> bool:
+        """Whether the queue has stored all that `connectors` has journalled."""
+        query = "SELECT incarnation, last_seq FROM {0} WHERE stream = 'journal.transaction.'"
+        written = self.disk.rows("connectors.db", query.format("journal_stream"))
+        stored = self.disk.rows("transactions.db", query.format("journal_in"))
+        return written == stored
 
     def close(self) -> None:
         """The end of everything."""
@@ -172,8 +197,22 @@ class World:
         self.story.tell("fault", f"{name} is lost, or replaced by an older copy")
         rows = self.disk.rows("connectors.db", "SELECT payload FROM journal_out")
         messages = [json.loads(text)["message"] for (text,) in rows]
+        # An older copy of the queue's store has messages that were delivered since.
+        messages += [json.loads(text) for (text,) in self.disk.rows("transactions.db", "SELECT payload FROM messages")]
         kept = frozenset(key_of(message["type"], message) for message in messages)
+        self.exchanged.add(name.removesuffix(".db"))
+        if name == "connectors.db":
+            self.only_in_queue = True
+            self.wake(BEREFT_S)
         self.ledger.deaths.append(Death(self.clock.true_s, f"store {name}", self._pending(), kept))
+
+    def keep_dead_letters(self) -> None:
+        """What was given up is known nowhere else, should the store be lost now."""
+        query = "SELECT unique_ids, attempts, action, reason FROM dead_letters"
+        for ids, attempts, action, reason in self.disk.rows("transactions.db", query):
+            letter = DeadLetter(tuple(json.loads(ids)), attempts, action, reason)
+            if letter not in self.dead_letters:
+                self.dead_letters.append(letter)
 
     def start_broker(self) -> None:
         """The broker is there again, and knows nothing: everybody says all states."""

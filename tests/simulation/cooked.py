@@ -1,0 +1,55 @@
+"""A book and a ledger that fit each other, for the judge's own tests, to be spoilt and excused by hand.
+
+Owns: what is honest. Does not: spoil (`test_judge.py`), excuse (`test_excuses.py`).
+"""
+
+from typing import Any
+
+from bus.logs import utc_text
+from tests.simulation.book import Book, Copy
+from tests.simulation.clock import UTC_0_S
+from tests.simulation.judge import Residue, Rules, judge
+from tests.simulation.ledger import Contact, Ledger, PlugIn, Presented, Register
+
+RULES = Rules(attempts=3, retry_interval_s=60)
+
+
+class Cooked:
+    """A book and a ledger of two honest sessions on connector 1, to be spoilt."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.book = Book()
+        self.residue = Residue()
+        self.rules = RULES
+        register = self.ledger.registers[1] = Register(1000.0)
+        self.ledger.end_s = 5000.0
+        for number, at_s in ((1, 100.0), (2, 1000.0)):
+            begin_wh, end_wh = 1000.0 * number, 1000.0 * (number + 1)
+            self.ledger.presented.append(Presented(at_s, f"TAG{number}"))
+            self.ledger.plug_ins.append(PlugIn(1, number, at_s - 2, at_s + 320))
+            self.ledger.contacts.append(Contact(1, at_s + 2, begin_wh, number, at_s + 302, end_wh))
+            register.add(at_s + 2, begin_wh)
+            register.add(at_s + 302, end_wh)
+            self.copy(
+                "StartTransaction", at_s + 1, connectorId=1, idTag=f"TAG{number}", meterStart=int(begin_wh), timestamp=at_s
+            )
+            self.copy("StopTransaction", at_s + 303, transactionId=number, meterStop=int(end_wh), timestamp=at_s + 301.5)
+
+    def copy(self, action: str, at_s: float, *, fate: str = "good", timestamp: float, **payload: Any) -> Copy:
+        """A message that the Central System got."""
+        payload["timestamp"] = utc_text(UTC_0_S + timestamp)
+        number = 1 + sum(c.action == "StartTransaction" for c in self.book.copies)
+        given = number if action == "StartTransaction" else None
+        copy = Copy(at_s, 1, f"id-{len(self.book.copies)}", action, payload, f"{action} {payload}", fate, given)
+        self.book.copies.append(copy)
+        return copy
+
+    def again(self, copy: Copy, at_s: float, unique_id: str = "again") -> None:
+        """The same message once more."""
+        fields = {name: getattr(copy, name) for name in copy.__struct_fields__}
+        self.book.copies.append(Copy(**{**fields, "at_s": at_s, "unique_id": unique_id}))
+
+    def promises(self) -> set[str]:
+        """The promises that the judge finds broken."""
+        return {finding.promise for finding in judge(self.ledger, self.book, self.residue, self.rules)}

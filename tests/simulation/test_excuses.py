@@ -1,0 +1,264 @@
+"""What an injected fault excuses, and what not: found without the fault, excused with it, and with no other (design §7)."""
+
+import json
+import random
+from collections.abc import Callable
+
+import pytest
+
+from bus.logs import utc_text
+from tests.simulation import judge_delivery as delivery
+from tests.simulation import judge_money as money
+from tests.simulation.book import GOOD, LOST_ANSWER, Asked, Copy
+from tests.simulation.central_system import CentralSystem, Line
+from tests.simulation.clock import UTC_0_S, Agenda, Clock
+from tests.simulation.cooked import Cooked
+from tests.simulation.judge import DeadLetter, Residue, Rules
+from tests.simulation.ledger import Death, PlugIn, Register, Span
+from tests.simulation.story import Story
+from tests.simulation.test_judge import go_on_with_another_car, tell_a_wrong_duration
+
+
+def test_a_repeat_is_excused_by_a_lost_answer_or_a_death_before_the_commit() -> None:
+    """Design §7: a cut or death fell between the Central System's receipt and the queue's commit."""
+    cooked = Cooked()
+    cooked.again(cooked.book.copies[0], 150.0)
+    assert cooked.promises() == {delivery.ONCE}
+    cooked.ledger.deaths.append(Death(120.0, "transaction_queue", frozenset({cooked.book.copies[0].unique_id})))
+    assert cooked.promises() == set()
+    cooked.ledger.deaths.clear()
+    cooked.book.copies[0].fate = "cut after it"
+    assert cooked.promises() == set()
+
+
+def test_a_blind_station_may_miss_what_flowed_since_its_last_checkpoint_and_no_more() -> None:
+    """Design §2: the last committed reading is at most a minute old."""
+    cooked = Cooked()
+    cooked.ledger.spans.append(Span("connectors down", 390.0, 420.0))
+    cooked.book.copies[1].payload.update(meterStop=1850, timestamp=utc_text(UTC_0_S + 360.0))
+    assert cooked.promises() == set()
+    cooked.book.copies[1].payload["meterStop"] = 1500
+    assert money.BILLED in cooked.promises()
+
+
+def test_a_remote_start_authorizes_unless_it_was_refused() -> None:
+    """OCPP 1.6 §5.11; design §3: never acted on late."""
+    cooked = Cooked()
+    del cooked.ledger.presented[0]
+    asked = Asked(99.0, "RemoteStartTransaction", {"idTag": "TAG1"}, "Accepted")
+    cooked.book.asked.append(asked)
+    assert cooked.promises() == set()
+    asked.answer = "CALLERROR InternalError"
+    assert cooked.promises() == {money.AUTHORIZED}
+
+
+def error_then_again(cooked: Cooked, waits_s: tuple[float, ...]) -> Copy:
+    """The first stop fails; copies of it follow after these waits, the last of them is taken."""
+    stop = cooked.book.copies[1]
+    stop.fate = "error"
+    at_s = stop.at_s
+    for number, wait_s in enumerate(waits_s):
+        at_s += wait_s
+        cooked.again(stop, at_s, f"again-{number}")
+    cooked.book.copies[-1].fate = "good"
+    return stop
+
+
+def lose_store(cooked: Cooked, name: str, at_s: float, *kept: str) -> None:
+    """A store is lost; `kept`: keys of what `connectors` still had for it."""
+    cooked.ledger.deaths.append(Death(at_s, f"store {name}", frozenset(), frozenset(kept)))
+
+
+def repeat_too_soon(cooked: Cooked) -> None:
+    error_then_again(cooked, (30.0,))
+
+
+def repeat_too_often(cooked: Cooked) -> None:
+    error_then_again(cooked, (61.0, 121.0, 181.0, 61.0))
+
+
+def lose_the_counters(cooked: Cooked) -> None:
+    lose_store(cooked, "transactions.db", 420.0)
+
+
+def lose_the_counters_in_between(cooked: Cooked) -> None:
+    lose_store(cooked, "transactions.db", 700.0)
+
+
+def tell_the_stop_again_of_another_time(cooked: Cooked) -> None:
+    cooked.rules = Rules(honest_clock=False)
+    stop = cooked.book.copies[1]
+    cooked.again(stop, 450.0)
+    repeated = cooked.book.copies[-1]
+    repeated.payload = {**stop.payload, "timestamp": utc_text(UTC_0_S + 500.0)}
+    repeated.raw = f"StopTransaction {repeated.payload}"
+
+
+def lose_what_was_told(cooked: Cooked) -> None:
+    lose_store(cooked, "transactions.db", 430.0, "stop 2000")
+
+
+def give_the_stop_up(cooked: Cooked) -> None:
+    stop = error_then_again(cooked, (60.0, 120.0))
+    cooked.book.copies[-1].fate = "error"
+    assert stop.fate == "error"
+
+
+def say_that_it_is_given_up(cooked: Cooked) -> None:
+    ids = tuple(c.unique_id for c in cooked.book.copies if c.raw == cooked.book.copies[1].raw)
+    cooked.residue = Residue(dead_letters=(DeadLetter(ids, 3, "StopTransaction"),))
+
+
+def stop_after_the_next_start(cooked: Cooked) -> None:
+    cooked.book.copies[1].at_s = 1050.0
+
+
+def lose_the_open_transaction(cooked: Cooked) -> None:
+    lose_store(cooked, "connectors.db", 300.0)
+
+
+def swap_the_car(cooked: Cooked) -> None:
+    go_on_with_another_car(cooked)
+
+
+def be_away_while_it_is_swapped(cooked: Cooked) -> None:
+    cooked.ledger.spans.append(Span("connectors down", 195.0, 402.0))
+
+
+def be_deaf_while_it_is_swapped(cooked: Cooked) -> None:
+    cooked.ledger.spans.append(Span("controller 1 silent", 195.0, 402.0))
+
+
+def begin_before_the_plug(cooked: Cooked) -> None:
+    """Card and start came with a plug that was pulled before its car asked for energy; another one charged."""
+    cooked.ledger.plug_ins[0].out_s = 101.3
+    cooked.ledger.plug_ins.append(PlugIn(1, 9, 108.0, 420.0))
+    cooked.ledger.contacts[0].plug_in = 9
+    cooked.ledger.contacts[0].closed_s = 110.0
+
+
+def be_deaf_while_it_is_replugged(cooked: Cooked) -> None:
+    cooked.ledger.spans.append(Span("controller 1 silent", 101.2, 110.0))
+
+
+def last_long_by_a_wrong_clock(cooked: Cooked) -> None:
+    tell_a_wrong_duration(cooked)
+
+
+def lose_its_anchor(cooked: Cooked) -> None:
+    lose_store(cooked, "transactions.db", 300.0)
+
+
+def last_after_it_was_pulled(cooked: Cooked) -> None:
+    """The car was full and pulled soon after, but the stop says a time three minutes later."""
+    cooked.ledger.contacts[0].opened_s = 250.0
+    cooked.ledger.plug_ins[0].out_s = 262.0
+    cooked.rules = Rules(honest_clock=False)
+    register = cooked.ledger.registers[1] = Register(1000.0)
+    for at_s, wh in ((102.0, 1000.0), (250.0, 2000.0), (1002.0, 2000.0), (1302.0, 3000.0)):
+        register.add(at_s, wh)
+    cooked.book.copies[1].payload["timestamp"] = utc_text(UTC_0_S + 440.0)
+
+
+def be_away_when_it_was_pulled(cooked: Cooked) -> None:
+    cooked.ledger.spans.append(Span("connectors down", 255.0, 440.0))
+
+
+def start_by_an_app_long_before(cooked: Cooked) -> None:
+    del cooked.ledger.presented[0]
+    cooked.book.asked.append(Asked(20.0, "RemoteStartTransaction", {"idTag": "TAG1"}, "Accepted"))
+
+
+def answer_it_late(cooked: Cooked) -> None:
+    cooked.book.asked[0].answered_s = 99.0
+
+
+EXCUSES: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = [
+    (repeat_too_soon, delivery.RETRY_RULE, lose_the_counters),
+    (repeat_too_often, delivery.RETRY_RULE, lose_the_counters_in_between),
+    (tell_the_stop_again_of_another_time, delivery.ONE_STOP, lose_what_was_told),
+    (give_the_stop_up, delivery.ONE_STOP, say_that_it_is_given_up),
+    (stop_after_the_next_start, delivery.IN_ORDER, lose_the_open_transaction),
+    (swap_the_car, money.ONE_PLUG_IN, be_away_while_it_is_swapped),
+    (swap_the_car, money.ONE_PLUG_IN, be_deaf_while_it_is_swapped),
+    (begin_before_the_plug, money.TRUE_TIMES, be_deaf_while_it_is_replugged),
+    (last_long_by_a_wrong_clock, money.TRUE_DURATION, lose_its_anchor),
+    (last_after_it_was_pulled, money.TRUE_DURATION, be_away_when_it_was_pulled),
+    (start_by_an_app_long_before, money.AUTHORIZED, answer_it_late),
+]
+
+
+@pytest.mark.parametrize(("spoil", "promise", "excuse"), EXCUSES, ids=lambda value: getattr(value, "__name__", ""))
+def test_an_injected_fault_excuses_what_nobody_could_do_better(
+    spoil: Callable[[Cooked], None], promise: str, excuse: Callable[[Cooked], None]
+) -> None:
+    """Found without the fault, excused with it (design §7)."""
+    cooked = Cooked()
+    spoil(cooked)
+    assert promise in cooked.promises()
+    excuse(cooked)
+    assert cooked.promises() == set()
+
+
+SHIFTS: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = [
+    (repeat_too_soon, delivery.RETRY_RULE, lambda cooked: lose_store(cooked, "transactions.db", 440.0)),
+    (repeat_too_often, delivery.RETRY_RULE, lambda cooked: lose_store(cooked, "transactions.db", 1500.0)),
+    (tell_the_stop_again_of_another_time, delivery.ONE_STOP, lambda cooked: lose_store(cooked, "transactions.db", 430.0)),
+    (stop_after_the_next_start, delivery.IN_ORDER, lambda cooked: lose_store(cooked, "connectors.db", 1200.0)),
+    (swap_the_car, money.ONE_PLUG_IN, lambda cooked: cooked.ledger.spans.append(Span("connectors down", 195.0, 215.0))),
+    (
+        begin_before_the_plug,
+        money.TRUE_TIMES,
+        lambda cooked: cooked.ledger.spans.append(Span("controller 1 silent", 103.0, 110.0)),
+    ),
+    (last_long_by_a_wrong_clock, money.TRUE_DURATION, lambda cooked: lose_store(cooked, "transactions.db", 900.0)),
+]
+
+
+@pytest.mark.parametrize(("spoil", "promise", "elsewhere"), SHIFTS, ids=lambda value: getattr(value, "__name__", ""))
+def test_the_same_fault_at_another_time_excuses_nothing(
+    spoil: Callable[[Cooked], None], promise: str, elsewhere: Callable[[Cooked], None]
+) -> None:
+    """An excuse covers a transaction and a time, no more."""
+    cooked = Cooked()
+    spoil(cooked)
+    elsewhere(cooked)
+    assert promise in cooked.promises()
+
+
+def test_stops_under_minus_1_find_their_starts_though_both_began_at_one_register() -> None:
+    """OCPP 1.6 errata v4.0 3.18: nothing but register and time tells which of two given-up starts a stop belongs to."""
+    cooked = Cooked()
+    cooked.ledger.plug_ins.insert(0, PlugIn(1, 0, 40.0, 60.0))
+    first = cooked.copy("StartTransaction", 50.0, connectorId=1, idTag="TAG0", meterStart=1000, timestamp=45.0, fate="error")
+    stop = cooked.copy("StopTransaction", 70.0, transactionId=-1, meterStop=1000, timestamp=60.0)
+    first.transaction_id = None
+    cooked.book.copies[0].fate = "error"
+    cooked.book.copies[0].transaction_id = None
+    cooked.book.copies[1].payload["transactionId"] = -1
+    cooked.book.copies.sort(key=lambda copy: copy.at_s)
+    starts = [copy for copy in cooked.book.copies if copy.fate == "error"]
+    letters = tuple(DeadLetter((copy.unique_id,), 1, "StartTransaction") for copy in starts)
+    cooked.rules = Rules(attempts=1)
+    cooked.residue = Residue(dead_letters=letters)
+    assert cooked.promises() == set()
+    cooked.book.copies.remove(stop)
+    assert delivery.ONE_STOP in cooked.promises()
+
+
+def test_an_answer_that_is_cut_off_on_its_way_counts_as_lost() -> None:
+    """Design §7: a cut fell between the Central System's receipt and the queue's commit."""
+    clock, agenda = Clock(), Agenda()
+    central = CentralSystem(clock, agenda, random.Random(1), Story(clock))
+    line = Line(central, lambda _: None, lambda _: None)
+    fates = []
+    for cut in (True, False):
+        line.number, line.stalled = 1, False
+        payload = {"connectorId": 1, "idTag": "ANNA", "meterStart": 5, "timestamp": "2027-01-15T08:00:00.000Z"}
+        central.receive(line, json.dumps([2, f"id-{cut}", "StartTransaction", payload]))
+        line.stalled = cut
+        clock.true_s += 1.0
+        while (action := agenda.take_due(clock.true_s)) is not None:
+            action()
+        fates.append(central.book.copies[-1].fate)
+    assert fates == [LOST_ANSWER, GOOD]
