@@ -5,13 +5,24 @@ remedy (the loader puts the file's name before it). Does not: read the file, or 
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
 
 import msgspec
 
 from services.configuration import formats, model
 from services.configuration.formats import Problem, quoted
-from services.configuration.model import CentralSystem, Connector, Reader, Station, StationConfig
+from services.configuration.model import (
+    CentralSystem,
+    Connector,
+    Policy,
+    Reader,
+    Station,
+    StationConfig,
+    Supply,
+    System,
+)
 
 CONNECTORS_MAX = 16
 _LENGTHS = {"vendor": 20, "model": 20, "serial_number": 25, "firmware_version": 50, "iccid": 20, "imsi": 20}
@@ -23,23 +34,34 @@ class ConfigurationError(Exception):
     """The settings can't be used. Its text is one line: file, key, what is wrong, what to do."""
 
 
+Rule = Callable[[], object]
+"""Raises ConfigurationError if it is broken. Rules stand alone, so that a person learns of all that are broken at once."""
+
+
 def check(config: StationConfig) -> None:
     """Raise ConfigurationError on the first rule that `config` breaks. Looks whether CA files exist; touches nothing else."""
-    _check_station(config.station)
-    _check_central_system(config.central_system)
-    _check_user_name(config)
-    _check_supply(config)
-    if not 1 <= len(config.connectors) <= CONNECTORS_MAX:
-        raise ConfigurationError(f"[[connector]]: {len(config.connectors)} given; give 1 to {CONNECTORS_MAX}")
+    for line in findings(config):
+        raise ConfigurationError(line)
+
+
+def findings(config: StationConfig) -> Iterator[str]:
+    """One line for each rule that `config` breaks."""
+    for name in SECTION_RULES:
+        section = getattr(config, name)
+        if section is not None:
+            yield from broken(SECTION_RULES[name](section))
     for number, connector in enumerate(config.connectors, 1):
-        _check_connector(connector, number)
-    if config.reader is not None:
-        _check_reader(config.reader)
-    one_of("[system] on_reset", config.system.on_reset, model.ON_RESET)
-    within("[system] orphan_grace_s", config.system.orphan_grace_s, 0, 300)
-    within("[system] disk_reserve_mb", config.system.disk_reserve_mb, 0, 100_000)
-    within("[policy] backlog_messages_per_s", config.policy.backlog_messages_per_s, 0, 10_000)
-    _check_ports(config)
+        yield from broken(connector_rules(connector, number))
+    yield from broken(_rules_between_sections(config))
+
+
+def broken(rules: Iterable[Rule]) -> Iterator[str]:
+    """The line of each rule that is broken."""
+    for rule in rules:
+        try:
+            rule()
+        except ConfigurationError as error:
+            yield str(error)
 
 
 def one_of(where: str, value: str, allowed: Iterable[str]) -> None:
@@ -57,10 +79,16 @@ def within(where: str, value: float, low: float, high: float) -> None:
 
 def refuse_unknown(where: str, given: Iterable[str], known: Iterable[str]) -> None:
     """Refuse the first of `given` that is not in `known`, and name the nearest."""
+    for line in unknown(where, given, known):
+        raise ConfigurationError(line)
+
+
+def unknown(where: str, given: Iterable[str], known: Iterable[str]) -> Iterator[str]:
+    """A line for each of `given` that is not in `known`."""
     names = tuple(known)
     for name in given:
         if name not in names:
-            raise ConfigurationError(f"{where}: unknown key {quoted(name)}; {_suggestion(name, names)}")
+            yield f"{where}: unknown key {quoted(name)}; {_suggestion(name, names)}"
 
 
 def _suggestion(word: str, names: tuple[str, ...]) -> str:
@@ -70,19 +98,38 @@ def _suggestion(word: str, names: tuple[str, ...]) -> str:
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"
 
 
-def _check_station(station: Station) -> None:
+def _station_rules(station: Station) -> Iterator[Rule]:
     for name in ("identity", "vendor", "model"):
-        if not getattr(station, name).strip():
-            raise ConfigurationError(f"[station] {name}: is empty; the Central System knows the station by it, so give one")
+        yield partial(_check_given, name, getattr(station, name))
     for name, length_max in (("identity", _IDENTITY_LENGTH_MAX), *_LENGTHS.items()):
-        value: str = getattr(station, name)
-        if len(value) > length_max:
-            raise ConfigurationError(f"[station] {name}: has {len(value)} characters; OCPP allows {length_max}, so shorten it")
-        if not value.isprintable():
-            raise ConfigurationError(f"[station] {name}: has control characters; remove them")
+        yield partial(_check_text, name, getattr(station, name), length_max)
 
 
-def _check_central_system(central: CentralSystem) -> None:
+def _check_given(name: str, value: str) -> None:
+    if not value.strip():
+        raise ConfigurationError(f"[station] {name}: is empty; the Central System knows the station by it, so give one")
+
+
+def _check_text(name: str, value: str, length_max: int) -> None:
+    if len(value) > length_max:
+        raise ConfigurationError(f"[station] {name}: has {len(value)} characters; OCPP allows {length_max}, so shorten it")
+    if not value.isprintable():
+        raise ConfigurationError(f"[station] {name}: has control characters; remove them")
+
+
+def _central_system_rules(central: CentralSystem) -> Iterator[Rule]:
+    where = "[central_system]"
+    yield partial(_check_security_profile, central)
+    yield partial(_check_authorization_key, central)
+    for file in central.root_ca_files:
+        yield partial(_check_ca_file, file)
+    yield partial(within, f"{where} reconnect_min_s", central.reconnect_min_s, 0.1, 3600)
+    yield partial(within, f"{where} reconnect_max_s", central.reconnect_max_s, central.reconnect_min_s, 86400)
+    yield partial(within, f"{where} ping_interval_s", central.ping_interval_s or 0, 0, formats.INTEGER_MAX)
+    yield partial(within, f"{where} pong_timeout_s", central.pong_timeout_s, 0.5, 300)
+
+
+def _check_security_profile(central: CentralSystem) -> None:
     where = "[central_system]"
     if central.security_profile == 3:
         raise ConfigurationError(f"{where} security_profile: 3 (client certificates) is not supported yet; use 0, 1 or 2")
@@ -94,17 +141,16 @@ def _check_central_system(central: CentralSystem) -> None:
             f"{where} url: security_profile {central.security_profile} needs {wanted}://, but the url has {scheme}://; "
             "change one of the two"
         )
-    if central.authorization_key or central.security_profile:
-        checked = formats.authorization_key(central.authorization_key)
-        if isinstance(checked, Problem):
-            missing = f"security_profile {central.security_profile} needs one" if not central.authorization_key else ""
-            raise ConfigurationError(f"{where} authorization_key: {missing or checked.text}; ask the operator for the key")
-    for file in central.root_ca_files:
-        _check_ca_file(file)
-    within(f"{where} reconnect_min_s", central.reconnect_min_s, 0.1, 3600)
-    within(f"{where} reconnect_max_s", central.reconnect_max_s, central.reconnect_min_s, 86400)
-    within(f"{where} ping_interval_s", central.ping_interval_s or 0, 0, formats.INTEGER_MAX)
-    within(f"{where} pong_timeout_s", central.pong_timeout_s, 0.5, 300)
+
+
+def _check_authorization_key(central: CentralSystem) -> None:
+    if not (central.authorization_key or central.security_profile):
+        return
+    checked = formats.authorization_key(central.authorization_key)
+    if isinstance(checked, Problem):
+        missing = f"security_profile {central.security_profile} needs one" if not central.authorization_key else ""
+        line = f"[central_system] authorization_key: {missing or checked.text}; ask the operator for the key"
+        raise ConfigurationError(line)
 
 
 def _check_url(url: str) -> str:
@@ -135,36 +181,26 @@ def _check_ca_file(file: str) -> None:
         raise ConfigurationError(f"{where}: {file} has no certificate in PEM form; convert it, or give another file")
 
 
-def _check_supply(config: StationConfig) -> None:
-    within("[supply] max_current_a", config.supply.max_current_a, 6, 1000)
-    if config.supply.phases not in (1, 2, 3):
-        raise ConfigurationError(f"[supply] phases: {config.supply.phases} is impossible; give 1, 2 or 3")
-    within("[supply] voltage_v", config.supply.voltage_v, 50, 1000)
+def _supply_rules(supply: Supply) -> Iterator[Rule]:
+    yield partial(within, "[supply] max_current_a", supply.max_current_a, 6, 1000)
+    yield partial(_check_phases, supply.phases)
+    yield partial(within, "[supply] voltage_v", supply.voltage_v, 50, 1000)
 
 
-def _check_connector(connector: Connector, number: int) -> None:
-    where = f"[[connector]] number {number}"
-    if connector.id != number:
-        raise ConfigurationError(f"{where} id: is {connector.id}; connectors are numbered 1, 2, … in order, so give {number}")
-    one_of(f"{where} cable", connector.cable, model.CABLES)
-    if connector.max_current_a is not None:
-        within(f"{where} max_current_a", connector.max_current_a, 6, 1000)
-    one_of(f"{where} evse.driver", connector.evse.driver, model.EVSE_DRIVERS)
-    one_of(f"{where} meter.driver", connector.meter.driver, model.METER_BAUDS)
-    one_of(f"{where} meter.parity", connector.meter.parity, model.PARITIES)
-    within(f"{where} meter.baud", connector.meter.baud, 300, 921600)
-    within(f"{where} meter.unit", connector.meter.unit, 1, 247)
+def _check_phases(phases: int) -> None:
+    if phases not in (1, 2, 3):
+        raise ConfigurationError(f"[supply] phases: {phases} is impossible; give 1, 2 or 3")
 
 
-def _check_reader(reader: Reader) -> None:
-    one_of("[reader] driver", reader.driver, model.READER_DRIVERS)
-    one_of("[reader] id_tag_format", reader.id_tag_format, model.ID_TAG_FORMATS)
-    one_of("[reader] framing", reader.framing, model.FRAMINGS)
-    one_of("[reader] payload", reader.payload, model.PAYLOADS)
-    within("[reader] baud", reader.baud, 300, 921600)
-    _check_belongs(reader, "baud", ("line",))
-    _check_belongs(reader, "framing", ("line",))
-    _check_belongs(reader, "payload", ("line", "hid"))
+def _reader_rules(reader: Reader) -> Iterator[Rule]:
+    yield partial(one_of, "[reader] driver", reader.driver, model.READER_DRIVERS)
+    yield partial(one_of, "[reader] id_tag_format", reader.id_tag_format, model.ID_TAG_FORMATS)
+    yield partial(one_of, "[reader] framing", reader.framing, model.FRAMINGS)
+    yield partial(one_of, "[reader] payload", reader.payload, model.PAYLOADS)
+    yield partial(within, "[reader] baud", reader.baud, 300, 921600)
+    yield partial(_check_belongs, reader, "baud", ("line",))
+    yield partial(_check_belongs, reader, "framing", ("line",))
+    yield partial(_check_belongs, reader, "payload", ("line", "hid"))
 
 
 def _check_belongs(reader: Reader, key: str, drivers: tuple[str, ...]) -> None:
@@ -174,21 +210,73 @@ def _check_belongs(reader: Reader, key: str, drivers: tuple[str, ...]) -> None:
         raise ConfigurationError(f"[reader] {key}: is for {' and '.join(drivers)} readers, not for {reader.driver}; remove it")
 
 
-def _check_ports(config: StationConfig) -> None:
-    """Each device has a port of its own: one port has one owner, and two links to the same device are one port."""
+def _system_rules(system: System) -> Iterator[Rule]:
+    yield partial(one_of, "[system] on_reset", system.on_reset, model.ON_RESET)
+    yield partial(within, "[system] orphan_grace_s", system.orphan_grace_s, 0, 300)
+    yield partial(within, "[system] disk_reserve_mb", system.disk_reserve_mb, 0, 100_000)
+
+
+def _policy_rules(policy: Policy) -> Iterator[Rule]:
+    yield partial(within, "[policy] backlog_messages_per_s", policy.backlog_messages_per_s, 0, 10_000)
+
+
+SECTION_RULES: dict[str, Callable[[Any], Iterator[Rule]]] = {
+    "station": _station_rules,
+    "central_system": _central_system_rules,
+    "supply": _supply_rules,
+    "reader": _reader_rules,
+    "system": _system_rules,
+    "policy": _policy_rules,
+}
+"""What must hold within each section, whatever the others say."""
+
+
+def connector_rules(connector: Connector, number: int) -> Iterator[Rule]:
+    """What must hold within the `number`-th `[[connector]]`."""
+    where = f"[[connector]] number {number}"
+    yield partial(_check_connector_id, where, connector.id, number)
+    yield partial(one_of, f"{where} cable", connector.cable, model.CABLES)
+    if connector.max_current_a is not None:
+        yield partial(within, f"{where} max_current_a", connector.max_current_a, 6, 1000)
+    yield partial(one_of, f"{where} evse.driver", connector.evse.driver, model.EVSE_DRIVERS)
+    yield partial(one_of, f"{where} meter.driver", connector.meter.driver, model.METER_BAUDS)
+    yield partial(one_of, f"{where} meter.parity", connector.meter.parity, model.PARITIES)
+    yield partial(within, f"{where} meter.baud", connector.meter.baud, 300, 921600)
+    yield partial(within, f"{where} meter.unit", connector.meter.unit, 1, 247)
+
+
+def _check_connector_id(where: str, given: int, number: int) -> None:
+    if given != number:
+        raise ConfigurationError(f"{where} id: is {given}; connectors are numbered 1, 2, … in order, so give {number}")
+
+
+def _rules_between_sections(config: StationConfig) -> Iterator[Rule]:
+    yield partial(_check_user_name, config)
+    yield partial(_check_connector_count, config)
     taken: dict[str, str] = {}
-    for where, port in _ports(config):
-        if not port:
-            raise ConfigurationError(
-                f"{where}: is missing; name the serial device, best as /dev/serial/by-id/…, or run with --virtual"
-            )
-        real = os.path.realpath(port)
-        if real in taken:
-            raise ConfigurationError(f"{where}: {port} is also {taken[real]}; give each device a port of its own")
-        taken[real] = where
+    for where, port in ports(config):
+        yield partial(_check_port, where, port, taken)
 
 
-def _ports(config: StationConfig) -> Iterable[tuple[str, str]]:
+def _check_connector_count(config: StationConfig) -> None:
+    if not 1 <= len(config.connectors) <= CONNECTORS_MAX:
+        raise ConfigurationError(f"[[connector]]: {len(config.connectors)} given; give 1 to {CONNECTORS_MAX}")
+
+
+def _check_port(where: str, port: str, taken: dict[str, str]) -> None:
+    """Each device has a port of its own: one port has one owner, and two links to the same device are one port."""
+    if not port:
+        raise ConfigurationError(
+            f"{where}: is missing; name the serial device, best as /dev/serial/by-id/…, or run with --virtual"
+        )
+    real = os.path.realpath(port)
+    if real in taken:
+        raise ConfigurationError(f"{where}: {port} is also {taken[real]}; give each device a port of its own")
+    taken[real] = where
+
+
+def ports(config: StationConfig) -> Iterator[tuple[str, str]]:
+    """Every serial port that `config` names, after the key that names it."""
     for connector in config.connectors:
         yield f"[[connector]] number {connector.id} evse.port", connector.evse.port
         yield f"[[connector]] number {connector.id} meter.port", connector.meter.port

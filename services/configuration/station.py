@@ -6,6 +6,8 @@ Owns: reading it, naming what is wrong in it, and its virtual form. Does not: ho
 
 import os
 import re
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -40,6 +42,7 @@ __all__ = [
     "Supply",
     "System",
     "capabilities",
+    "examine",
     "initial_values",
     "load",
     "virtual",
@@ -70,15 +73,33 @@ def load(path: str, *, with_virtual_devices: bool = False) -> StationConfig:
 
     `with_virtual_devices` (`--virtual`): ports may be left out, and are those of the simulator.
     """
+    config, found = examine(path, with_virtual_devices=with_virtual_devices)
+    for line in found:
+        raise ConfigurationError(f"{path}: {line}")
+    assert config is not None, f"there is nothing wrong with {path}, and yet no configuration"
+    return config
+
+
+def examine(path: str, *, with_virtual_devices: bool = False) -> tuple[StationConfig | None, list[str]]:
+    """Settings of a station, and one line for each thing that is wrong with them, without the file's name.
+
+    None: there are values of the wrong type, so that the settings as a whole can't be told.
+    """
+    found: list[str] = []
     try:
         table = _read(path)
+        found += _unknown(table)
+        misfits = list(_misfits(table))
+        if misfits:
+            return None, found + misfits + list(_broken_in_sound_sections(table))
         config = _converted(table, os.path.dirname(os.path.abspath(path)))
         if with_virtual_devices:
             config = virtual(config)
-        checks.check(config)
-        return msgspec.structs.replace(config, ocpp=_ocpp(table.get("ocpp", {}), config))
+        found += checks.findings(config)
+        texts = _ocpp(table.get("ocpp", {}), config, found)
+        return msgspec.structs.replace(config, ocpp=texts), found
     except ConfigurationError as error:
-        raise ConfigurationError(f"{path}: {error}") from None
+        return None, [*found, str(error)]
 
 
 def virtual(config: StationConfig) -> StationConfig:
@@ -142,18 +163,64 @@ def _read(path: str) -> dict[str, Any]:
         raise ConfigurationError(f"is not TOML: {_one_line(str(error))}; correct it there") from None
 
 
-def _converted(table: dict[str, Any], directory: str) -> StationConfig:
-    """`table` in our shapes. Unknown names first, since a slip in a name is also a missing one."""
-    checks.refuse_unknown("top of the file", table, (*_SECTIONS, "connector", "ocpp"))
+def _unknown(table: dict[str, Any]) -> Iterator[str]:
+    """Names that mean nothing. They are told first, since a slip in a name is also a missing one."""
+    yield from checks.unknown("top of the file", table, (*_SECTIONS, "connector", "ocpp"))
     for name, shape in _SECTIONS.items():
-        _refuse_unknown_in(f"[{name}]", table.get(name), shape)
+        yield from _unknown_in(f"[{name}]", table.get(name), shape)
     connectors = table.get("connector", ())
     for number, connector in enumerate(connectors if isinstance(connectors, list) else (), 1):
         where = f"[[connector]] number {number}"
-        _refuse_unknown_in(where, connector, Connector)
+        yield from _unknown_in(where, connector, Connector)
         if isinstance(connector, dict):
-            _refuse_unknown_in(f"{where} evse", connector.get("evse"), Evse)
-            _refuse_unknown_in(f"{where} meter", connector.get("meter"), Meter)
+            yield from _unknown_in(f"{where} evse", connector.get("evse"), Evse)
+            yield from _unknown_in(f"{where} meter", connector.get("meter"), Meter)
+
+
+def _misfits(given: Any, shape: type[model.Section] = StationConfig, path: str = "$") -> Iterator[str]:
+    """A line for each value that is missing or of the wrong type, from the top of the file to the bottom."""
+    if not isinstance(given, dict):
+        yield from _wrong_type(given, shape, path)
+        return
+    for field in msgspec.structs.fields(shape):
+        name, at = field.encode_name, f"{path}.{field.encode_name}"
+        inner = _SECTIONS.get(name) if path == "$" else field.type
+        if name == "ocpp" and path == "$":
+            continue
+        if name not in given:
+            if field.required:
+                yield _in_words(f"Object missing required field `{name}`" + (f" - at `{path}`" if path != "$" else ""))
+        elif isinstance(inner, type) and issubclass(inner, model.Section):
+            yield from _misfits(given[name], inner, at)
+        elif name == "connector" and isinstance(given[name], list):
+            for number, connector in enumerate(given[name]):
+                yield from _misfits(connector, Connector, f"{at}[{number}]")
+        else:
+            yield from _wrong_type(given[name], field.type, at)
+
+
+def _wrong_type(value: Any, wanted: Any, path: str) -> Iterator[str]:
+    try:
+        msgspec.convert(value, wanted)
+    except msgspec.ValidationError as error:
+        what, _, within = str(error).partition(" - at ")
+        yield _in_words(f"{what} - at `{path}{within.strip('`').removeprefix('$')}`")
+
+
+def _broken_in_sound_sections(table: dict[str, Any]) -> Iterator[str]:
+    """Rules that are broken where the types are right, although they are wrong elsewhere."""
+    for name, shape in _SECTIONS.items():
+        if name in table and not list(_misfits(table[name], shape)):
+            yield from checks.broken(checks.SECTION_RULES[name](msgspec.convert(table[name], shape)))
+    connectors = table.get("connector", ())
+    for number, given in enumerate(connectors if isinstance(connectors, list) else (), 1):
+        if not list(_misfits(given, Connector)):
+            connector = _completed_connector(msgspec.convert(given, Connector))
+            yield from checks.broken(checks.connector_rules(connector, number))
+
+
+def _converted(table: dict[str, Any], directory: str) -> StationConfig:
+    """`table` in our shapes."""
     try:
         config = msgspec.convert({**table, "ocpp": {}}, StationConfig)
     except msgspec.ValidationError as error:
@@ -163,50 +230,53 @@ def _converted(table: dict[str, Any], directory: str) -> StationConfig:
 
 def _completed(config: StationConfig, directory: str) -> StationConfig:
     """`config` with what a person may leave out: factory speeds of meters, and where relative paths begin."""
-    connectors = tuple(
-        msgspec.structs.replace(
-            connector,
-            meter=msgspec.structs.replace(
-                connector.meter, baud=connector.meter.baud or model.METER_BAUDS.get(connector.meter.driver, 9600)
-            ),
-        )
-        for connector in config.connectors
-    )
+    connectors = tuple(_completed_connector(connector) for connector in config.connectors)
     files = tuple(os.path.join(directory, file) for file in config.central_system.root_ca_files)
     central_system = msgspec.structs.replace(config.central_system, root_ca_files=files)
     return msgspec.structs.replace(config, connectors=connectors, central_system=central_system)
 
 
-def _refuse_unknown_in(where: str, given: Any, shape: type[model.Section]) -> None:
+def _completed_connector(connector: Connector) -> Connector:
+    baud = connector.meter.baud or model.METER_BAUDS.get(connector.meter.driver, 9600)
+    return msgspec.structs.replace(connector, meter=msgspec.structs.replace(connector.meter, baud=baud))
+
+
+def _unknown_in(where: str, given: Any, shape: type[model.Section]) -> Iterator[str]:
     if isinstance(given, dict):
-        checks.refuse_unknown(where, given, (field.encode_name for field in msgspec.structs.fields(shape)))
+        yield from checks.unknown(where, given, (field.encode_name for field in msgspec.structs.fields(shape)))
 
 
-def _ocpp(given: Any, config: StationConfig) -> dict[str, str]:
-    """`[ocpp]` as OCPP texts by printed names, each one checked; also checks `[policy] keys_not_offered`.
+def _ocpp(given: Any, config: StationConfig, found: list[str]) -> dict[str, str]:
+    """`[ocpp]` as OCPP texts by printed names; a line for each one that is wrong goes to `found`.
 
     Read-only keys may be set here: it is the operator of the board who does it, not the Central System.
     """
     if not isinstance(given, dict):
-        raise ConfigurationError("[ocpp]: must be a table; write it as a section of its own")
-    _check_not_offered(config)
+        found.append("[ocpp]: must be a table; write it as a section of its own")
+        return {}
+    found += checks.broken([partial(_check_not_offered, config)])
     all_capabilities = msgspec.structs.replace(capabilities(config), not_offered=())
-    values = keys.defaults(all_capabilities)
     texts: dict[str, str] = {}
     # Lengths of lists come first, since they bound the lists.
     for name, value in sorted(given.items(), key=lambda item: not item[0].casefold().endswith("maxlength")):
-        key = keys.find(name, all_capabilities)
-        if key is None:
-            checks.refuse_unknown("[ocpp]", (name,), (key.name for key in keys.KEYS))
-            continue
-        if key.name in texts:
-            raise ConfigurationError(f"[ocpp] {name}: is given twice; keep one")
-        text = keys.validate(key, _text(f"[ocpp] {name}", value), all_capabilities, {**values, **texts})
-        if isinstance(text, Problem):
-            raise ConfigurationError(f"[ocpp] {name}: {text.text}; give a {key.type.value} as {key.clause} has it")
-        texts[key.name] = text
-    _check_combinations(texts, config)
+        found += checks.broken([partial(_take, name, value, texts, all_capabilities)])
+    found += checks.broken(partial(rule, texts, config) for rule in _COMBINATIONS)
     return texts
+
+
+def _take(name: str, value: Any, texts: dict[str, str], all_capabilities: keys.Capabilities) -> None:
+    """Put one key of `[ocpp]` into `texts`. Raises ConfigurationError."""
+    key = keys.find(name, all_capabilities)
+    if key is None:
+        checks.refuse_unknown("[ocpp]", (name,), (key.name for key in keys.KEYS))
+        return
+    if key.name in texts:
+        raise ConfigurationError(f"[ocpp] {name}: is given twice; keep one")
+    values = {**keys.defaults(all_capabilities), **texts}
+    text = keys.validate(key, _text(f"[ocpp] {name}", value), all_capabilities, values)
+    if isinstance(text, Problem):
+        raise ConfigurationError(f"[ocpp] {name}: {text.text}; give a {key.type.value} as {key.clause} has it")
+    texts[key.name] = text
 
 
 def _check_not_offered(config: StationConfig) -> None:
@@ -217,7 +287,7 @@ def _check_not_offered(config: StationConfig) -> None:
             raise ConfigurationError(f"{where}: {key.name} is required by {key.clause}; remove it from the list")
 
 
-def _check_profiles(texts: dict[str, str]) -> None:
+def _check_profiles(texts: dict[str, str], _: StationConfig) -> None:
     profiles = texts.get(keys.SUPPORTED_FEATURE_PROFILES)
     if profiles is None:
         return
@@ -232,19 +302,27 @@ def _check_profiles(texts: dict[str, str]) -> None:
             )
 
 
-def _check_combinations(texts: dict[str, str], config: StationConfig) -> None:
-    _check_profiles(texts)
+def _check_key_of_its_own(texts: dict[str, str], _: StationConfig) -> None:
     if keys.AUTHORIZATION_KEY in texts:
         raise ConfigurationError("[ocpp] AuthorizationKey: belongs to [central_system] authorization_key; move it there")
+
+
+def _check_one_ping_interval(texts: dict[str, str], config: StationConfig) -> None:
     if keys.WEB_SOCKET_PING_INTERVAL in texts and config.central_system.ping_interval_s is not None:
         raise ConfigurationError(
             "[ocpp] WebSocketPingInterval: [central_system] ping_interval_s gives it too; remove one of the two"
         )
+
+
+def _check_number_of_connectors(texts: dict[str, str], config: StationConfig) -> None:
     count = texts.get("NumberOfConnectors")
     if count not in (None, str(len(config.connectors))):
         raise ConfigurationError(
             f"[ocpp] NumberOfConnectors: is {count}, but there are {len(config.connectors)} [[connector]] sections; remove it"
         )
+
+
+_COMBINATIONS = (_check_profiles, _check_key_of_its_own, _check_one_ping_interval, _check_number_of_connectors)
 
 
 def _text(where: str, value: Any) -> str:

@@ -13,7 +13,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("services.station.log_reader", "show the log lines of all services in the order of time"),
     "queue": ("services.station.queue", "transaction messages that no Central System has: list, export, import, send again"),
     "restart": ("services.station.restart", "restart one service of the running station"),
-    "check": ("services.station.check", "check a station.toml without starting anything"),
+    "check": ("services.station.check", "say all that is wrong before the start: station.toml, devices, disk, clock"),
     "sim": ("services.station.sim", "plug in, swipe a card, break things: hands on the virtual hardware"),
     "demo": ("services.demo", "a local Central System, a virtual station and one charging session to watch"),
 }
