@@ -16,6 +16,7 @@ from services.configuration.formats import Problem, quoted
 from services.configuration.model import (
     CentralSystem,
     Connector,
+    EmergencyStopInput,
     Policy,
     Reader,
     Station,
@@ -210,6 +211,13 @@ def _check_belongs(reader: Reader, key: str, drivers: tuple[str, ...]) -> None:
         raise ConfigurationError(f"[reader] {key}: is for {' and '.join(drivers)} readers, not for {reader.driver}; remove it")
 
 
+def _emergency_stop_rules(wired: EmergencyStopInput) -> Iterator[Rule]:
+    where = "[emergency_stop]"
+    yield partial(one_of, f"{where} pressed_level", wired.pressed_level, model.LEVELS)
+    yield partial(one_of, f"{where} bias", wired.bias, model.BIASES)
+    yield partial(within, f"{where} line", wired.line, 0, 1023)
+
+
 def _system_rules(system: System) -> Iterator[Rule]:
     yield partial(one_of, "[system] on_reset", system.on_reset, model.ON_RESET)
     yield partial(within, "[system] orphan_grace_s", system.orphan_grace_s, 0, 300)
@@ -225,6 +233,7 @@ SECTION_RULES: dict[str, Callable[[Any], Iterator[Rule]]] = {
     "central_system": _central_system_rules,
     "supply": _supply_rules,
     "reader": _reader_rules,
+    "emergency_stop": _emergency_stop_rules,
     "system": _system_rules,
     "policy": _policy_rules,
 }

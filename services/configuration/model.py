@@ -33,6 +33,8 @@ PAYLOADS = ("hex", "decimal", "text")
 ID_TAG_FORMATS = ("hex", "hex_reversed", "dec10", "dec10_reversed")
 CABLES = ("fixed", "socket")
 PARITIES = ("N", "E", "O")
+LEVELS = ("high", "low")
+BIASES = ("pull-up", "pull-down", "none")
 ON_RESET = ("restart", "reboot", "exit")
 
 
@@ -93,6 +95,19 @@ class Reader(Section, frozen=True, kw_only=True):
     """Of a `line` reader: ended by CR or LF; between STX and ETX; or that with a check byte behind it."""
     payload: str = "hex"
     """What `line` and `hid` readers send: a UID's hexadecimal digits, its decimal number, or an idTag as text."""
+
+
+class EmergencyStopInput(Section, frozen=True, kw_only=True):
+    """`[emergency_stop]`: its contact at a GPIO line; without this section the station has none.
+
+    As it is wired by default, a contact to ground that opens, a broken wire counts as pressed too.
+    """
+
+    chip: str
+    """The GPIO character device, such as /dev/gpiochip0."""
+    line: int
+    pressed_level: str = "high"
+    bias: str = "pull-up"
 
 
 class Evse(Section, frozen=True, kw_only=True):
@@ -164,6 +179,7 @@ class StationConfig(Section, frozen=True, kw_only=True):
     ocpp: dict[str, str] = {}
     system: System = System()
     policy: Policy = Policy()
+    emergency_stop: EmergencyStopInput | None = None
 
     def current_a_max(self, connector: Connector) -> float:
         """Amps per phase that a connector may ever be offered."""

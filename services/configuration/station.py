@@ -19,6 +19,7 @@ from services.configuration.formats import Problem
 from services.configuration.model import (
     CentralSystem,
     Connector,
+    EmergencyStopInput,
     Evse,
     Meter,
     Policy,
@@ -54,6 +55,7 @@ _SECTIONS: dict[str, type[model.Section]] = {
     "central_system": CentralSystem,
     "supply": Supply,
     "reader": Reader,
+    "emergency_stop": EmergencyStopInput,
     "system": System,
     "policy": Policy,
 }

@@ -17,28 +17,12 @@ from services.configuration.station import load
 from services.configuration.store import read_configuration
 from services.connectors import events as e
 from services.connectors.drivers import evse_driver
+from services.connectors.drivers.emergency_stop import Contact, EmergencyStop, FileContact, GpioContact
 from services.connectors.service import Board, ConnectorsService
 from services.connectors.state import Connector
 from services.connectors.store import SCHEMA
 from services.hardware.contract import EvseDesired
 from services.hardware.fleet import Fleet
-
-ESTOP_PERIOD_S = 0.2
-
-
-class EmergencyStopFile:
-    """The virtual emergency stop: a file that holds 0 or 1; no file: not pressed."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def pressed(self) -> bool:
-        """Whether it is pressed now."""
-        try:
-            with open(self._path, encoding="ascii") as file:
-                return file.read(1) == "1"
-        except OSError:
-            return False
 
 
 class ConnectorsProcess:
@@ -49,9 +33,11 @@ class ConnectorsProcess:
         for connector in config.connectors:
             port = os.path.join(runtime.process.state_dir, connector.evse.port)
             self._fleet.add(connector.id, evse_driver(connector, port))
-        self._emergency_stop = EmergencyStopFile("../hardware/estop") if runtime.process.virtual else None
+        self._inputs: Fleet[None] = Fleet(runtime, "estop")
         self._pressed = False
-        self._check_due_s = 0.0
+        contact = emergency_stop_contact(config, virtual=runtime.process.virtual)
+        if contact is not None:
+            self._inputs.add(0, EmergencyStop(contact))
         self._disk = Disk("..")
         self._disk_failure = ""
         self._disk_due_s = 0.0
@@ -77,28 +63,29 @@ class ConnectorsProcess:
             observed=lambda number, seen: service.feed(e.EvseObserved(number, seen)),
             down=lambda number, reason: service.feed(e.EvseFailed(number, reason)),
         )
+        # Choice: an emergency stop that can't be read counts as pressed, since nobody could press it now.
+        self._inputs.start(observed=lambda _, seen: self._stop_pressed(seen.active), down=lambda *_: self._stop_pressed(True))
 
     def tick(self) -> None:
         """Time passed."""
         now_s = boottime_s()
-        if self._emergency_stop is not None and now_s >= self._check_due_s:
-            self._check_due_s = now_s + ESTOP_PERIOD_S
-            pressed = self._emergency_stop.pressed()
-            if pressed != self._pressed:
-                self._pressed = pressed
-                self._service.feed(e.EmergencyStopChanged(pressed))
         if now_s >= self._disk_due_s:
             self._disk_due_s = now_s + LOOK_S
             self._look_at_disk()
         self._fleet.tick(now_s)
+        self._inputs.tick(now_s)
         self._service.tick()
 
     def next_deadline_s(self) -> float | None:
         """When `tick` has something to do."""
-        deadlines = [self._fleet.next_deadline_s(), self._service.next_deadline_s(), self._disk_due_s]
-        if self._emergency_stop is not None:
-            deadlines.append(self._check_due_s)
+        devices_s = min(self._fleet.next_deadline_s(), self._inputs.next_deadline_s())
+        deadlines = [devices_s, self._service.next_deadline_s(), self._disk_due_s]
         return min(d for d in deadlines if d is not None)
+
+    def _stop_pressed(self, pressed: bool) -> None:
+        if pressed != self._pressed:
+            self._pressed = pressed
+            self._service.feed(e.EmergencyStopChanged(pressed))
 
     def _look_at_disk(self) -> None:
         """This service looks itself: what it can't write, nobody else may tell it."""
@@ -114,6 +101,17 @@ class ConnectorsProcess:
         if not orphaned():
             self._service.end()
         self._fleet.close()
+        self._inputs.close()
+
+
+def emergency_stop_contact(config: StationConfig, *, virtual: bool) -> Contact | None:
+    """Where the emergency stop is looked for; None: this station has none."""
+    if virtual:
+        return FileContact("../hardware/estop")
+    wired = config.emergency_stop
+    if wired is None:
+        return None
+    return GpioContact(wired.chip, wired.line, pressed_level=wired.pressed_level, bias=wired.bias)
 
 
 def build(runtime: Runtime) -> ConnectorsProcess:

@@ -148,3 +148,9 @@ class TokenSeen(msgspec.Struct, frozen=True):
     uid: str
     boottime_s: float
     verbatim: bool = False
+
+
+class InputObservation(msgspec.Struct, frozen=True):
+    """A digital input of the station, told when it changes."""
+
+    active: bool

@@ -18,7 +18,8 @@ from services.hardware.contract import NoAnswer, PortMissing
 WRITE_TIMEOUT_S = 0.5
 _READ_BYTES_MAX = 4096
 _PSEUDO_TERMINALS = "/dev/pts/"
-_INPUT_DEVICES = "/dev/input/"
+_GROUPS = {"/dev/input/": "input", "/dev/gpiochip": "gpio"}
+"""Who may open devices that are no serial ports."""
 _LOST = (serial.SerialException, termios.error, OSError, ValueError)
 """What a port may raise when it is not there, vanishes, or is no serial port: pyserial does not wrap them all."""
 
@@ -119,8 +120,9 @@ def port_missing(path: str, error: Exception) -> PortMissing:
         detail = (os.strerror(number) if number is not None else str(error)).splitlines()
         return PortMissing(f"port {path} can't be used ({detail[0] if detail else error!r}); check cable and settings")
     what, remedy = known
-    if path.startswith(_INPUT_DEVICES):
-        remedy = remedy.replace("dialout", "input")
+    for start, group in _GROUPS.items():
+        if path.startswith(start):
+            remedy = remedy.replace("dialout", group)
     return PortMissing(f"port {path} {what}; {remedy}")
 
 

@@ -21,6 +21,7 @@ OF_QUANTITY = {
     Quantity.EXPORT: {Measurand.ENERGY_ACTIVE_EXPORT_REGISTER},
 }
 
+ESTOP = '[emergency_stop]\nchip = "/dev/gpiochip0"\nline = 17\n'
 GOOD = """
 [station]
 identity = "CP001"
@@ -117,6 +118,10 @@ def test_a_station_without_a_reader_is_possible(tmp_path: Path) -> None:
         ('"/dev/ttyM" }', '"/dev/ttyM", parity = "X" }', "[[connector]] number 1 meter.parity", "known are N, E, O"),
         ('driver = "rdm6300"', 'driver = "rdm"', "[reader] driver", "rdm6300"),
         ('driver = "rdm6300"', 'driver = "rdm6300"\nid_tag_format = "dec"', "[reader] id_tag_format", "dec10"),
+        ("[supply]", "[emergency_stop]\nline = 1\n[supply]", "[emergency_stop] chip", "is missing; add it"),
+        ("[supply]", '[emergency_stop]\nchip = "/dev/g"\nline = -1\n[supply]', "[emergency_stop] line", "give 0 to 1023"),
+        ("[supply]", f'{ESTOP}bias = "pullup"\n[supply]', "[emergency_stop] bias", "did you mean pull-up?"),
+        ("[supply]", f"{ESTOP}pressed_level = 1\n[supply]", "[emergency_stop] pressed_level", "must be text in quotes"),
         ('driver = "rdm6300"', 'driver = "line"\nframing = "stx"', "[reader] framing", "stx-etx"),
         ('driver = "rdm6300"', 'driver = "hid"\npayload = "dec"', "[reader] payload", "decimal"),
         ('driver = "rdm6300"', 'driver = "line"\nbaud = 1', "[reader] baud", "300 to 921600"),
