@@ -17,6 +17,7 @@ from services.configuration.model import (
     CentralSystem,
     Connector,
     EmergencyStopInput,
+    Evse,
     Policy,
     Reader,
     Station,
@@ -248,10 +249,25 @@ def connector_rules(connector: Connector, number: int) -> Iterator[Rule]:
     if connector.max_current_a is not None:
         yield partial(within, f"{where} max_current_a", connector.max_current_a, 6, 1000)
     yield partial(one_of, f"{where} evse.driver", connector.evse.driver, model.EVSE_DRIVERS)
+    yield from _evse_rules(f"{where} evse", connector.evse)
     yield partial(one_of, f"{where} meter.driver", connector.meter.driver, model.METER_BAUDS)
     yield partial(one_of, f"{where} meter.parity", connector.meter.parity, model.PARITIES)
     yield partial(within, f"{where} meter.baud", connector.meter.baud, 300, 921600)
     yield partial(within, f"{where} meter.unit", connector.meter.unit, 1, 247)
+
+
+def _evse_rules(where: str, evse: Evse) -> Iterator[Rule]:
+    if evse.driver in model.MODBUS_EVSE_BAUDS:
+        yield partial(within, f"{where}.baud", evse.baud, 300, 921600)
+        yield partial(one_of, f"{where}.parity", evse.parity, model.PARITIES)
+        yield partial(within, f"{where}.unit", evse.unit, 1, 247)
+    else:
+        yield partial(_check_speaks_no_modbus, where, evse)
+
+
+def _check_speaks_no_modbus(where: str, evse: Evse) -> None:
+    if (evse.baud, evse.parity, evse.unit) != (0, "N", 1):
+        raise ConfigurationError(f"{where}: {evse.driver} does not speak Modbus; remove baud, parity and unit")
 
 
 def _check_connector_id(where: str, given: int, number: int) -> None:

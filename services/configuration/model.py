@@ -9,7 +9,9 @@ import msgspec
 from bus.version import VERSION
 from bus.vocabulary import Measurand
 
-EVSE_DRIVERS = ("openevse",)
+EVSE_DRIVERS = ("openevse", "evsewb")
+MODBUS_EVSE_BAUDS = {"evsewb": 9600}
+"""Charging controllers that speak Modbus, and the speed at which each leaves its factory."""
 METER_BAUDS = {"sdm630": 9600, "sdm120": 2400, "sdm230": 9600, "sdm72d-m-2": 9600, "abb-b23": 9600, "em340": 9600}
 """Meter models, and the speed at which each leaves its factory."""
 METER_PHASES = {"sdm630": 3, "sdm120": 1, "sdm230": 1, "sdm72d-m-2": 3, "abb-b23": 3, "em340": 3}
@@ -25,7 +27,7 @@ _MEASURED = (
 )
 METER_MEASURANDS = dict.fromkeys(METER_BAUDS, _MEASURED)
 """What each model measures, as `services/meter/drivers/models.py` reads it: these all the same."""
-EVSE_MEASURANDS: dict[str, tuple[Measurand, ...]] = {"openevse": (Measurand.CURRENT_OFFERED, Measurand.POWER_OFFERED)}
+EVSE_MEASURANDS = dict.fromkeys(EVSE_DRIVERS, (Measurand.CURRENT_OFFERED, Measurand.POWER_OFFERED))
 """What each charging controller tells."""
 READER_DRIVERS = ("rdm6300", "pn532", "line", "hid")
 FRAMINGS = ("line", "stx-etx", "stx-etx-lrc")
@@ -111,10 +113,13 @@ class EmergencyStopInput(Section, frozen=True, kw_only=True):
 
 
 class Evse(Section, frozen=True, kw_only=True):
-    """The charging controller of a connector."""
+    """The charging controller of a connector. `baud`, `parity` and `unit` as of a meter, for one that speaks Modbus."""
 
     driver: str
     port: str = ""
+    baud: int = 0
+    parity: str = "N"
+    unit: int = 1
 
 
 class Meter(Section, frozen=True, kw_only=True):

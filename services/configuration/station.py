@@ -231,7 +231,7 @@ def _converted(table: dict[str, Any], directory: str) -> StationConfig:
 
 
 def _completed(config: StationConfig, directory: str) -> StationConfig:
-    """`config` with what a person may leave out: factory speeds of meters, and where relative paths begin."""
+    """`config` with what a person may leave out: factory speeds of devices, and where relative paths begin."""
     connectors = tuple(_completed_connector(connector) for connector in config.connectors)
     files = tuple(os.path.join(directory, file) for file in config.central_system.root_ca_files)
     central_system = msgspec.structs.replace(config.central_system, root_ca_files=files)
@@ -239,8 +239,12 @@ def _completed(config: StationConfig, directory: str) -> StationConfig:
 
 
 def _completed_connector(connector: Connector) -> Connector:
-    baud = connector.meter.baud or model.METER_BAUDS.get(connector.meter.driver, 9600)
-    return msgspec.structs.replace(connector, meter=msgspec.structs.replace(connector.meter, baud=baud))
+    evse, meter = connector.evse, connector.meter
+    return msgspec.structs.replace(
+        connector,
+        evse=msgspec.structs.replace(evse, baud=evse.baud or model.MODBUS_EVSE_BAUDS.get(evse.driver, 0)),
+        meter=msgspec.structs.replace(meter, baud=meter.baud or model.METER_BAUDS.get(meter.driver, 9600)),
+    )
 
 
 def _unknown_in(where: str, given: Any, shape: type[model.Section]) -> Iterator[str]:

@@ -7,6 +7,7 @@ It powers up ENABLED, as the stock firmware does: a car that is plugged in charg
 """
 
 import enum
+from typing import Any
 
 import msgspec
 
@@ -69,6 +70,8 @@ class Message(msgspec.Struct, frozen=True):
 
 class Board:
     """One controller. `current_a_max` is the installation's maximum, written by the installer with `$SC n M`."""
+
+    kinds = tuple(KINDS)
 
     def __init__(self, eeprom: Eeprom, *, current_a_max: int, now_s: float, lock_build: bool = False) -> None:
         self.eeprom = eeprom
@@ -201,6 +204,29 @@ class Board:
             self.elapsed_s += dt_s
             self.session_ws += self.current_a * self.eeprom.voltage_mv / 1000 * dt_s
         self.announce()
+
+    def power_up(self) -> None:
+        """Power was gone and is back."""
+        self._power_up(self.now_s + POST_S)
+
+    def facts(self) -> dict[str, Any]:
+        """What it really is and does, for people and tests."""
+        return {
+            "state": f"{self.state:02X}",
+            "mode": self.mode.value,
+            "enabled": self.mode is Mode.ENABLED,
+            "booting": self.booting,
+            "offering": self.offered_a > 0,
+            "pilot_a": self.pilot_a,
+            "charging": self.state == CHARGING,
+            "faults": sorted(self.faults.causes),
+            "fault": self.faults.found,
+            "supervision": {
+                "interval_s": self.eeprom.heartbeat_s,
+                "fallback_a": self.eeprom.heartbeat_a,
+                "trigger": self.heartbeat_trigger,
+            },
+        }
 
     def enable(self) -> None:
         """`$FE`: the pilot is looked at anew."""

@@ -126,7 +126,16 @@ def _fault(rig: Rig, args: list[str]) -> dict[str, Any]:
     connector, kind = _connector(rig, args[0]), _kind(args[1])
     if kind == LOCK and not connector.socket:
         raise Refusal(f'connector {connector.id} has a fixed cable and no lock; give it cable = "socket"')
+    if kind != LOCK and kind not in connector.board.kinds:
+        raise Refusal(
+            f"the controller of connector {connector.id} can't have it; it has {', '.join(sorted(connector.board.kinds))}"
+        )
     rig.world.set_fault(connector.id, kind, present=True)
+    return {}
+
+
+def _power_cycle(rig: Rig, args: list[str]) -> dict[str, Any]:
+    _connector(rig, args[0]).board.power_up()
     return {}
 
 
@@ -199,6 +208,7 @@ COMMANDS: dict[str, Command] = {
     "set-meter": Command("set-meter N WH", (2,), _set_meter),
     "fault": Command(f"fault N {'|'.join(_FAULTS)}", (2,), _fault),
     "clear-fault": Command(f"clear-fault N {'|'.join(_FAULTS)}", (2,), _clear_fault),
+    "power-cycle": Command("power-cycle N", (1,), _power_cycle),
     "estop": Command("estop on|off", (1,), _estop),
     "unplug-device": Command("unplug-device evse N|meter N|reader", (1, 2), _unplug_device),
     "replug-device": Command("replug-device evse N|meter N|reader", (1, 2), _replug_device),

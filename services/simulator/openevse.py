@@ -7,7 +7,7 @@ Does not: move bytes, or know what the board does.
 import msgspec
 
 from services.simulator import rapi
-from services.simulator.board import Board, Message
+from services.simulator.board import Board, Eeprom, Message
 from services.simulator.board_commands import Answer, execute
 
 
@@ -37,6 +37,11 @@ class OpenEvse:
         self._output = bytearray()
         self._echo = False
         self._told_state: str | None = None
+
+    @property
+    def eeprom(self) -> Eeprom:
+        """What it keeps without power."""
+        return self.board.eeprom
 
     def receive(self, data: bytes) -> None:
         """Bytes from the line; what they ask for is done now."""

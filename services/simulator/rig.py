@@ -13,6 +13,7 @@ from typing import Any
 
 from bus.clock import boottime_s
 from bus.logs import Logger
+from services.simulator.controllers import new_eeprom
 from services.simulator.eastron import Measured
 from services.simulator.meter_server import MeterServer
 from services.simulator.pty_port import PtyPort
@@ -40,7 +41,7 @@ class Rig:
                 settings,
                 now_s=now_s,
                 register=storage.register(each.id),
-                eeprom=storage.eeprom(each.id, settings.max_current_a),
+                eeprom=storage.eeprom(each.id, new_eeprom(each.evse, settings.max_current_a, each.evse_unit)),
             )
             for each in settings.connectors
         }
@@ -65,7 +66,7 @@ class Rig:
         for number, connector in self.world.connectors.items():
             self.ports[f"evse-{number}"].write(connector.controller.take_output())
             self._storage.save_register(number, connector.register)
-            self._storage.save_eeprom(number, connector.board.eeprom)
+            self._storage.save_eeprom(number, connector.controller.eeprom)
         if self.world.reader is not None:
             self.ports["reader"].write(self.world.reader.advance(self.world.now_s))
         for event in self.world.take_events():

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-EVSE_DRIVERS = ("openevse",)
+EVSE_DRIVERS = ("openevse", "evsewb")
 READER_DRIVERS = ("rdm6300", "pn532", "line", "hid")
 FRAMINGS = ("line", "stx-etx", "stx-etx-lrc")
 PAYLOADS = ("hex", "decimal", "text")
@@ -33,6 +33,8 @@ class ConnectorSettings(msgspec.Struct, frozen=True):
     meter: str
     unit: int
     phases: int
+    evse_unit: int = 1
+    """Modbus address of a controller that has one."""
 
 
 class ReaderSettings(msgspec.Struct, frozen=True):
@@ -98,14 +100,16 @@ def _connector(entry: Any, phases: int) -> ConnectorSettings:
     number = _whole(entry.get("id"), "[[connector]] id", 1, 999)
     where = f"[[connector]] {number}"
     meter = _section(entry, "meter", where)
+    evse = _section(entry, "evse", where)
     model = _one_of(meter.get("driver"), f"{where} meter.driver", tuple(METER_PHASES))
     return ConnectorSettings(
         id=number,
         cable=_one_of(entry.get("cable", "fixed"), f"{where} cable", ("fixed", "socket")),
-        evse=_one_of(_section(entry, "evse", where).get("driver"), f"{where} evse.driver", EVSE_DRIVERS),
+        evse=_one_of(evse.get("driver"), f"{where} evse.driver", EVSE_DRIVERS),
         meter=model,
         unit=_whole(meter.get("unit", 1), f"{where} meter.unit", 1, 247),
         phases=min(phases, METER_PHASES[model]),
+        evse_unit=_whole(evse.get("unit", 1), f"{where} evse.unit", 1, 247),
     )
 
 

@@ -17,13 +17,13 @@ import msgspec
 
 from bus.clock import system_utc_s
 from bus.logs import Logger, utc_text
-from services.simulator.board import Eeprom
 from services.simulator.circuit import REGISTER_WH_MAX, SERIAL_MAX, Register
 from services.simulator.world import SERIAL_FIRST, Event
 
 LEDGER_BYTES_MAX = 5_000_000
 _FILE_BYTES_MAX = 10_000
 T = TypeVar("T")
+E = TypeVar("E", bound=msgspec.Struct)
 
 
 class Storage:
@@ -44,15 +44,15 @@ class Storage:
             return Register(wh=0.0, serial=SERIAL_FIRST + connector_id)
         return found
 
-    def eeprom(self, connector_id: int, current_a: int) -> Eeprom:
-        """The EEPROM of a controller as it was left, or that of a new one."""
-        return self._load(f"evse-{connector_id}.json", Eeprom) or Eeprom(current_a=current_a)
+    def eeprom(self, connector_id: int, new: E) -> E:
+        """The EEPROM of a controller of that kind as it was left, or `new`."""
+        return self._load(f"evse-{connector_id}.json", type(new)) or new
 
     def save_register(self, connector_id: int, register: Register) -> None:
         """Keep it if it has changed. After this, and not before, a value may be shown."""
         self._save(f"meter-{connector_id}.json", msgspec.json.encode(register))
 
-    def save_eeprom(self, connector_id: int, eeprom: Eeprom) -> None:
+    def save_eeprom(self, connector_id: int, eeprom: msgspec.Struct) -> None:
         """Keep it if it has changed."""
         self._save(f"evse-{connector_id}.json", msgspec.json.encode(eeprom))
 

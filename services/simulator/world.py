@@ -8,13 +8,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from services.simulator.board import CHARGING, Board, Eeprom
 from services.simulator.car import Car
 from services.simulator.circuit import Contactor, Register
+from services.simulator.controllers import VirtualBoard, VirtualController, made
 from services.simulator.eastron import Measured
 from services.simulator.faults import KINDS, LOCK
 from services.simulator.meters import MODELS
-from services.simulator.openevse import OpenEvse
 from services.simulator.readers import CardReader
 from services.simulator.settings import ConnectorSettings, Settings
 
@@ -54,7 +53,7 @@ class Connector:
     """One connector with everything behind it. It is made powered up and without a car."""
 
     def __init__(
-        self, settings: ConnectorSettings, supply: Settings, *, now_s: float, register: Register, eeprom: Eeprom
+        self, settings: ConnectorSettings, supply: Settings, *, now_s: float, register: Register, eeprom: msgspec.Struct
     ) -> None:
         self.id = settings.id
         self.voltage_v = supply.voltage_v
@@ -65,12 +64,13 @@ class Connector:
         self.contactor = Contactor()
         self.register = register
         self.meter = MODELS[settings.meter](settings.meter, settings.unit)
-        self.controller = OpenEvse(Board(eeprom, current_a_max=supply.max_current_a, now_s=now_s))
+        self.controller: VirtualController = made(eeprom, current_a_max=supply.max_current_a, now_s=now_s)
 
     @property
-    def board(self) -> Board:
+    def board(self) -> VirtualBoard:
         """The controller without its line."""
-        return self.controller.board
+        board: VirtualBoard = self.controller.board
+        return board
 
     @property
     def power_w(self) -> float:
@@ -151,23 +151,7 @@ class Connector:
                 "max_a": self.car.max_a,
                 "drawing_a": self.car.current_a,
             },
-            "controller": {
-                "state": f"{board.state:02X}",
-                "mode": board.mode.value,
-                "enabled": board.mode.value == "enabled",
-                "booting": board.booting,
-                "offering": board.offered_a > 0,
-                "pilot_a": board.pilot_a,
-                "charging": board.state == CHARGING,
-                "relay_closed": self.contactor.closed,
-                "faults": sorted(board.faults.causes),
-                "fault": board.faults.found,
-                "supervision": {
-                    "interval_s": board.eeprom.heartbeat_s,
-                    "fallback_a": board.eeprom.heartbeat_a,
-                    "trigger": board.heartbeat_trigger,
-                },
-            },
+            "controller": {**board.facts(), "relay_closed": self.contactor.closed},
             "relay": {
                 "closed": self.contactor.closed,
                 "closed_count": self.contactor.closed_count,

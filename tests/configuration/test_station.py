@@ -116,6 +116,8 @@ def test_a_station_without_a_reader_is_possible(tmp_path: Path) -> None:
         (', port = "/dev/ttyM"', "", "[[connector]] number 1 meter.port", "or run with --virtual"),
         ('"/dev/ttyM" }', '"/dev/ttyM", unit = 0 }', "[[connector]] number 1 meter.unit", "give 1 to 247"),
         ('"/dev/ttyM" }', '"/dev/ttyM", parity = "X" }', "[[connector]] number 1 meter.parity", "known are N, E, O"),
+        ('"/dev/ttyE" }', '"/dev/ttyE", unit = 2 }', "[[connector]] number 1 evse", "does not speak Modbus; remove"),
+        ('"openevse"', '"evsewb", unit = 248', "[[connector]] number 1 evse.unit", "give 1 to 247"),
         ('driver = "rdm6300"', 'driver = "rdm"', "[reader] driver", "rdm6300"),
         ('driver = "rdm6300"', 'driver = "rdm6300"\nid_tag_format = "dec"', "[reader] id_tag_format", "dec10"),
         ("[supply]", "[emergency_stop]\nline = 1\n[supply]", "[emergency_stop] chip", "is missing; add it"),

@@ -32,8 +32,8 @@ def test_new_meters_have_serial_numbers_of_their_own(tmp_path: Path) -> None:
 def test_an_eeprom_comes_back(tmp_path: Path) -> None:
     eeprom = Eeprom(current_a=20, gfi_trips=3)
     storage(tmp_path).save_eeprom(1, eeprom)
-    assert storage(tmp_path).eeprom(1, 32) == eeprom
-    assert storage(tmp_path).eeprom(2, 32) == Eeprom(current_a=32)
+    assert storage(tmp_path).eeprom(1, Eeprom(current_a=32)) == eeprom
+    assert storage(tmp_path).eeprom(2, Eeprom(current_a=32)) == Eeprom(current_a=32)
 
 
 @pytest.mark.parametrize(

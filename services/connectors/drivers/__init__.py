@@ -6,7 +6,13 @@ from services.hardware.contract import Driver, EvseDesired, EvseObservation
 
 def evse_driver(connector: Connector, port: str) -> Driver[EvseDesired, EvseObservation]:
     """The driver of a connector's charging controller; its name was checked when station.toml was read."""
-    assert connector.evse.driver == "openevse", f"no driver {connector.evse.driver}"
+    evse, socket = connector.evse, not connector.fixed_cable
+    if evse.driver == "evsewb":
+        from services.connectors.drivers.evsewb import EvseWb
+        from services.hardware.modbus import Wire
+
+        return EvseWb(Wire("charging controller", port, evse.baud, evse.parity, evse.unit), socket=socket)
+    assert evse.driver == "openevse", f"no driver {evse.driver}"
     from services.connectors.drivers.openevse import OpenEvse
 
-    return OpenEvse(port, socket=not connector.fixed_cable)
+    return OpenEvse(port, socket=socket)
