@@ -1,6 +1,7 @@
 """What each process of the station owes the others: die with its parent, run only once, answer SIGTERM (design §2).
 
-Owns: the parent-death signal, the lock file, the signal pipe. Does not: restart anything; that is supervisord's.
+Owns: the parent-death signal, the lock file and the proof of who holds it, the signal pipe. Does not: restart anything; that is
+supervisord's.
 """
 
 import ctypes
@@ -21,13 +22,14 @@ class AlreadyRunning(Exception):
     """Another process holds the lock; the text names its pid."""
 
 
-def die_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the parent dies; raises SystemExit if it is dead already.
+def die_with_parent(parent: int | None = None) -> None:
+    """Ask the kernel for SIGTERM when the parent dies; raises SystemExit if it is dead already. `parent`: who that should be.
 
     A process takes a while from its fork to this line. Where its supervisor is known by its pid, one that died meanwhile is
     noticed too: the kernel has given the orphan another parent by then, which may live for ever.
     """
-    parent = int(os.environ.get(SUPERVISOR_PID_ENVIRONMENT) or os.getppid())
+    if parent is None:
+        parent = int(os.environ.get(SUPERVISOR_PID_ENVIRONMENT) or os.getppid())
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
@@ -88,6 +90,42 @@ def lock_holder(path: str) -> int | None:
         return None
     pid = int(fields[0])
     return pid if start_ticks(pid) == int(fields[1]) else None
+
+
+def locked(path: str) -> bool:
+    """Whether some process holds the lock."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def signal_holder(path: str, number: signal.Signals) -> None:
+    """Send a signal to the process that provably holds the lock; to nobody if there is none."""
+    pid = lock_holder(path)
+    if pid is None:
+        return
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        # Proved once more with the process held fast: now the pid cannot pass to a stranger.
+        if lock_holder(path) == pid:
+            signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(descriptor)
 
 
 def start_ticks(pid: int) -> int | None:

@@ -51,6 +51,7 @@ PURE = frozenset(
         "services/connectors/locks.py",
         "services/connectors/lost.py",
         "services/connectors/observations.py",
+        "services/connectors/orphans.py",
         "services/connectors/output.py",
         "services/connectors/readings.py",
         "services/connectors/recovery.py",

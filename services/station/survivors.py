@@ -5,14 +5,11 @@ dies with its parent and holds a lock; what still lives is proved by lock, pid a
 ending. Does not: touch a process that it cannot prove.
 """
 
-import errno
-import fcntl
 import glob
-import os
 import signal
 import time
 
-from bus.process import lock_holder
+from bus.process import lock_holder, locked, signal_holder
 from services.station.paths import STATION_LOCK
 
 TERM_WAIT_S = 3.0
@@ -29,7 +26,7 @@ def end_survivors() -> list[str]:
     locks = [path for path in sorted(glob.glob("*.lock")) if path != STATION_LOCK and locked(path)]
     for number, wait_s in ((signal.SIGTERM, TERM_WAIT_S), (signal.SIGKILL, KILL_WAIT_S)):
         for path in locks:
-            _send(path, number)
+            signal_holder(path, number)
         deadline_s = time.monotonic() + wait_s
         while any(locked(path) for path in locks) and time.monotonic() < deadline_s:
             time.sleep(_STEP_S)
@@ -38,38 +35,3 @@ def end_survivors() -> list[str]:
     held = [path for path in locks if locked(path)]
     holders = ", ".join(f"{path} (process {lock_holder(path) or 'not known'})" for path in held)
     raise Survivor(f"what an earlier run left cannot be ended: {holders}; end it by hand and start again")
-
-
-def locked(path: str) -> bool:
-    """Whether some process holds the lock."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except OSError as error:
-        if error.errno not in (errno.EAGAIN, errno.EACCES):
-            raise
-        return True
-    finally:
-        os.close(descriptor)
-
-
-def _send(path: str, number: signal.Signals) -> None:
-    pid = lock_holder(path)
-    if pid is None:
-        return
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        # Proved once more with the process held fast: now the pid cannot pass to a stranger.
-        if lock_holder(path) == pid:
-            signal.pidfd_send_signal(descriptor, number)
-    except ProcessLookupError:
-        pass
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,167 @@
+"""The guard: energy is withdrawn when the connectors service is gone (design §2; issue 6).
+
+Virtual controllers that charge by themselves, as stock firmware does, stand in for a service that died.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bus.process import take_lock
+from services.connectors import guard, orphans
+from services.hardware.contract import EvseDesired, EvseObservation
+from services.hardware.port import open_port
+from tests.simulator.test_process import Simulator, wait_until
+
+GRACE_S = 1.0
+STATION = f"""
+[station]
+identity = "CP-1"
+vendor = "Chargebus"
+model = "Virtual"
+
+[central_system]
+url = "ws://127.0.0.1:1/"
+
+[system]
+orphan_grace_s = {GRACE_S}
+
+[supply]
+max_current_a = 32
+
+[[connector]]
+id = 1
+cable = "fixed"
+evse = {{ driver = "openevse" }}
+meter = {{ driver = "sdm120" }}
+
+[[connector]]
+id = 2
+cable = "fixed"
+evse = {{ driver = "evsewb" }}
+meter = {{ driver = "sdm120" }}
+"""
+SLEEPING = EvseObservation(control_pilot="B", plugged=True, offering=False, relay_closed=False, limit_a=6.0)
+
+
+def test_controllers_are_taken_after_the_grace_and_not_before() -> None:
+    assert not orphans.is_due(100.0, 114.9, 15.0)
+    assert orphans.is_due(100.0, 115.0, 15.0)
+
+
+@pytest.mark.parametrize(
+    ("locked", "desired"),
+    [(None, EvseDesired()), (False, EvseDesired()), (True, EvseDesired(locked=True))],
+)
+def test_energy_is_withdrawn_and_a_plug_that_is_held_stays_so(locked: bool | None, desired: EvseDesired) -> None:
+    """The transaction goes on when the service returns, so its plug is not let go."""
+    seen = EvseObservation("C", True, True, True, 16.0, locked=locked)
+    assert orphans.order(seen, 100.0, 100.0) == desired
+    assert not desired.energy_allowed
+
+
+def test_a_controller_that_says_nothing_is_told_all_the_same() -> None:
+    assert orphans.order(None, 100.0, 101.9) is None
+    assert orphans.order(None, 100.0, 102.0) == EvseDesired()
+
+
+def test_energy_counts_as_withdrawn_when_the_offer_has_ended_and_the_contactor_is_open() -> None:
+    assert orphans.is_withdrawn(SLEEPING)
+    assert not orphans.is_withdrawn(None)
+    assert not orphans.is_withdrawn(EvseObservation("C", True, False, True, 16.0))
+    assert not orphans.is_withdrawn(EvseObservation("B", True, True, False, 16.0))
+
+
+class Station:
+    """Virtual hardware without a station, two cars that charge, and the guard."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self.simulator = simulator
+        self.lock = str(simulator.state_dir / "run" / guard.SERVICE_LOCK)
+
+    def command(self, *options: str) -> list[str]:
+        own = ["--config", str(self.simulator.config), "--state-dir", str(self.simulator.state_dir), "--virtual"]
+        return [sys.executable, "-W", "error", "-m", "services.connectors.guard", *own, *options]
+
+    @contextlib.contextmanager
+    def guard(self, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
+        with subprocess.Popen(self.command(*options)) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def closed(self) -> list[bool]:
+        connectors = self.simulator.state()["connectors"]
+        return [connectors[number]["relay"]["closed"] for number in ("1", "2")]
+
+    def offering(self) -> list[bool]:
+        connectors = self.simulator.state()["connectors"]
+        return [connectors[number]["controller"]["offering"] for number in ("1", "2")]
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Iterator[Station]:
+    with Simulator(tmp_path, STATION) as simulator:
+        for number in ("1", "2"):
+            simulator.do("plug-in", number)
+        found = Station(simulator)
+        wait_until(lambda: found.closed() == [True, True], "both cars charge, as nobody forbids it")
+        yield found
+
+
+@pytest.mark.process
+def test_the_guard_withdraws_keeps_it_so_and_gives_the_ports_back(station: Station) -> None:
+    """Both controllers, a restart of each under the guard's eyes, a second guard, and the service's return."""
+    with station.guard() as process:
+        wait_until(lambda: station.closed() == [False, False], "energy is withdrawn")
+        wait_until(lambda: station.offering() == [False, False], "nothing is offered")
+        assert subprocess.run(station.command(), check=False).returncode == guard.AT_WORK_ALREADY
+        for number in ("1", "2"):
+            station.simulator.do("power-cycle", number)
+        wait_until(lambda: not any(station.offering()), "what comes up enabled is withdrawn again")
+        lock = take_lock(station.lock)
+        assert process.wait(10.0) == guard.THERE
+    for number in ("1", "2"):
+        open_port(str(station.simulator.device(f"evse-{number}")), 9600).close()
+    with station.guard() as process:
+        assert process.wait(10.0) == guard.THERE, "the service is there, so nothing is to be done"
+    os.close(lock)
+
+
+@pytest.mark.process
+def test_the_guard_ends_a_service_that_does_not_work(station: Station) -> None:
+    """A stopped process hears no SIGTERM; who holds the lock is proved before it is killed."""
+    holder = (
+        "import sys, time; from bus.process import take_lock; lock = take_lock(sys.argv[1]); print(flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", holder, station.lock], stdout=subprocess.PIPE) as service:
+        assert service.stdout is not None
+        service.stdout.readline()
+        service.send_signal(signal.SIGSTOP)
+        with station.guard("--silent", "--gone-for", "99") as process:
+            wait_until(lambda: station.closed() == [False, False], "energy is withdrawn")
+            assert service.wait(1.0) == -signal.SIGKILL
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10.0) == guard.TOLD_TO_END
+    assert station.offering() == [False, False], "its end leaves the output as it is"
+
+
+@pytest.mark.process
+def test_a_bad_configuration_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "station.toml").write_text("[station]\n")
+    command = [sys.executable, "-m", "services.connectors.guard"]
+    done = subprocess.run(
+        [*command, "--config", str(tmp_path / "station.toml"), "--state-dir", str(tmp_path)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == guard.BAD_CONFIGURATION
+    assert "level=error" in done.stderr
