@@ -10,6 +10,7 @@ from enum import Enum
 import msgspec
 
 from bus import messages as m
+from bus import profile_messages as pm
 
 EVERY_SERVICE = "*"
 """Publisher of a topic that each service has a key of its own in."""
@@ -59,6 +60,7 @@ TOPICS: tuple[Topic, ...] = (
     _state("configuration.", m.ConfigurationState, "ocpp_link", 30.0, "go on with the last known values"),
     _state("connector.status.", m.ConnectorState, "connectors", 5.0, "the connector's status is not known"),
     _state("connector.reset.", m.ResetReady, "connectors", 5.0, "wait; a Hard reset does not wait for ever"),
+    _state("connector.local_list.", pm.LocalListState, "connectors", 10.0, "the Local Authorization List is not known"),
     _state("meter.sample.", m.MeterSample, "meter", 1.0, "no trustworthy reading"),
     _state("meter.state.", m.MeterState, "meter", 5.0, "PowerMeterFailure"),
     _state("rfid.reader.", m.ReaderState, "rfid", 5.0, "ReaderFailure"),
@@ -72,6 +74,8 @@ TOPICS: tuple[Topic, ...] = (
     _call("call.connectors.remote_stop_transaction.", m.RemoteStopTransaction, "connectors", m.RemoteStartStopAnswer),
     _call("call.connectors.change_availability.", m.ChangeAvailability, "connectors", m.ChangeAvailabilityAnswer),
     _call("call.connectors.clear_cache.", m.ClearCache, "connectors", m.ClearCacheAnswer),
+    _call("call.connectors.send_local_list.", pm.SendLocalList, "connectors", pm.SendLocalListAnswer),
+    _call("call.connectors.get_local_list_version.", pm.GetLocalListVersion, "connectors", pm.LocalListVersion),
     _call("call.connectors.unlock_connector.", m.UnlockConnector, "connectors", m.UnlockConnectorAnswer),
     _call("call.connectors.reset.", m.Reset, "connectors", m.ResetAnswer),
     _call("call.connectors.close_lost.", m.CloseLostTransaction, "connectors", m.LostTransactionAnswer),

@@ -235,6 +235,22 @@ class UnlockStatus(StrEnum):
     NOT_SUPPORTED = "NotSupported"
 
 
+class UpdateStatus(StrEnum):
+    """OCPP 1.6 §7.47."""
+
+    ACCEPTED = "Accepted"
+    FAILED = "Failed"
+    NOT_SUPPORTED = "NotSupported"
+    VERSION_MISMATCH = "VersionMismatch"
+
+
+class UpdateType(StrEnum):
+    """OCPP 1.6 §7.48."""
+
+    DIFFERENTIAL = "Differential"
+    FULL = "Full"
+
+
 class ValueFormat(StrEnum):
     """OCPP 1.6 §7.49."""
 

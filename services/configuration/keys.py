@@ -17,7 +17,8 @@ from services.configuration import formats
 from services.configuration.formats import INTEGER_MAX, Problem
 
 CORE = "Core"
-PROFILES: tuple[str, ...] = (CORE,)
+LOCAL_AUTH_LIST_MANAGEMENT = "LocalAuthListManagement"
+PROFILES: tuple[str, ...] = (CORE, LOCAL_AUTH_LIST_MANAGEMENT)
 """Feature profiles that this firmware implements (OCPP 1.6 §9.1.29); those of a station: `Capabilities.profiles`."""
 MEASURANDS = (
     Measurand.ENERGY_ACTIVE_IMPORT_REGISTER,
@@ -32,6 +33,8 @@ MEASURANDS = (
     Measurand.POWER_OFFERED,
 )
 """What the firmware can tell: the readings of `bus.messages.MeterSample`, and what the controller offers."""
+SEND_LOCAL_LIST_LENGTH_MAX = 1000
+"""So many entries with all their fields, printed in lines, are a frame that the link takes (256 KiB)."""
 AUTHORIZATION_CACHE_ENABLED = "AuthorizationCacheEnabled"
 AUTHORIZATION_KEY = "AuthorizationKey"
 SUPPORTED_FEATURE_PROFILES = "SupportedFeatureProfiles"
@@ -134,6 +137,11 @@ def _measurands(name: str, default: str, clause: str) -> Key:
     return Key(name, Type.MEASURANDS, default, Access.READ_WRITE, clause, items_max_key=f"{name}MaxLength")
 
 
+def _list_length(name: str, default: str, clause: str, *, maximum: int) -> Key:
+    profile = LOCAL_AUTH_LIST_MANAGEMENT
+    return Key(name, Type.INTEGER, default, Access.READ, clause, minimum=1, maximum=maximum, profile=profile)
+
+
 _ENERGY = str(Measurand.ENERGY_ACTIVE_IMPORT_REGISTER)
 
 KEYS: tuple[Key, ...] = (
@@ -155,6 +163,15 @@ KEYS: tuple[Key, ...] = (
     _fixed_number("ConnectorPhaseRotationMaxLength", "", "OCPP 1.6 §9.1.8"),
     _fixed_number("GetConfigurationMaxKeys", "100", "OCPP 1.6 §9.1.9", required=True),
     _number("HeartbeatInterval", "300", "OCPP 1.6 §9.1.10", unit="s", minimum=1),
+    Key(
+        "LocalAuthListEnabled",
+        Type.BOOLEAN,
+        "true",
+        Access.READ_WRITE,
+        "OCPP 1.6 §9.2.1",
+        profile=LOCAL_AUTH_LIST_MANAGEMENT,
+    ),
+    _list_length("LocalAuthListMaxLength", "10000", "OCPP 1.6 §9.2.2", maximum=100_000),
     _flag("LocalAuthorizeOffline", "true", "OCPP 1.6 §9.1.12"),
     _flag("LocalPreAuthorize", "false", "OCPP 1.6 §9.1.13"),
     _number("MaxEnergyOnInvalidId", "0", "OCPP 1.6 §9.1.14", unit="Wh", required=False),
@@ -167,6 +184,7 @@ KEYS: tuple[Key, ...] = (
     _number("MinimumStatusDuration", "0", "OCPP 1.6 §9.1.20", unit="s", required=False),
     _fixed_number("NumberOfConnectors", "", "OCPP 1.6 §9.1.21", required=True),
     _number("ResetRetries", "0", "OCPP 1.6 §9.1.22", unit="times"),
+    _list_length("SendLocalListMaxLength", "1000", "OCPP 1.6 §9.2.3", maximum=SEND_LOCAL_LIST_LENGTH_MAX),
     _fixed_number("StopTransactionMaxMeterValues", "500", "errata v4.0 3.89", minimum=2),
     _flag("StopTransactionOnEVSideDisconnect", "true", "OCPP 1.6 §9.1.23, errata v4.0 3.79", required=False),
     _flag("StopTransactionOnInvalidId", "true", "OCPP 1.6 §9.1.24"),

@@ -7,10 +7,11 @@ What a phase change means on disk is said beside it; `work.py` orders the effect
 it is acted on, and energy is withdrawn for safety before anything is written.
 
 Owns: the dispatch of events and the rules of phases. Rooms of their own: `cards.py` (who may charge where),
-`authorization.py` (what an idTag is worth), `availability.py` (what may be used), `transactions.py` (what a transaction says),
-`sampling.py` (when readings are taken), `transaction_data.py` (what is kept of them), `deliveries.py` (what the Central
-System's answers change), `observations.py` (what a controller says), `recovery.py` (what a restart finds), `status.py`,
-`output.py`. Does not: know the clock, the disk, the bus or a device; `service.py` carries out what is decided.
+`authorization.py` (what an idTag is worth), `local_list.py` (the Local Authorization List), `availability.py` (what may be
+used), `transactions.py` (what a transaction says), `sampling.py` (when readings are taken), `transaction_data.py` (what is
+kept of them), `deliveries.py` (what the Central System's answers change), `observations.py` (what a controller says),
+`recovery.py` (what a restart finds), `status.py`, `output.py`. Does not: know the clock, the disk, the bus or a device;
+`service.py` carries out what is decided.
 """
 
 import msgspec
@@ -22,6 +23,7 @@ from services.connectors import (
     availability,
     cards,
     deliveries,
+    local_list,
     locks,
     lost,
     observations,
@@ -108,6 +110,10 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             locks.unlock(work, call_id, request)
         case e.ClearCacheRequested(call_id=call_id):
             authorization.clear_cache(work, call_id)
+        case e.LocalListSent(call_id=call_id, request=request):
+            authorization.local_list_sent(work, call_id, request)
+        case e.LocalListVersionAsked(call_id=call_id):
+            local_list.version(work, call_id)
         case e.ResetRequested(call_id=call_id, request=request):
             cards.reset(work, call_id, request)
         case e.DeliveryStored(entry=entry, id_tag=id_tag):
@@ -240,6 +246,7 @@ def _on_link(work: Work, link: LinkState | None) -> None:
         if not link.ever_accepted:
             # Another Central System than before: what the old one said of cards is not this one's word.
             authorization.forget_all(work)
+            local_list.forget(work)
     if link is not None:
         _on_reset_failed(work, failed=link.reset_failed)
     lost = work.state.online and not online

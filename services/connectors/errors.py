@@ -51,6 +51,9 @@ def charge_point_errors(state: State) -> tuple[ConnectorError, ...]:
         found.append(_error(ChargePointErrorCode.READER_FAILURE, "", state.reader_failure))
     if state.disk_failure:
         found.append(_error(ChargePointErrorCode.INTERNAL_ERROR, "disk", state.disk_failure))
+    if state.list_conflicts and state.settings.local_auth_list_enabled:
+        others = f" +{len(state.list_conflicts) - 1}" if len(state.list_conflicts) > 1 else ""
+        found.append(_error(ChargePointErrorCode.LOCAL_LIST_CONFLICT, "", state.list_conflicts[-1].words + others))
     if state.reset_failed:
         found.append(_error(ChargePointErrorCode.RESET_FAILURE, "", "the station could not be restarted"))
     return tuple(found)

@@ -24,7 +24,8 @@ from bus.messages import (
     TransactionEntry,
     UnlockConnector,
 )
-from services.connectors.state import Availability, Finished, KeptReading, Settings, Transaction, Waiting
+from bus.profile_messages import GetLocalListVersion, LocalListState, SendLocalList
+from services.connectors.state import Availability, Finished, KeptReading, LocalList, Settings, Transaction, Waiting
 from services.hardware.contract import EvseDesired, EvseObservation
 
 
@@ -130,6 +131,20 @@ class ClearCacheRequested(Event, frozen=True):
 
     call_id: str
     request: ClearCache
+
+
+class LocalListSent(Event, frozen=True):
+    """OCPP 1.6 §5.15."""
+
+    call_id: str
+    request: SendLocalList
+
+
+class LocalListVersionAsked(Event, frozen=True):
+    """OCPP 1.6 §5.10."""
+
+    call_id: str
+    request: GetLocalListVersion
 
 
 class UnlockRequested(Event, frozen=True):
@@ -297,6 +312,20 @@ class EmptyCache(msgspec.Struct, frozen=True):
     """Change on disk: the Authorization Cache has no entries."""
 
 
+class SaveLocalList(msgspec.Struct, frozen=True):
+    """Change on disk: entries of the Local Authorization List by `id_tag_key`. `replaces`: no others are left."""
+
+    replaces: bool
+    saved: tuple[tuple[str, IdTagInfo], ...]
+    dropped: tuple[str, ...]
+
+
+class SaveLocalListSize(msgspec.Struct, frozen=True):
+    """Change on disk: what the Local Authorization List is after an update, always in its commit."""
+
+    size: LocalList
+
+
 Change = (
     SaveTransaction
     | CloseTransaction
@@ -315,6 +344,8 @@ Change = (
     | SaveCached
     | DropCached
     | EmptyCache
+    | SaveLocalList
+    | SaveLocalListSize
 )
 
 
@@ -368,6 +399,12 @@ class TellMeterValues(Effect, frozen=True):
     """Say readings that belong to no transaction; lost where the station is offline."""
 
     values: ConnectorMeterValues
+
+
+class PublishLocalList(Effect, frozen=True):
+    """Say what the Local Authorization List is."""
+
+    state: LocalListState
 
 
 class PublishReset(Effect, frozen=True):

@@ -18,6 +18,7 @@ from services.connectors.state import (
     Finished,
     Idle,
     KeptReading,
+    LocalList,
     Resuming,
     StopIntent,
     Stopping,
@@ -39,6 +40,7 @@ class Loaded(msgspec.Struct, frozen=True):
     cache: dict[str, IdTagInfo] = {}
     kept: dict[str, tuple[KeptReading, ...]] = {}
     """Readings for transactionData, by transaction."""
+    local_list: LocalList = LocalList()
     ended_boot_id: str = ""
     """The hardware boot in which the last process ended in good order while a transaction was open."""
 
@@ -47,6 +49,7 @@ def take_up(work: Work, loaded: Loaded) -> None:
     """Make facts of what the disk knew."""
     of_charge_point = loaded.availability.get(CHARGE_POINT, Availability())
     work.set(ever_accepted=loaded.ever_accepted, availability=of_charge_point, cache=loaded.cache)
+    work.set(local_list=loaded.local_list)
     for known in work.state.connectors:
         work.put(known, availability=loaded.availability.get(known.connector_id, Availability()))
     for connector_id, finished in loaded.finished.items():

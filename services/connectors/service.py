@@ -34,10 +34,11 @@ from bus.messages import (
     UnlockConnector,
 )
 from bus.node import Node
+from bus.profile_messages import GetLocalListVersion, SendLocalList
 from bus.streams import JournalIn, JournalOut
 from bus.topics import topic_named
 from bus.vocabulary import masked_id_tag
-from services.connectors import core
+from services.connectors import core, local_list
 from services.connectors import events as e
 from services.connectors.settings import settings_from
 from services.connectors.state import Connector, Now, State
@@ -113,7 +114,7 @@ class ConnectorsService:
         loaded = self._store.load()
         for text in self._store.unreadable:
             self._log.error("unreadable row was set aside in table unreadable of connectors.db", reason=text)
-        self._perform(*core.resume(self._state, loaded, self._now()))
+        self._perform(*core.resume(self._state, loaded, self._now(e.Tick())))
         JournalIn(
             board.node,
             board.database,
@@ -124,7 +125,7 @@ class ConnectorsService:
 
     def feed(self, event: e.Event) -> None:
         """One event, and all its effects."""
-        self._perform(*core.step(self._state, event, self._now()))
+        self._perform(*core.step(self._state, event, self._now(event)))
 
     def tick(self) -> None:
         """Do what time demands."""
@@ -167,6 +168,8 @@ class ConnectorsService:
         node.serve(ChangeAvailability, lambda r, call: self._called(call, e.AvailabilityRequested(call.call_id, r)))
         node.serve(UnlockConnector, lambda r, call: self._called(call, e.UnlockRequested(call.call_id, r)))
         node.serve(ClearCache, lambda r, call: self._called(call, e.ClearCacheRequested(call.call_id, r)))
+        node.serve(SendLocalList, lambda r, call: self._called(call, e.LocalListSent(call.call_id, r)))
+        node.serve(GetLocalListVersion, lambda r, call: self._called(call, e.LocalListVersionAsked(call.call_id, r)))
         node.serve(Reset, lambda r, call: self._called(call, e.ResetRequested(call.call_id, r)))
         node.serve(CloseLostTransaction, self._lost_transaction_found)
         node.on_cancel(self._cancelled)
@@ -232,7 +235,8 @@ class ConnectorsService:
 
     def _store_delivery(self, entry: DeliveryEntry) -> None:
         """Inside the transaction that notes the entry: the core's changes join it; the rest waits for the commit."""
-        state, effects = core.step(self._state, e.DeliveryStored(entry, self._id_tag_of(entry)), self._now())
+        event = e.DeliveryStored(entry, self._id_tag_of(entry))
+        state, effects = core.step(self._state, event, self._now(event))
         at_once, changes, after = split(effects)
         self._act(at_once)
         self._store.apply(changes, self._journal_out.outbox)
@@ -299,6 +303,8 @@ class ConnectorsService:
                 self._node.publish(state, str(state.connector_id))
             case e.PublishReset(state=ready):
                 self._node.publish(ready)
+            case e.PublishLocalList(state=local_list):
+                self._node.publish(local_list)
             case e.TellMeterValues(values=values):
                 self._node.emit(values, str(values.connector_id))
             case e.Note():
@@ -332,8 +338,10 @@ class ConnectorsService:
             detail=note.detail,
         )
 
-    def _now(self) -> Now:
-        return Now(self._node.now(), self._board.boot_id, chance.token_hex(8), self._utc_offset_s, self._utc_floor_ms)
+    def _now(self, event: e.Event) -> Now:
+        listed = self._store.local_list.find(local_list.in_question(self._state, event))
+        now_s = self._node.now()
+        return Now(now_s, self._board.boot_id, chance.token_hex(8), self._utc_offset_s, self._utc_floor_ms, listed)
 
 
 def split(effects: tuple[e.Effect, ...]) -> tuple[tuple[e.Effect, ...], tuple[e.Change, ...], tuple[e.Effect, ...]]:

@@ -43,5 +43,8 @@ def settings_from(values: dict[str, str], *, charge_before_first_acceptance: boo
         authorization_cache_enabled=flag("AuthorizationCacheEnabled", known.authorization_cache_enabled),
         local_authorize_offline=flag("LocalAuthorizeOffline", known.local_authorize_offline),
         local_pre_authorize=flag("LocalPreAuthorize", known.local_pre_authorize),
+        local_auth_list_enabled=flag("LocalAuthListEnabled", known.local_auth_list_enabled),
+        local_auth_list_max_length=number("LocalAuthListMaxLength", known.local_auth_list_max_length),
+        send_local_list_max_length=number("SendLocalListMaxLength", known.send_local_list_max_length),
         max_energy_on_invalid_id_wh=number("MaxEnergyOnInvalidId", known.max_energy_on_invalid_id_wh),
     )

@@ -6,6 +6,7 @@ Owns: shapes. Does not: decide (`core.py` and its rooms) or act (`service.py`). 
 import msgspec
 
 from bus.messages import ConnectorState, IdTag, IdTagInfo, MeterSample, MeterValue, Moment
+from bus.profile_messages import LocalListState
 from bus.vocabulary import ChargePointErrorCode, ChargePointStatus, Measurand, Reason, ResetType
 from services.connectors.readings import Measurands
 from services.hardware.contract import EvseDesired, EvseObservation
@@ -35,6 +36,10 @@ class Settings(Facts, frozen=True):
     local_pre_authorize: bool = False
     max_energy_on_invalid_id_wh: int = 0
     unlock_connector_on_ev_side_disconnect: bool = True
+    local_auth_list_enabled: bool = False
+    """Without the profile LocalAuthListManagement there is no such key, and no list."""
+    local_auth_list_max_length: int = 10_000
+    send_local_list_max_length: int = 1000
 
 
 class SessionMark(Facts, frozen=True):
@@ -103,6 +108,20 @@ class Availability(Facts, frozen=True):
 
     operative: bool = True
     """As the Central System last commanded it."""
+
+
+class LocalList(Facts, frozen=True):
+    """The Local Authorization List, whose entries are on disk only. `version`: of the last update; 0: there was none."""
+
+    version: int = 0
+    entries: int = 0
+
+
+class ListConflict(Facts, frozen=True):
+    """The list and the Central System disagree about an idTag; `words` for StatusNotification, the idTag shortened."""
+
+    key: str
+    words: str
 
 
 class KeptReading(Facts, frozen=True):
@@ -348,6 +367,10 @@ class State(Facts, frozen=True):
     """Of the charge point itself; each connector has its own."""
     cache: dict[str, IdTagInfo] = {}
     """The Authorization Cache by `id_tag_key`, the entry that was updated last at the end. Never changed in place."""
+    local_list: LocalList = LocalList()
+    list_conflicts: tuple[ListConflict, ...] = ()
+    """The newest at the end."""
+    local_list_said: LocalListState | None = None
     marks: Marks | None = None
     """None: clock-aligned readings are off, or the clock is not known."""
 
@@ -366,6 +389,8 @@ class Now(Facts, frozen=True):
     utc_offset_s: float | None = None
     utc_floor_ms: int | None = None
     """The last time that was known on this board: it is later than that, whatever else is not known (design §5)."""
+    listed: dict[str, IdTagInfo | None] = {}
+    """What the Local Authorization List has of each idTag that is in question in this step; None: nothing."""
 
     def moment(self, boottime_s: float | None = None) -> Moment:
         """This instant, or another one of this boot, as a Moment; UTC only when it is known."""

@@ -1,9 +1,10 @@
-"""connectors.db: open transactions, waiting authorizations, the Authorization Cache, the outbox of the journal; all changes of
-a step in one commit.
+"""connectors.db: open transactions, waiting authorizations, cache and local list, the outbox of the journal; all changes of a
+step in one commit.
 
-Owns: the tables `transactions`, `transaction_data`, `waiting`, `finished`, `availability`, `known`, `cache`. Does not: decide
-anything. Bodies are JSON, so that a support engineer can read them with any SQLite tool; types are checked when they are
-written and when they are read. A row that can't be read is set aside in `unreadable`, reported, and never prevents the start.
+Owns: the tables `transactions`, `transaction_data`, `waiting`, `finished`, `availability`, `known`, `cache`; `list_table.py`
+has `local_list`. Does not: decide anything. Bodies are JSON, so that a support engineer can read them with any SQLite tool;
+types are checked when they are written and when they are read. A row that can't be read is set aside in `unreadable`, reported,
+and never prevents the start.
 """
 
 import sqlite3
@@ -18,6 +19,7 @@ from bus.journal import Outbox
 from bus.messages import IdTagInfo, MeterValues, StopTransaction, TransactionEntry
 from bus.salvage import schema_of
 from services.connectors import events as e
+from services.connectors import list_table
 from services.connectors.recovery import Loaded
 from services.connectors.state import Availability, Finished, KeptReading, Transaction, Waiting
 
@@ -34,6 +36,7 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS closed (local_tx_id TEXT PRIMARY KEY)",
     # Its rows are in the order of their last update: INSERT OR REPLACE gives the row a new number.
     "CREATE TABLE IF NOT EXISTS cache (id_tag TEXT PRIMARY KEY, body TEXT NOT NULL)",
+    list_table.STATEMENT,
     "CREATE TABLE IF NOT EXISTS unreadable (source TEXT NOT NULL, id TEXT NOT NULL, body TEXT, reason TEXT NOT NULL)",
 )
 SCHEMA = schema_of(_TABLES)
@@ -57,6 +60,7 @@ class Store:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
+        self.local_list = list_table.ListTable(database)
         self.unreadable: list[str] = []
         SCHEMA.create(database)
 
@@ -66,6 +70,8 @@ class Store:
         waiting = tuple(self._rows("waiting", Waiting).values())
         finished = {int(key): body for key, body in self._rows("finished", Finished).items()}
         availability = {int(key): body for key, body in self._rows("availability", Availability).items()}
+        local_list, problem = self.local_list.load()
+        self.unreadable.extend([problem] if problem else [])
         known = dict(self._database.execute("SELECT name, value FROM known").fetchall())
         return Loaded(
             transactions,
@@ -75,6 +81,7 @@ class Store:
             ended_boot_id=known.get(_ENDED, ""),
             availability=availability,
             cache=self._rows("cache", IdTagInfo),
+            local_list=local_list,
             kept=self._kept({transaction.local_tx_id for transaction in transactions}),
         )
 
@@ -146,6 +153,10 @@ class Store:
                         self._drop("cache", key)
                 case e.EmptyCache():
                     self._database.execute("DELETE FROM cache")
+                case e.SaveLocalList():
+                    self.local_list.save(change)
+                case e.SaveLocalListSize(size=size):
+                    self.local_list.save_size(size)
 
     def _kept(self, open_ids: set[str]) -> dict[str, tuple[KeptReading, ...]]:
         """Readings by transaction, in order. What an older release has left of transactions that it closed is removed."""

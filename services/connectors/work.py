@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from bus.messages import ConnectorState, ResetReady
+from bus.profile_messages import LocalListState
 from bus.vocabulary import ChargePointErrorCode
 from services.connectors import events as e
 from services.connectors.errors import charge_point_errors, connector_errors
@@ -144,6 +145,11 @@ class Work:
         if reset != self.state.reset_said:
             news.append(e.PublishReset(ResetReady(*reset)))
             self.set(reset_said=reset)
+        size = self.state.local_list
+        local_list = LocalListState(self.state.settings.local_auth_list_enabled, size.version, size.entries)
+        if local_list != self.state.local_list_said:
+            news.append(e.PublishLocalList(local_list))
+            self.set(local_list_said=local_list)
         return news
 
     def _news_of(self, connector: Connector) -> list[e.Effect]:

@@ -12,6 +12,7 @@ import msgspec
 
 from services.configuration.keys import PROFILES
 from services.ocpp_link import payloads as p
+from services.ocpp_link import profile_payloads as pp
 from services.ocpp_link.call_error import DESCRIPTION_LENGTH_MAX, CallError, ErrorCode
 
 AnyConf = TypeVar("AnyConf", bound=p.Conf)
@@ -62,13 +63,16 @@ _CORE = (
     Action("UnlockConnector", "Core", _DOWN, p.UnlockConnectorReq, p.UnlockConnectorConf),
 )
 
+_OPTIONAL = (
+    Action("GetLocalListVersion", "LocalAuthListManagement", _DOWN, pp.GetLocalListVersionReq, pp.GetLocalListVersionConf),
+    Action("SendLocalList", "LocalAuthListManagement", _DOWN, pp.SendLocalListReq, pp.SendLocalListConf),
+)
+
 _NOT_ENABLED = (
     Action("GetDiagnostics", "FirmwareManagement", _DOWN),
     Action("DiagnosticsStatusNotification", "FirmwareManagement", _UP),
     Action("FirmwareStatusNotification", "FirmwareManagement", _UP),
     Action("UpdateFirmware", "FirmwareManagement", _DOWN),
-    Action("GetLocalListVersion", "LocalAuthListManagement", _DOWN),
-    Action("SendLocalList", "LocalAuthListManagement", _DOWN),
     Action("CancelReservation", "Reservation", _DOWN),
     Action("ReserveNow", "Reservation", _DOWN),
     Action("ClearChargingProfile", "SmartCharging", _DOWN),
@@ -89,7 +93,7 @@ _NOT_ENABLED = (
     Action("SignedUpdateFirmware", "Security", _DOWN),
 )
 
-ACTIONS: dict[str, Action] = {action.name: action for action in (*_CORE, *_NOT_ENABLED)}
+ACTIONS: dict[str, Action] = {action.name: action for action in (*_CORE, *_OPTIONAL, *_NOT_ENABLED)}
 """All actions of OCPP 1.6, edition 2, and of its security whitepaper. Names are case-sensitive (OCPP-J 1.6 §4.2.1)."""
 
 _ACTION_LENGTH_SHOWN = 50

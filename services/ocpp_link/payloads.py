@@ -148,7 +148,7 @@ class ChargingSchedule(Req, frozen=True, kw_only=True):
     min_charging_rate: Annotated[float, Meta(ge=0)] | None = None
 
     def __post_init__(self) -> None:
-        _check_date("startSchedule", self.start_schedule)
+        check_date("startSchedule", self.start_schedule)
 
 
 class ChargingProfile(Req, frozen=True, kw_only=True):
@@ -165,8 +165,8 @@ class ChargingProfile(Req, frozen=True, kw_only=True):
     valid_to: str | None = None
 
     def __post_init__(self) -> None:
-        _check_date("validFrom", self.valid_from)
-        _check_date("validTo", self.valid_to)
+        check_date("validFrom", self.valid_from)
+        check_date("validTo", self.valid_to)
 
 
 class AuthorizeReq(Req, frozen=True, kw_only=True):
@@ -394,6 +394,7 @@ class UnlockConnectorConf(Conf, frozen=True, kw_only=True):
     status: UnlockStatus
 
 
-def _check_date(name: str, text: str | None) -> None:
+def check_date(name: str, text: str | None) -> None:
+    """Raise ValueError, which refuses the payload, for a text that is no date and time."""
     if text is not None and parse_utc_ms(text) is None:
         raise ValueError(f"{name} is not a date and time as ISO 8601 has it")

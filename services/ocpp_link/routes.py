@@ -10,12 +10,15 @@ from typing import Any
 import msgspec
 
 from bus import messages as m
+from bus import profile_messages as pm
 from bus.vocabulary import (
     RegistrationStatus,
     RemoteStartStopStatus,
+    UpdateStatus,
 )
 from services.ocpp_link import payloads as p
-from services.ocpp_link import vendors
+from services.ocpp_link import profile_payloads as pp
+from services.ocpp_link import translate, vendors
 
 OWNER_TIMEOUT_S = 5.0
 """An owner that has not answered by then gets its call taken back, and the Central System CALLERROR InternalError."""
@@ -67,6 +70,14 @@ OWNED: dict[type[p.Req], Route] = {
         lambda _: m.ClearCache(),
         lambda answer: p.ClearCacheConf(status=answer.status),
     ),
+    pp.SendLocalListReq: Route(
+        translate.send_local_list,
+        lambda answer: pp.SendLocalListConf(status=answer.status),
+    ),
+    pp.GetLocalListVersionReq: Route(
+        lambda _: pm.GetLocalListVersion(),
+        lambda answer: pp.GetLocalListVersionConf(list_version=answer.list_version),
+    ),
     p.ResetReq: Route(
         lambda req: m.Reset(type=req.type),
         lambda answer: p.ResetConf(status=answer.status),
@@ -88,4 +99,6 @@ def refusal(route: Route, req: p.Req, registration: RegistrationStatus | None) -
         return Answered(route.while_not_accepted, "not accepted by the Central System yet (OCPP 1.6 §4.2)")
     if isinstance(req, p.RemoteStartTransactionReq) and not req.id_tag:
         return Answered(p.RemoteStartTransactionConf(status=RemoteStartStopStatus.REJECTED), "the idTag is empty")
+    if isinstance(req, pp.SendLocalListReq) and not all(one.id_tag for one in req.local_authorization_list or ()):
+        return Answered(pp.SendLocalListConf(status=UpdateStatus.FAILED), "an idTag in the list is empty")
     return None

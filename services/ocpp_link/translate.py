@@ -7,9 +7,11 @@ Everything is written out even where OCPP has a default: context, measurand, uni
 from typing import Any
 
 from bus import messages as m
+from bus import profile_messages as pm
 from bus.vocabulary import AuthorizationStatus, Reason, ValueFormat
 from services.configuration.model import Station
 from services.ocpp_link import payloads as p
+from services.ocpp_link import profile_payloads as pp
 from services.ocpp_link.timestamps import parse_utc_ms, utc_ms_text
 
 INFO_LENGTH_MAX = 50
@@ -102,8 +104,19 @@ def transaction_request(request: m.Deliver) -> p.StartTransactionReq | p.MeterVa
 def id_tag_info(conf: Any) -> m.IdTagInfo | None:
     """The idTagInfo of a response, if it has one. Choice: an expiryDate that is no date counts as absent."""
     info = getattr(conf, "id_tag_info", None)
-    if info is None:
-        return None
+    return None if info is None else _id_tag_info(info)
+
+
+def send_local_list(req: pp.SendLocalListReq) -> pm.SendLocalList:
+    """An update of the Local Authorization List. Only for one whose idTags are not empty."""
+    entries = (
+        pm.AuthorizationData(one.id_tag, None if one.id_tag_info is None else _id_tag_info(one.id_tag_info))
+        for one in req.local_authorization_list or ()
+    )
+    return pm.SendLocalList(req.list_version, req.update_type, tuple(entries))
+
+
+def _id_tag_info(info: p.IdTagInfo | pp.ListedIdTagInfo) -> m.IdTagInfo:
     expiry_utc_ms = None if info.expiry_date is None else parse_utc_ms(info.expiry_date)
     return m.IdTagInfo(AuthorizationStatus(info.status), expiry_utc_ms, info.parent_id_tag)
 

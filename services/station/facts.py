@@ -16,6 +16,7 @@ from bus.messages import (
     ReaderState,
     ServiceHealth,
 )
+from bus.profile_messages import LocalListState
 
 
 class ServiceFacts(msgspec.Struct, frozen=True):
@@ -53,6 +54,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     meters: dict[str, MeterState] = {}
     reader: ReaderState | None = None
     queue: QueueState | None = None
+    local_list: LocalListState | None = None
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -144,6 +146,14 @@ class QueueReport(msgspec.Struct, frozen=True):
     detail: str
 
 
+class LocalListReport(msgspec.Struct, frozen=True):
+    """The Local Authorization List; `version` is that of the last update, 0: there was none."""
+
+    enabled: bool
+    version: int
+    entries: int
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The answer of `station status`. Parts that are not known are null."""
 
@@ -163,3 +173,4 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     queue: QueueReport | None
     reader: str | None
     """What is wrong with the reader; empty when it is well."""
+    local_list: LocalListReport | None = None

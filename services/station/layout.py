@@ -3,7 +3,7 @@
 Owns: words, units, columns. Does not: judge.
 """
 
-from services.station.facts import ConnectorReport, Reason, Report, ServiceReport
+from services.station.facts import ConnectorReport, LocalListReport, Reason, Report, ServiceReport
 
 
 def lines(report: Report) -> list[str]:
@@ -14,6 +14,8 @@ def lines(report: Report) -> list[str]:
     for key, connector in report.connectors.items():
         out += _connector_lines(key, connector)
     out.append(_queue_line(report))
+    if report.local_list is not None and (report.local_list.enabled or report.local_list.entries):
+        out.append(_local_list_line(report.local_list))
     if report.reader is not None:
         out.append(f"reader       {report.reader or 'works'}")
     out.append(f"station      {report.state_dir}{', virtual hardware' if report.virtual else ''}")
@@ -97,6 +99,11 @@ def _connector_lines(key: str, connector: ConnectorReport) -> list[str]:
     elif key != "0":
         out.append(f"{'':<12} no trustworthy meter reading")
     return out
+
+
+def _local_list_line(known: LocalListReport) -> str:
+    off = "" if known.enabled else ", not in use: LocalAuthListEnabled is false, or the profile is off"
+    return f"local list   {known.entries} entries, version {known.version}{off}"
 
 
 def _queue_line(report: Report) -> str:

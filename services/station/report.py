@@ -14,6 +14,7 @@ from services.station.facts import (
     DeviceReport,
     Facts,
     LinkReport,
+    LocalListReport,
     QueueReport,
     ReadingReport,
     Reason,
@@ -47,6 +48,7 @@ def report(facts: Facts) -> Report:
         connectors={key: _connector(facts, key, state) for key, state in sorted(facts.connectors.items(), key=_by_number)},
         queue=_queue(facts),
         reader=None if facts.reader is None else facts.reader.failure,
+        local_list=_local_list(facts),
     )
 
 
@@ -220,6 +222,11 @@ def _queue(facts: Facts) -> QueueReport | None:
         return None
     age_s = None if queue.oldest_at is None else _age_s(facts, queue.oldest_at)
     return QueueReport(queue.depth, queue.dead_letters, age_s, queue.detail)
+
+
+def _local_list(facts: Facts) -> LocalListReport | None:
+    known = facts.local_list
+    return None if known is None else LocalListReport(known.enabled, known.version, known.entries)
 
 
 def _utc_now_s(facts: Facts) -> float:

@@ -25,6 +25,7 @@ from bus.messages import (
 )
 from bus.observer import Observer
 from bus.process import lock_holder, start_ticks
+from bus.profile_messages import LocalListState
 from services.station import layout, paths
 from services.station.facts import Facts, ServiceFacts
 from services.station.programs import PROGRAMS, SILENT
@@ -43,6 +44,7 @@ _WATCHED: tuple[type[Message], ...] = (
     MeterState,
     ReaderState,
     QueueState,
+    LocalListState,
 )
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -98,6 +100,7 @@ def gather(state_dir: str) -> Facts:
             meters=observer.values(MeterState),
             reader=observer.values(ReaderState).get(""),
             queue=observer.values(QueueState).get(""),
+            local_list=observer.values(LocalListState).get(""),
         )
 
 

@@ -57,7 +57,20 @@ REQUIRED = [
 
 def test_all_keys_that_core_requires_are_there_and_cannot_be_hidden() -> None:
     """OCPP 1.6 §9.1 with errata v4.0 3.79 (StopTransactionOnEVSideDisconnect became optional)."""
-    assert sorted(REQUIRED) == sorted(key.name for key in keys.KEYS if key.required)
+    assert sorted(REQUIRED) == sorted(key.name for key in keys.KEYS if key.required and key.profile == keys.CORE)
+
+
+@pytest.mark.parametrize("profile", [name for name in keys.PROFILES if name != keys.CORE])
+def test_a_profile_that_is_off_has_no_keys(profile: str) -> None:
+    """OCPP 1.6 §9.1.29, §5.3, §5.8: unknown to GetConfiguration, NotSupported to ChangeConfiguration."""
+    others = tuple(name for name in keys.PROFILES if name != profile)
+    able = Capabilities(profiles=others)
+    values = keys.defaults(able)
+    assert values["SupportedFeatureProfiles"] == ",".join(others)
+    for name in (key.name for key in keys.KEYS if key.profile == profile):
+        assert name not in values
+        assert keys.report(values, (name,), able) == keys.Report((), (name,))
+        assert keys.change(values, name, "true", able).status is ConfigurationStatus.NOT_SUPPORTED
 
 
 def test_names_are_taken_in_any_case() -> None:
@@ -69,7 +82,7 @@ def test_names_are_taken_in_any_case() -> None:
     assert keys.find("HEARTBEATINTERVAL", SOCKET) is keys.find("HeartbeatInterval", SOCKET)
 
 
-@pytest.mark.parametrize("name", ["BlinkRepeat", "", "HeartbeatInterval ", "LocalAuthListEnabled", "é"])
+@pytest.mark.parametrize("name", ["BlinkRepeat", "", "HeartbeatInterval ", "SupportedFeatureProfilesMaxLength", "é"])
 def test_unknown_keys_are_not_supported(name: str) -> None:
     outcome = change(name, "1")
     assert outcome.status is ConfigurationStatus.NOT_SUPPORTED

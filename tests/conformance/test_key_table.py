@@ -14,7 +14,8 @@ from tests.conformance.clauses import ROOT
 R, RW, W = Access.READ, Access.READ_WRITE, Access.WRITE
 FLAG, NUMBER = Type.BOOLEAN, Type.INTEGER
 REQUIRED, OPTIONAL = True, False
-SOCKET = Capabilities(connectors=2, fixed_cable=False, phases=3)
+SOCKET = Capabilities(connectors=2, fixed_cable=False, phases=3, profiles=("Core",))
+"""Of Core alone; the keys of the other profiles are in the tests of their own tables."""
 PRINTED: dict[str, tuple[bool, Access, Type]] = {
     "AllowOfflineTxForUnknownId": (OPTIONAL, RW, FLAG),
     "AuthorizationCacheEnabled": (OPTIONAL, RW, FLAG),
@@ -90,6 +91,8 @@ WORDS = {
     "ResetType": "Hard Soft",
     "UnitOfMeasure": "Wh kWh varh kvarh W kW VA kVA var kvar A V Celsius Fahrenheit K Percent",
     "UnlockStatus": "Unlocked UnlockFailed NotSupported",
+    "UpdateStatus": "Accepted Failed NotSupported VersionMismatch",
+    "UpdateType": "Differential Full",
     "ValueFormat": "Raw SignedData",
 }
 """OCPP 1.6 §7, as printed."""

@@ -202,6 +202,7 @@ class Auditor:
             assert readings == connector.kept, "memory and disk differ in what is kept for transactionData"
         assert not self.store.unreadable
         assert list(loaded.cache.items()) == list(state.cache.items()), "memory and disk differ in the cache, or in its order"
+        assert loaded.local_list == state.local_list, "memory and disk differ in the Local Authorization List"
         finished = {c.connector_id for c in state.connectors if _finished(c.phase) is not None}
         assert loaded.finished.keys() == finished, "memory and disk differ in what is finished"
 

@@ -34,8 +34,22 @@ from bus.messages import (
     UnlockConnectorAnswer,
 )
 from bus.messages import Delivered as DeliveredOutcome
-from bus.vocabulary import AuthorizationStatus, AvailabilityType, ChargePointStatus, RegistrationStatus, ResetType
-from services.connectors import core
+from bus.profile_messages import (
+    AuthorizationData,
+    GetLocalListVersion,
+    LocalListVersion,
+    SendLocalList,
+    SendLocalListAnswer,
+)
+from bus.vocabulary import (
+    AuthorizationStatus,
+    AvailabilityType,
+    ChargePointStatus,
+    RegistrationStatus,
+    ResetType,
+    UpdateType,
+)
+from services.connectors import core, local_list
 from services.connectors import events as e
 from services.connectors.state import Connector, Now, Settings, State
 from tests.connectors.auditor import Auditor
@@ -91,7 +105,7 @@ class Bench:
 
     def feed(self, event: e.Event) -> None:
         """One event and, at once, what the neighbours answer to its effects."""
-        state, effects = core.step(self.state, event, self._now())
+        state, effects = core.step(self.state, event, self._now(event))
         self._take(state, effects)
 
     def advance(self, seconds: float) -> None:
@@ -113,7 +127,7 @@ class Bench:
         self._observed.clear()
         self._reads.clear()
         self.open_questions.clear()
-        self._take(*core.resume(self.state, self.audit.store.load(), self._now()))
+        self._take(*core.resume(self.state, self.audit.store.load(), self._now(e.Tick())))
 
     def restart(self, *, away_s: float = 0.5) -> None:
         """The process dies and comes back; the hardware goes on as it is."""
@@ -221,6 +235,29 @@ class Bench:
         assert isinstance(answer, ClearCacheAnswer)
         return answer
 
+    def send_local_list(self, version: int, type_: str, **entries: IdTagInfo | None) -> str:
+        """SendLocalList with these entries, and the status of its answer."""
+        data = tuple(AuthorizationData(id_tag, info) for id_tag, info in entries.items())
+        return self.send_list(SendLocalList(version, UpdateType(type_), data)).status
+
+    def send_list(self, request: SendLocalList) -> SendLocalListAnswer:
+        """SendLocalList, and its answer."""
+        self._calls += 1
+        call_id = f"call-{self._calls}"
+        self.feed(e.LocalListSent(call_id, request))
+        answer = self.answers[call_id]
+        assert isinstance(answer, SendLocalListAnswer)
+        return answer
+
+    def local_list_version(self) -> int:
+        """GetLocalListVersion, and the version of its answer."""
+        self._calls += 1
+        call_id = f"call-{self._calls}"
+        self.feed(e.LocalListVersionAsked(call_id, GetLocalListVersion()))
+        answer = self.answers[call_id]
+        assert isinstance(answer, LocalListVersion)
+        return answer.list_version
+
     def go_offline(self) -> None:
         """The link is lost."""
         self.feed(e.LinkChanged(OFFLINE))
@@ -301,9 +338,10 @@ class Bench:
         id_tag = None if message is None or isinstance(message, MeterValues) else message.id_tag
         self.feed(e.DeliveryStored(DeliveryEntry(local_tx_id, number, outcome), id_tag))
 
-    def _now(self) -> Now:
+    def _now(self, event: e.Event) -> Now:
         self._ids += 1
-        return Now(self.now_s, self.boot_id, f"id{self._ids}", self.utc_offset_s, self.utc_floor_ms)
+        listed = self.audit.store.local_list.find(local_list.in_question(self.state, event))
+        return Now(self.now_s, self.boot_id, f"id{self._ids}", self.utc_offset_s, self.utc_floor_ms, listed)
 
     def _take(self, state: State, effects: tuple[e.Effect, ...]) -> None:
         self.state = state

@@ -17,7 +17,8 @@ from bus.messages import (
     Reset,
     UnlockConnector,
 )
-from bus.vocabulary import AuthorizationStatus, AvailabilityType, Reason, ResetType
+from bus.profile_messages import AuthorizationData, GetLocalListVersion, SendLocalList
+from bus.vocabulary import AuthorizationStatus, AvailabilityType, Reason, ResetType, UpdateType
 from services.connectors import core
 from services.connectors import events as e
 from services.connectors.state import (
@@ -86,6 +87,8 @@ CALLS = (
     | e.AvailabilityRequested
     | e.UnlockRequested
     | e.ClearCacheRequested
+    | e.LocalListSent
+    | e.LocalListVersionAsked
     | e.ResetRequested
 )
 ACCEPTED = IdTagInfo(AuthorizationStatus.ACCEPTED)
@@ -134,6 +137,9 @@ EVENTS: dict[str, e.Event] = {
     "soft reset": e.ResetRequested("c1", Reset(ResetType.SOFT)),
     "hard reset": e.ResetRequested("c1", Reset(ResetType.HARD)),
     "clear cache": e.ClearCacheRequested("c1", ClearCache()),
+    "full list": e.LocalListSent("c1", SendLocalList(1, UpdateType.FULL, (AuthorizationData("TAG", BLOCKED),))),
+    "differential list": e.LocalListSent("c1", SendLocalList(1, UpdateType.DIFFERENTIAL, (AuthorizationData("TAG"),))),
+    "list version": e.LocalListVersionAsked("c1", GetLocalListVersion()),
     "cancelled": e.CallCancelled("call"),
     "cancelled other": e.CallCancelled("other"),
     "start delivered": e.DeliveryStored(DeliveryEntry("tx", 0, Delivered(0, ACCEPTED))),
@@ -146,7 +152,9 @@ EVENTS: dict[str, e.Event] = {
     "offline": e.LinkChanged(OFFLINE),
     "link unknown": e.LinkChanged(None),
     "never accepted": e.LinkChanged(LinkState(connected=True)),
-    "settings": e.SettingsChanged(Settings(meter_value_sample_interval_s=0, connection_time_out_s=1)),
+    "settings": e.SettingsChanged(
+        Settings(meter_value_sample_interval_s=0, connection_time_out_s=1, local_auth_list_enabled=True)
+    ),
     "emergency stop": e.EmergencyStopChanged(True),
     "emergency stop released": e.EmergencyStopChanged(False),
     "ending": e.Ending(),

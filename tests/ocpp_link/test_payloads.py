@@ -156,8 +156,19 @@ FULL: dict[str, Any] = {
             },
         },
     },
+    "GetLocalListVersion": {},
     "RemoteStopTransaction": {"transactionId": 0},
     "Reset": {"type": "Soft"},
+    "SendLocalList": {
+        "listVersion": 3,
+        "updateType": "Full",
+        "localAuthorizationList": [
+            {
+                "idTag": "TAG",
+                "idTagInfo": {"status": "Accepted", "expiryDate": "2026-11-24T03:15:00Z", "parentIdTag": "GROUP"},
+            }
+        ],
+    },
     "UnlockConnector": {"connectorId": 1},
 }
 

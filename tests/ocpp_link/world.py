@@ -14,6 +14,7 @@ from bus import messages as m
 from bus.calls import IncomingCall, Reply
 from bus.logs import Logger
 from bus.node import Node
+from bus.topics import TOPICS, Kind
 from bus.vocabulary import ChargePointErrorCode, ChargePointStatus, Reason
 from services.configuration.model import CentralSystem, Connector, Evse, Meter, Station, StationConfig, Supply
 from services.configuration.store import ConfigurationStore
@@ -164,15 +165,9 @@ class World:
         self.remote_answers: dict[type, m.Message | None] = {}
         self.held: list[IncomingCall] = []
         self.cancelled: list[str] = []
-        for type_ in (
-            m.RemoteStartTransaction,
-            m.RemoteStopTransaction,
-            m.ChangeAvailability,
-            m.UnlockConnector,
-            m.ClearCache,
-            m.Reset,
-        ):
-            self.connectors.serve(type_, self._owner_asked)
+        for topic in TOPICS:
+            if topic.kind is Kind.CALL and topic.publisher == "connectors":
+                self.connectors.serve(topic.message, self._owner_asked)
         self.connectors.on_cancel(self.cancelled.append)
         self.start_link()
 

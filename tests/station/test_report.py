@@ -17,6 +17,7 @@ from bus.messages import (
     ServiceHealth,
     TransactionView,
 )
+from bus.profile_messages import LocalListState
 from bus.vocabulary import ChargePointErrorCode, ChargePointStatus, RegistrationStatus
 from services.station import layout
 from services.station.facts import Facts, ServiceFacts
@@ -220,3 +221,13 @@ def _oldest_age_s(at: Moment) -> float | None:
     queue = report(facts(queue=QueueState(1, 0, at))).queue
     assert queue is not None
     return queue.oldest_age_s
+
+
+def test_the_local_list_is_shown_where_there_is_one() -> None:
+    """Issue 5: how many entries, which version. A list that is off and empty is not worth a line."""
+    assert report(facts()).local_list is None
+    shown = [line for line in layout.lines(report(facts(local_list=LocalListState(True, 239, 1234)))) if "list" in line]
+    assert shown == ["local list   1234 entries, version 239"]
+    off = layout.lines(report(facts(local_list=LocalListState(False, 239, 2))))
+    assert any(line.startswith("local list   2 entries, version 239, not in use: ") for line in off)
+    assert not any("local list" in line for line in layout.lines(report(facts(local_list=LocalListState(False)))))

@@ -1,0 +1,49 @@
+"""Messages on the bus that belong to OCPP's optional feature profiles (OCPP 1.6 §3.3).
+
+Owns: shapes, as `bus/messages.py`, which has those of Core; the same rules hold. Does not: say who publishes what and how
+(`bus/topics.py`).
+"""
+
+from bus.messages import IdTag, IdTagInfo, Message
+from bus.vocabulary import UpdateStatus, UpdateType
+
+
+class AuthorizationData(Message, frozen=True):
+    """An entry of SendLocalList (OCPP 1.6 §7.1). `info` None: in a differential update the entry is deleted."""
+
+    id_tag: IdTag
+    info: IdTagInfo | None = None
+
+
+class SendLocalList(Message, frozen=True):
+    """Call to connectors (OCPP 1.6 §5.15): replace or change the Local Authorization List. Answer: SendLocalListAnswer."""
+
+    list_version: int
+    update_type: UpdateType
+    entries: tuple[AuthorizationData, ...] = ()
+
+
+class SendLocalListAnswer(Message, frozen=True):
+    """Sent once the whole update is on disk. `reason` says in plain words why it was refused; it is not on the wire."""
+
+    status: UpdateStatus
+    reason: str = ""
+
+
+class GetLocalListVersion(Message, frozen=True):
+    """Call to connectors (OCPP 1.6 §5.10). Answer: LocalListVersion."""
+
+
+class LocalListVersion(Message, frozen=True):
+    """0: the list is empty; -1: it is not supported, `reason` says in plain words why."""
+
+    list_version: int
+    reason: str = ""
+
+
+class LocalListState(Message, frozen=True):
+    """The Local Authorization List, for people. `version`: of the last update; 0: there was none."""
+
+    enabled: bool
+    version: int = 0
+    entries: int = 0
