@@ -18,6 +18,7 @@ from services.configuration.model import (
     Connector,
     EmergencyStopInput,
     Evse,
+    Meter,
     Policy,
     Reader,
     Station,
@@ -266,8 +267,8 @@ def _evse_rules(where: str, evse: Evse) -> Iterator[Rule]:
 
 
 def _check_speaks_no_modbus(where: str, evse: Evse) -> None:
-    if (evse.baud, evse.parity, evse.unit) != (0, "N", 1):
-        raise ConfigurationError(f"{where}: {evse.driver} does not speak Modbus; remove baud, parity and unit")
+    if (evse.baud, evse.parity, evse.unit, evse.shared) != (0, "N", 1, False):
+        raise ConfigurationError(f"{where}: {evse.driver} does not speak Modbus; remove baud, parity, unit and shared")
 
 
 def _check_connector_id(where: str, given: int, number: int) -> None:
@@ -279,8 +280,39 @@ def _rules_between_sections(config: StationConfig) -> Iterator[Rule]:
     yield partial(_check_user_name, config)
     yield partial(_check_connector_count, config)
     taken: dict[str, str] = {}
+    sharing = dict(_sharing(config))
     for where, port in ports(config):
-        yield partial(_check_port, where, port, taken)
+        if where not in sharing:
+            yield partial(_check_port, where, port, taken)
+    lines: dict[str, dict[str, Evse | Meter]] = {}
+    for where, device in sharing.items():
+        yield partial(_check_shared, where, device, taken, lines)
+
+
+def _sharing(config: StationConfig) -> Iterator[tuple[str, Evse | Meter]]:
+    """The devices that share a line, after the keys that name their ports."""
+    for connector in config.connectors:
+        devices: tuple[tuple[str, Evse | Meter], ...] = (("evse", connector.evse), ("meter", connector.meter))
+        for name, device in devices:
+            if device.shared:
+                yield f"[[connector]] number {connector.id} {name}.port", device
+
+
+def _check_shared(where: str, device: Evse | Meter, taken: dict[str, str], lines: dict[str, dict[str, Evse | Meter]]) -> None:
+    """All on one line name it alike and talk alike, and each unit answers for itself."""
+    others = lines.setdefault(os.path.realpath(device.port), {})
+    if not others:
+        _check_port(where, device.port, taken)
+    for place, other in others.items():
+        if other.port != device.port:
+            raise ConfigurationError(f"{where}: {device.port} and {other.port} are one line; write it the same way at {place}")
+        if (other.baud, other.parity) != (device.baud, device.parity):
+            raise ConfigurationError(f"{where}: differs in baud or parity from {place}, but shares its line; make them equal")
+        if other.unit == device.unit:
+            raise ConfigurationError(
+                f"{where}: is unit {device.unit}, as {place} on the same line is; give each a unit of its own"
+            )
+    others[where] = device
 
 
 def _check_connector_count(config: StationConfig) -> None:
@@ -296,7 +328,9 @@ def _check_port(where: str, port: str, taken: dict[str, str]) -> None:
         )
     real = os.path.realpath(port)
     if real in taken:
-        raise ConfigurationError(f"{where}: {port} is also {taken[real]}; give each device a port of its own")
+        raise ConfigurationError(
+            f"{where}: {port} is also {taken[real]}; give each device a port of its own, or let all of them share it"
+        )
     taken[real] = where
 
 

@@ -113,13 +113,14 @@ class EmergencyStopInput(Section, frozen=True, kw_only=True):
 
 
 class Evse(Section, frozen=True, kw_only=True):
-    """The charging controller of a connector. `baud`, `parity` and `unit` as of a meter, for one that speaks Modbus."""
+    """The charging controller of a connector. All but the first two as of a meter, for one that speaks Modbus."""
 
     driver: str
     port: str = ""
     baud: int = 0
     parity: str = "N"
     unit: int = 1
+    shared: bool = False
 
 
 class Meter(Section, frozen=True, kw_only=True):
@@ -131,6 +132,8 @@ class Meter(Section, frozen=True, kw_only=True):
     parity: str = "N"
     unit: int = 1
     """Modbus address."""
+    shared: bool = False
+    """Other units hang on the same line (RS-485); all who use it say so, and take turns."""
 
 
 class Connector(Section, frozen=True, kw_only=True):

@@ -105,12 +105,21 @@ def examine(path: str, *, with_virtual_devices: bool = False) -> tuple[StationCo
 
 
 def virtual(config: StationConfig) -> StationConfig:
-    """`config` on the simulator's devices: ports relative to the state directory, into which every service changes."""
+    """`config` on the simulator's devices: ports relative to the state directory, into which every service changes.
+
+    What shares a line shares a virtual one; where no port is given, what belongs to one connector does.
+    """
+    lines: dict[str, str] = {}
+
+    def port(name: str, number: int, device: Evse | Meter) -> str:
+        line = device.port or f"connector {number}"
+        return lines.setdefault(line, f"dev/line-{number}") if device.shared else f"dev/{name}-{number}"
+
     connectors = tuple(
         msgspec.structs.replace(
             connector,
-            evse=msgspec.structs.replace(connector.evse, port=f"dev/evse-{number}"),
-            meter=msgspec.structs.replace(connector.meter, port=f"dev/meter-{number}"),
+            evse=msgspec.structs.replace(connector.evse, port=port("evse", number, connector.evse)),
+            meter=msgspec.structs.replace(connector.meter, port=port("meter", number, connector.meter)),
         )
         for number, connector in enumerate(config.connectors, 1)
     )

@@ -4,6 +4,7 @@ Owns: requests with their tries and time-outs, their counting, and what each fai
 means; the drivers do.
 """
 
+import contextlib
 import termios
 from collections.abc import Callable
 
@@ -14,6 +15,7 @@ import serial
 from services.hardware.contract import NoAnswer, WrongAnswer
 from services.hardware.port import Port, open_port, port_missing
 from services.hardware.tally import Tally
+from services.hardware.turns import Turns
 
 TRIES = 3
 TURNAROUND_S = 0.2
@@ -37,6 +39,8 @@ class Wire(msgspec.Struct, frozen=True):
     baud: int
     parity: str = "N"
     unit: int = 1
+    shared: bool = False
+    """Other processes talk to other units on the same line; all of them take turns."""
 
 
 class ModbusUnit:
@@ -47,6 +51,7 @@ class ModbusUnit:
         self._tally = tally
         self._now = now
         self._port: Port | None = None
+        self._turns: Turns | None = None
         self._timeout_s = 0.0
 
     def open(self, registers_max: int) -> None:
@@ -54,7 +59,11 @@ class ModbusUnit:
         self.close()
         wire = self._wire
         self._timeout_s = timeout_s(registers_max, wire.baud)
-        self._port = open_port(wire.path, wire.baud, parity=wire.parity, timeout_s=self._timeout_s)
+        if wire.shared:
+            self._turns = Turns(wire.path, self._now)
+        # Opening throws away what has arrived: not while somebody else waits for it.
+        with self._turn(self._now()):
+            self._port = open_port(wire.path, wire.baud, parity=wire.parity, timeout_s=self._timeout_s, shared=wire.shared)
         self._instrument = minimalmodbus.Instrument(self._port.serial, wire.unit)
 
     def close(self) -> None:
@@ -62,6 +71,9 @@ class ModbusUnit:
         if self._port is not None:
             self._port.close()
             self._port = None
+        if self._turns is not None:
+            self._turns.close()
+            self._turns = None
 
     def read(self, function: int, address: int, count: int, deadline_s: float) -> list[int]:
         """`count` registers from `address` on. No try begins that might end after boottime `deadline_s`, but the first.
@@ -88,7 +100,8 @@ class ModbusUnit:
                 break
             self._tally.transmissions += 1
             try:
-                words = exchange()
+                with self._turn(deadline_s):
+                    words = exchange()
             except minimalmodbus.IllegalRequestError as error:
                 self._tally.errors += 1
                 raise Refused(f"{self._who} refuses a request ({_brief(error)}); is it of the kind in station.toml?") from None
@@ -108,6 +121,10 @@ class ModbusUnit:
                 return words
         assert failure is not None, "each try ends in words or in a failure"
         raise failure
+
+    def _turn(self, deadline_s: float) -> contextlib.AbstractContextManager[None]:
+        """The line for one exchange; alone on it, it is always ours."""
+        return contextlib.nullcontext() if self._turns is None else self._turns.turn(deadline_s, self._timeout_s)
 
     @property
     def _who(self) -> str:

@@ -89,8 +89,12 @@ class Port:
             self._device.close()
 
 
-def open_port(path: str, baud: int, *, parity: str = "N", stop_bits: int = 1, timeout_s: float = 0.5) -> Port:
+def open_port(
+    path: str, baud: int, *, parity: str = "N", stop_bits: int = 1, timeout_s: float = 0.5, shared: bool = False
+) -> Port:
     """Open `path` for this process alone, 8 data bits, raw; `timeout_s` bounds reads through `Port.serial`.
+
+    `shared`: not for this process alone; those that share it take turns (`turns.py`).
 
     A pseudo-terminal refuses parity and ignores speed, so there parity is dropped (hardware.md §2.2). Raises PortMissing.
     """
@@ -104,7 +108,7 @@ def open_port(path: str, baud: int, *, parity: str = "N", stop_bits: int = 1, ti
             stopbits=stop_bits,
             timeout=timeout_s,
             write_timeout=WRITE_TIMEOUT_S,
-            exclusive=True,
+            exclusive=None if shared else True,
         )
         _keep_lines_at_close(device.fd)
     except _LOST as error:

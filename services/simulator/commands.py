@@ -12,7 +12,7 @@ import msgspec
 
 from services.simulator.circuit import REGISTER_WH_MAX
 from services.simulator.faults import KINDS, LOCK
-from services.simulator.pty_port import PortError, PtyPort
+from services.simulator.pty_port import PortError, PtyPort, Tap
 from services.simulator.rdm6300 import TagError
 from services.simulator.rig import Rig
 from services.simulator.world import Connector
@@ -185,7 +185,7 @@ def _number(text: str, name: str, high: float) -> float:
     return value
 
 
-def _port(rig: Rig, args: list[str]) -> PtyPort:
+def _port(rig: Rig, args: list[str]) -> PtyPort | Tap:
     port = rig.ports.get("-".join(args))
     if port is None:
         raise Refusal(f"there is no device {' '.join(args)[:40]!r}; there is {', '.join(map(_spoken, rig.ports))}")
@@ -210,7 +210,7 @@ COMMANDS: dict[str, Command] = {
     "clear-fault": Command(f"clear-fault N {'|'.join(_FAULTS)}", (2,), _clear_fault),
     "power-cycle": Command("power-cycle N", (1,), _power_cycle),
     "estop": Command("estop on|off", (1,), _estop),
-    "unplug-device": Command("unplug-device evse N|meter N|reader", (1, 2), _unplug_device),
-    "replug-device": Command("replug-device evse N|meter N|reader", (1, 2), _replug_device),
+    "unplug-device": Command("unplug-device evse N|meter N|line N|reader", (1, 2), _unplug_device),
+    "replug-device": Command("replug-device evse N|meter N|line N|reader", (1, 2), _replug_device),
     "state": Command("state", (0,), _state, changes=False),
 }

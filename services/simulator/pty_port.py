@@ -1,6 +1,7 @@
 """A serial device of the virtual hardware: a pseudo-terminal with a name that stays (hardware.md §2.2).
 
-Owns: the pty and its symbolic link. Does not: know what is spoken on it. Like a real UART it loses what nobody reads.
+Owns: the pty and its symbolic link, and who is on it. Does not: know what is spoken on it. Like a real
+UART it loses what nobody reads.
 """
 
 import asyncio
@@ -77,3 +78,30 @@ class PtyPort:
         except BlockingIOError:
             return
         self._receive(data)
+
+
+class Tap:
+    """A device's place on a line that it shares with others: it hears everything, and can be taken off the line."""
+
+    def __init__(self, line: PtyPort, receive: Callable[[bytes], None]) -> None:
+        self._line = line
+        self._receive = receive
+        self.plugged = True
+
+    def plug(self) -> None:
+        """The device is on the line."""
+        self.plugged = True
+
+    def unplug(self) -> None:
+        """The device is taken off the line, which works on without it."""
+        self.plugged = False
+
+    def receive(self, data: bytes) -> None:
+        """What somebody wrote on the line."""
+        if self.plugged:
+            self._receive(data)
+
+    def write(self, data: bytes) -> None:
+        """Answer on the line."""
+        if self.plugged:
+            self._line.write(data)

@@ -8,6 +8,7 @@ Every way in does the same: `advance` to now, act, `settle`.
 
 import asyncio
 import os
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,12 +17,13 @@ from bus.logs import Logger
 from services.simulator.controllers import new_eeprom
 from services.simulator.eastron import Measured
 from services.simulator.meter_server import MeterServer
-from services.simulator.pty_port import PtyPort
+from services.simulator.pty_port import PtyPort, Tap
 from services.simulator.readers import made
 from services.simulator.settings import Settings
 from services.simulator.storage import Storage
 from services.simulator.world import Connector, World
 
+Receive = Callable[[bytes], None]
 _PERIOD_MOVING_S = 0.025
 _PERIOD_DRAWING_S = 0.2
 _PERIOD_IDLE_S = 0.5
@@ -47,10 +49,11 @@ class Rig:
         }
         self.world = World(connectors, made(settings.reader) if settings.reader else None, now_s)
         self._meters: dict[int, MeterServer] = {}
-        self.ports: dict[str, PtyPort] = {}
+        self.ports: dict[str, PtyPort | Tap] = {}
+        self._lines: dict[str, tuple[PtyPort, list[Tap]]] = {}
         self._timer: asyncio.TimerHandle | None = None
         os.makedirs(device_directory, mode=0o750, exist_ok=True)
-        self._make_ports(device_directory)
+        self._make_ports(device_directory, settings)
         storage.save_estop(False)
         self.settle()
 
@@ -102,19 +105,34 @@ class Rig:
             port.unplug()
         self._storage.close()
 
-    def _make_ports(self, directory: str) -> None:
-        for number, connector in self.world.connectors.items():
-            self._port(directory, f"evse-{number}", partial(self._to_controller, number))
-            meter_port = self._port(directory, f"meter-{number}", partial(self._to_meter, number))
-            self._meters[number] = MeterServer(connector.meter, measure=partial(self._measure, number), write=meter_port.write)
+    def _make_ports(self, directory: str, settings: Settings) -> None:
+        for each in settings.connectors:
+            number, connector = each.id, self.world.connectors[each.id]
+            self._device(directory, f"evse-{number}", each.evse_line, partial(self._to_controller, number))
+            meter = self._device(directory, f"meter-{number}", each.meter_line, partial(self._to_meter, number))
+            self._meters[number] = MeterServer(connector.meter, measure=partial(self._measure, number), write=meter.write)
         if self.world.reader is not None:
-            self._port(directory, "reader", self._to_reader)
+            self._device(directory, "reader", "", self._to_reader)
         for port in self.ports.values():
             port.plug()
 
-    def _port(self, directory: str, name: str, receive: Any) -> PtyPort:
-        self.ports[name] = PtyPort(os.path.join(directory, name), receive)
-        return self.ports[name]
+    def _device(self, directory: str, name: str, line: str, receive: Receive) -> PtyPort | Tap:
+        """A device with a port of its own, or on a line that it shares, which bears the number of its first connector."""
+        if not line:
+            self.ports[name] = PtyPort(os.path.join(directory, name), receive)
+            return self.ports[name]
+        if line not in self._lines:
+            link = f"line-{name.partition('-')[2]}"
+            self._lines[line] = (PtyPort(os.path.join(directory, link), partial(self._to_line, line)), [])
+            self.ports[link] = self._lines[line][0]
+        port, taps = self._lines[line]
+        taps.append(Tap(port, receive))
+        self.ports[name] = taps[-1]
+        return taps[-1]
+
+    def _to_line(self, line: str, data: bytes) -> None:
+        for tap in self._lines[line][1]:
+            tap.receive(data)
 
     def _to_controller(self, number: int, data: bytes) -> None:
         self.advance()

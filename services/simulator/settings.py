@@ -35,6 +35,9 @@ class ConnectorSettings(msgspec.Struct, frozen=True):
     phases: int
     evse_unit: int = 1
     """Modbus address of a controller that has one."""
+    evse_line: str = ""
+    meter_line: str = ""
+    """Which line the device shares with others; empty: none."""
 
 
 class ReaderSettings(msgspec.Struct, frozen=True):
@@ -110,7 +113,14 @@ def _connector(entry: Any, phases: int) -> ConnectorSettings:
         unit=_whole(meter.get("unit", 1), f"{where} meter.unit", 1, 247),
         phases=min(phases, METER_PHASES[model]),
         evse_unit=_whole(evse.get("unit", 1), f"{where} evse.unit", 1, 247),
+        evse_line=_line(evse, number),
+        meter_line=_line(meter, number),
     )
+
+
+def _line(device: dict[str, Any], number: int) -> str:
+    """The name of a shared line: that of its port, or of its connector where no port is given."""
+    return str(device.get("port") or f"connector {number}") if device.get("shared") is True else ""
 
 
 def _reader(table: dict[str, Any]) -> ReaderSettings | None:

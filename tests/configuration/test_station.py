@@ -298,6 +298,35 @@ def test_measurands_on_offer_are_those_that_the_devices_give(tmp_path: Path, dri
     assert able.phases == max(row.phase for row in MODELS[driver].rows)
 
 
+SHARED = GOOD.replace('"openevse", port = "/dev/ttyE"', '"evsewb", port = "/dev/ttyM", shared = true').replace(
+    'port = "/dev/ttyM" }', 'port = "/dev/ttyM", baud = 9600, unit = 2, shared = true }'
+)
+"""A controller and a meter on one line."""
+
+
+def test_devices_that_say_so_share_a_line(tmp_path: Path) -> None:
+    """hardware.md §2.3: EVSE-WB and meter on one RS-485 pair."""
+    connector = load(tmp_path, SHARED).connectors[0]
+    assert connector.evse.port == connector.meter.port == "/dev/ttyM"
+    connector = load(tmp_path, SHARED, virtual=True).connectors[0]
+    assert connector.evse.port == connector.meter.port == "dev/line-1"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "remedy"),
+    [
+        ("unit = 2, shared", "unit = 1, shared", "is unit 1, as [[connector]] number 1 evse.port on the same line is"),
+        ("baud = 9600, ", "baud = 2400, ", "differs in baud or parity from [[connector]] number 1 evse.port"),
+        ("unit = 2, shared = true", "unit = 2", "give each device a port of its own, or let all of them share it"),
+        ('"evsewb"', '"openevse"', "does not speak Modbus; remove"),
+        ('"/dev/ttyM", baud', '"/dev/../dev/ttyM", baud', "are one line; write it the same way at [[connector]] number 1"),
+    ],
+)
+def test_who_shares_a_line_has_to_agree(tmp_path: Path, old: str, new: str, remedy: str) -> None:
+    assert old in SHARED
+    assert remedy in refused(tmp_path, SHARED.replace(old, new, 1))
+
+
 def test_virtual_devices_take_the_place_of_all_ports(tmp_path: Path) -> None:
     text = GOOD.replace(', port = "/dev/ttyM"', "")
     config = load(tmp_path, text, virtual=True)

@@ -7,6 +7,7 @@ import pytest
 
 from bus.clock import boottime_s
 from services.hardware.contract import MeterDesired, NoAnswer, PortMissing, RawReading, WrongAnswer
+from services.hardware.modbus import Wire
 from services.meter.drivers.modbus import ModbusMeter
 from services.meter.drivers.models import MODELS, Block, Model, Quantity, Row, Type
 from tests.hardware.peers import PtyPeer, ScriptedMeter, bytes_of, crc
@@ -32,11 +33,8 @@ class Bench:
         self.pty = make(self.meter)
         self.ahead_s = 0.0
         self.driver = ModbusMeter(
-            self.pty.path,
+            Wire("meter", self.pty.path, 9600, "E", self.meter.unit),
             MODELS[model],
-            baud=9600,
-            parity="E",
-            unit=self.meter.unit,
             now=lambda: boottime_s() + self.ahead_s,
         )
 
@@ -217,7 +215,7 @@ def test_a_meter_that_is_not_there_is_no_answer_on_open(peer: MakePeer) -> None:
 
 
 def test_a_babbling_device_is_a_wrong_answer(peer: MakePeer) -> None:
-    driver = ModbusMeter(peer(lambda data: b"\x55" * len(data) * 4).path, MODELS["sdm120"], baud=9600)
+    driver = ModbusMeter(Wire("meter", peer(lambda data: b"\x55" * len(data) * 4).path, 9600), MODELS["sdm120"])
     with pytest.raises(WrongAnswer, match="answers wrongly"):
         driver.open()
 
@@ -284,7 +282,7 @@ EM340 |= {0x0012 + 2 * phase: (-5_000, 2) for phase in range(3)}
 def integer_meter(make: MakePeer, model: str, registers: dict[int, dict[int, int]]) -> tuple[ScriptedMeter, ModbusMeter]:
     meter = ScriptedMeter()
     meter.registers = registers
-    driver = ModbusMeter(make(meter).path, MODELS[model], baud=9600)
+    driver = ModbusMeter(Wire("meter", make(meter).path, 9600), MODELS[model])
     return meter, driver
 
 

@@ -11,7 +11,7 @@ def evse_driver(connector: Connector, port: str) -> Driver[EvseDesired, EvseObse
         from services.connectors.drivers.evsewb import EvseWb
         from services.hardware.modbus import Wire
 
-        return EvseWb(Wire("charging controller", port, evse.baud, evse.parity, evse.unit), socket=socket)
+        return EvseWb(Wire("charging controller", port, evse.baud, evse.parity, evse.unit, evse.shared), socket=socket)
     assert evse.driver == "openevse", f"no driver {evse.driver}"
     from services.connectors.drivers.openevse import OpenEvse
 

@@ -6,7 +6,8 @@ from services.hardware.contract import Driver, MeterDesired, RawReading
 
 def meter_driver(meter: Meter, port: str) -> Driver[MeterDesired, RawReading]:
     """The driver of a meter; its name was checked when station.toml was read."""
+    from services.hardware.modbus import Wire
     from services.meter.drivers.modbus import ModbusMeter
     from services.meter.drivers.models import MODELS
 
-    return ModbusMeter(port, MODELS[meter.driver], baud=meter.baud, parity=meter.parity, unit=meter.unit)
+    return ModbusMeter(Wire("meter", port, meter.baud, meter.parity, meter.unit, meter.shared), MODELS[meter.driver])

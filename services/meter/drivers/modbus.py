@@ -29,24 +29,15 @@ class ModbusMeter:
 
     name = "modbus"
 
-    def __init__(
-        self,
-        path: str,
-        model: Model,
-        *,
-        baud: int,
-        parity: str = "N",
-        unit: int = 1,
-        now: Callable[[], float] = boottime_s,
-    ) -> None:
+    def __init__(self, wire: Wire, model: Model, *, now: Callable[[], float] = boottime_s) -> None:
         self.poll_period_s = POLL_PERIOD_S
-        self._path = path
+        self._path = wire.path
         self._model = model
-        self._unit = unit
+        self._unit = wire.unit
         self._now = now
         self._log = logs.logger("meter")
         self._tally = Tally()
-        self._modbus = ModbusUnit(Wire("meter", path, baud, parity, unit), self._tally, now)
+        self._modbus = ModbusUnit(wire, self._tally, now)
         self._forget()
 
     def _forget(self) -> None:
