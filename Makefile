@@ -4,7 +4,8 @@
 #            earlier run's JSON, SUITES="bus queue" runs only these
 # make torture kills, cuts and stalls the real station for MINUTES=10 and compares the books; SEED=n does a round again
 # make simulate SEEDS=1000 lets that many simulated days pass on all cores and reports seeds a minute; FIRST=n begins elsewhere
-# make proof is the long version of the proofs: the power cut at every write of the money path, each clause broken on purpose,
+# make proof is the long version of the proofs: the power cut at every write of the money path, a real disk that fills up or
+#            turns read-only (as root), each clause broken on purpose,
 #            100,000 frames of any kind into a running link (FUZZ_SEED and FUZZ_FRAMES repeat a run),
 #            each promise of the design broken on purpose, which the simulation has to find
 PYTHON ?= python3
@@ -28,6 +29,7 @@ simulate: $(READY)
 
 proof: $(READY)
 	$(VENV)/bin/python -m tests.powercut
+	$(VENV)/bin/python -m tests.real_disk
 	$(VENV)/bin/python -m tests.conformance.break_clauses
 	FUZZ_FRAMES=$${FUZZ_FRAMES:-100000} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(VENV)/bin/python -m pytest -s tests/fuzz
 	$(VENV)/bin/python -m tests.simulation.mutations

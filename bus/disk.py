@@ -40,7 +40,18 @@ class Disk:
     def look(self) -> Space:
         """What is free now for this process. Raises OSError."""
         found = os.statvfs(self._directory)
-        return Space(found.f_bavail * found.f_frsize, bool(found.f_flag & os.ST_RDONLY))
+        return Space(found.f_bavail * found.f_frsize, bool(found.f_flag & os.ST_RDONLY) or self._refuses_writers())
+
+    def _refuses_writers(self) -> bool:
+        """A file system that met an error of its device may still be called writable (Linux 6.15, ext4), and is not.
+
+        To open a file for writing changes nothing on a disk that is well.
+        """
+        try:
+            os.close(os.open(self._ballast, os.O_RDWR | os.O_CLOEXEC))
+        except OSError as error:
+            return error.errno == errno.EROFS
+        return False
 
     def has_ballast(self) -> bool:
         """Whether it is there, whole."""

@@ -55,6 +55,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     reader: ReaderState | None = None
     queue: QueueState | None = None
     local_list: LocalListState | None = None
+    disk_trouble: str = ""
+    """Why nobody can write, as this command sees it: a service that can't write may not live to say so. Empty: all can."""
 
 
 class Reason(msgspec.Struct, frozen=True):

@@ -55,6 +55,8 @@ def report(facts: Facts) -> Report:
 def _reasons(facts: Facts, services: dict[str, ServiceReport]) -> Iterator[Reason]:
     if facts.supervisor_error:
         yield Reason(facts.supervisor_error)
+    if facts.disk_trouble:
+        yield Reason(f"{facts.disk_trouble}, and nothing that bills can be kept: make room, or check the disk and start anew")
     if not facts.bus_attached:
         yield Reason("the bus does not answer, so only the processes are known")
     for service in facts.services:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from bus.clock import boottime_s, hardware_boot_id, system_utc_s
+from bus.disk import MB, Disk, trouble
 from bus.messages import (
     ClockState,
     ConnectorState,
@@ -34,6 +35,8 @@ from services.station.supervisor_client import ProcessState, SupervisorClient, S
 
 _BUS_WAIT_S = 1.0
 _HEALTH_WAIT_S = 0.3
+_WRITABLE_BYTES_MIN = 1 * MB
+"""Below it commits begin to fail; the reserve that the services keep is told by them."""
 _WELL, _NOT_WELL, _NOT_RUNNING = 0, 1, 3
 _WATCHED: tuple[type[Message], ...] = (
     ServiceHealth,
@@ -101,6 +104,7 @@ def gather(state_dir: str) -> Facts:
             reader=observer.values(ReaderState).get(""),
             queue=observer.values(QueueState).get(""),
             local_list=observer.values(LocalListState).get(""),
+            disk_trouble=trouble(Disk("..").look(), _WRITABLE_BYTES_MIN),
         )
 
 

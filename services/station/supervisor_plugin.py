@@ -1,4 +1,4 @@
-"""A plug-in for supervisord, loaded through its `rpcinterface` sections: it acts at once, and never gives up.
+"""A plug-in for supervisord, loaded through its `rpcinterface` sections: it acts at once, and never gives up or falls.
 
 supervisord's loop looks after its children once a second unless something wakes it. Measured with version 4.3.0: a start
 of the station costs up to 1 s before the first child, and a killed child is started again up to 1 s later. Owns: waking
@@ -14,6 +14,8 @@ from typing import Any
 from supervisor import events
 from supervisor.medusa import asyncore_25 as asyncore
 from supervisor.states import SupervisorStates
+
+from services.station.sturdy_logs import make_sturdy
 
 BACKOFF_S_MAX = 10
 """supervisord adds a second with each failed start, without end; with a cap the count never reaches `startretries`."""
@@ -100,4 +102,5 @@ class StationInterface:
 
 def make_rpcinterface(supervisord: Any, **_options: Any) -> StationInterface:
     """supervisord calls this before its loop begins."""
+    make_sturdy()
     return StationInterface(supervisord)
