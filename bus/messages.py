@@ -294,6 +294,8 @@ class IdTagPresented(Message, frozen=True):
 
     id_tag: IdTag
     seen_boottime_s: float
+    maybe_held: bool = False
+    """The process began to read only a moment ago: the card may lie there since before, and may have been told of then."""
 
 
 class SampledValue(Message, frozen=True):

@@ -29,15 +29,25 @@ from services.connectors.work import Work
 
 ANSWERED_S = 0.5
 """A process that lives so long after a step has sent what it had to say in it."""
+HELD_S_MAX = 60.0
+"""Nobody holds a card to the reader for longer."""
 ASKED_MAX = 8
 """Authorize questions under way at once; more cards than that are refused."""
 RESET_S_MAX = 120.0
 """A Reset that has not ended this process by then did not happen: sessions are possible again."""
 
 
-def presented(work: Work, id_tag: str) -> None:
-    """A card counts as presented: it stops its transaction, takes back its waiting, or asks for a start."""
+def presented(work: Work, id_tag: str, *, maybe_held: bool) -> None:
+    """A card counts as presented: it stops its transaction, takes back its waiting, or asks for a start.
+
+    `maybe_held`: the rfid service was started anew a moment ago, and a card that lies on the reader counts only once.
+    """
     state = work.state
+    before = state.presented
+    work.set(presented=(id_tag, work.now.boottime_s))
+    if maybe_held and before is not None and same_id_tag(before[0], id_tag) and work.now.boottime_s - before[1] < HELD_S_MAX:
+        work.note("card still lies on the reader, which was started anew; it counts once", id_tag=id_tag)
+        return
     for connector in state.connectors:
         if connector.ongoing is not None and same_id_tag(connector.ongoing.id_tag, id_tag):
             transactions.stop(work, connector, Reason.LOCAL, id_tag=id_tag)

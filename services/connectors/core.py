@@ -91,8 +91,8 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             work.set(reader_failure=failure)
         case e.DiskChanged(failure=failure, refuses=refuses):
             work.set(disk_failure=failure, disk_refuses=refuses)
-        case e.CardPresented(id_tag=id_tag):
-            cards.presented(work, id_tag)
+        case e.CardPresented(id_tag=id_tag, maybe_held=maybe_held):
+            cards.presented(work, id_tag, maybe_held=maybe_held)
         case e.AuthorizeAnswered():
             cards.answered(work, event)
         case e.RemoteStartRequested(call_id=call_id, request=request):

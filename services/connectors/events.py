@@ -74,9 +74,10 @@ class DiskChanged(Event, frozen=True):
 
 
 class CardPresented(Event, frozen=True):
-    """A card counts as presented."""
+    """A card counts as presented; `maybe_held`: since before the rfid service began to read, perhaps."""
 
     id_tag: IdTag
+    maybe_held: bool = False
 
 
 class AuthorizeAnswered(Event, frozen=True):

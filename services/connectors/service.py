@@ -152,7 +152,7 @@ class ConnectorsService:
 
     def _listen(self) -> None:
         node = self._node
-        node.on_event(IdTagPresented, lambda _, card: self.feed(e.CardPresented(card.id_tag)))
+        node.on_event(IdTagPresented, lambda _, card: self.feed(e.CardPresented(card.id_tag, card.maybe_held)))
         node.watch(MeterSample, lambda _, sample: self.feed(e.MeterSampled(sample)))
         node.watch(MeterState, lambda _, m: self._meter_said(m.connector_id, m.failure), self._meter_unknown)
         node.watch(

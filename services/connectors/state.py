@@ -350,6 +350,8 @@ class State(Facts, frozen=True):
     online: bool = False
     ever_accepted: bool = False
     reader_failure: str = ""
+    presented: tuple[IdTag, float] | None = None
+    """The card that was presented last, and at what boottime."""
     disk_failure: str = ""
     disk_refuses: bool = False
     """Because of it no transactions begin; those that run go on."""

@@ -32,8 +32,8 @@ class RfidService:
         self._state, effects = presentation.step(self._state, event, self._node.now())
         for effect in effects:
             match effect:
-                case presentation.Presented(id_tag=id_tag, seen_boottime_s=seen_s):
-                    self._node.emit(IdTagPresented(id_tag, seen_s))
+                case presentation.Presented(id_tag=id_tag, seen_boottime_s=seen_s, maybe_held=maybe_held):
+                    self._node.emit(IdTagPresented(id_tag, seen_s, maybe_held))
                 case presentation.Refused(reason=reason):
                     self._log.warning(reason)
                 case presentation.ReaderLost(reason=reason):

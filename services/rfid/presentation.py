@@ -4,6 +4,8 @@ A card held at the reader is one presentation, however often the reader reports 
 REMOVED_S. Another card counts at once. While a reader is lost, nobody looks whether a card is taken away: what lay there before
 counts as there until the reader has looked again, so that no hiccup of a line ends a session.
 
+What lies there when this process begins may have counted in the one before: that is said, and whoever acts on cards decides.
+
 Owns: presentation, the way from a UID to an idTag, whether the reader is there. Does not: know readers or the Central System.
 """
 
@@ -48,6 +50,8 @@ class State(msgspec.Struct, frozen=True):
     rules: IdTagRules = IdTagRules()
     held: tuple[Held, ...] = ()
     reader_up: bool | None = None
+    began_s: float | None = None
+    """When this process began to read."""
     reason: str = ""
 
 
@@ -77,6 +81,8 @@ class Presented(msgspec.Struct, frozen=True):
 
     id_tag: str
     seen_boottime_s: float
+    maybe_held: bool = False
+    """Seen so soon after this process began to read that it may lie there since before."""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -110,6 +116,8 @@ def step(state: State, event: Event, now_s: float) -> tuple[State, tuple[Effect,
         case ReaderUp():
             effects: tuple[Effect, ...] = () if state.reader_up else (ReaderFound(),)
             held = state.held
+            if state.reader_up is None:
+                state = msgspec.structs.replace(state, began_s=now_s)
             if state.reader_up is False:
                 held = tuple(Held(held.uid, now_s + MISSED_S - REMOVED_S) for held in state.held)
             return msgspec.structs.replace(state, held=held, reader_up=True, reason=""), effects
@@ -146,7 +154,8 @@ def _read(state: State, token: TokenSeen, now_s: float) -> tuple[State, tuple[Ef
     if len(others) < len(present):
         return state, ()
     try:
-        return state, (Presented(id_tag_of(token, state.rules), seen_s),)
+        maybe_held = state.began_s is not None and seen_s - state.began_s < REMOVED_S
+        return state, (Presented(id_tag_of(token, state.rules), seen_s, maybe_held),)
     except Unusable as error:
         return state, (Refused(f"card refused: {error}"),)
 

@@ -22,6 +22,27 @@ def test_plug_first_then_card_charges_and_bills_what_the_meter_counted() -> None
     assert stop.meter_stop_wh > start.meter_start_wh
 
 
+def test_a_card_that_lies_on_the_reader_while_rfid_restarts_counts_once() -> None:
+    """hardware.md §5.6: a stop that lasts must not become the next start. Found by torture (seed 4714)."""
+    bench = charging()
+    bench.card()
+    bench.advance(1)
+    bench.feed(e.CardPresented("TAG", maybe_held=True))
+    bench.advance(5)
+    assert bench.transactions == [bench.last_tx]
+    assert "counts once" in bench.notes()
+
+
+def test_a_card_that_rfid_sees_first_of_all_counts() -> None:
+    """Nobody was told of it before, or of another one."""
+    bench = Bench()
+    bench.feed(e.CardPresented("OTHER"))
+    bench.feed(e.CardPresented("TAG", maybe_held=True))
+    bench.plug_in()
+    bench.advance(10)
+    assert len(bench.transactions) == 1
+
+
 def test_card_first_then_plug_charges() -> None:
     """OCPP 1.6 §4.9 A2: presenting the idTag initiates usage."""
     bench = Bench()

@@ -52,6 +52,15 @@ def test_a_card_that_was_taken_away_before_the_reader_was_lost_counts_at_once() 
     assert presented([(16.1, CARD)], state) == [(16.1, CARD)]
 
 
+def test_a_card_that_lies_there_as_the_process_begins_may_have_counted_before() -> None:
+    """It is told all the same: whoever waits for that may be the first to come."""
+    state, _ = p.step(State(), p.ReaderUp(), 10.0)
+    early = seen(state, CARD, 10.0 + p.REMOVED_S - 0.1)[1]
+    late = seen(state, CARD, 10.1 + p.REMOVED_S)[1]
+    assert early == (Presented(CARD, 10.0 + p.REMOVED_S - 0.1, maybe_held=True),)
+    assert late == (Presented(CARD, 10.1 + p.REMOVED_S),)
+
+
 def test_another_card_counts_at_once() -> None:
     assert presented([(0.0, CARD), (0.06, OTHER)]) == [(0.0, CARD), (0.06, OTHER)]
 
