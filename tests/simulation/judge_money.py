@@ -22,6 +22,10 @@ ROUNDING_WH = 2.0
 CHECKPOINT_S = 62.0
 CHECKPOINT_S_MIN = 5.0
 BREATH_S = 3.0
+LOOK_S = 1.0
+"""Whoever is back looks at the hardware within so long."""
+FOUND_S = 30.0
+"""Within so long the queue, if it lives, has a transaction closed that `connectors` has lost."""
 NEAR_S = 4.0
 CALL_S = 5.0
 """How long the link waits for the owner of a CALL; nothing may begin because of it later (design §3)."""
@@ -113,12 +117,12 @@ def durations_are_true(case: Case) -> Findings:
         if transaction.stop is None:
             continue
         lasted_s = transaction.stopped_s - transaction.started_s
-        contacts = [c for c in _contacts(case, transaction) if c.opened_wh > c.closed_wh + 10]
+        contacts = _contacts(case, transaction)
         if not case.rules.honest_clock and _anchor_lost(case, transaction):
             continue
         if lasted_s < 0:
             yield Finding(TRUE_DURATION, f"the {transaction.name} lasts {lasted_s:.0f} s", transaction.start.at_s)
-        if not contacts:
+        if not any(c.opened_wh > c.closed_wh + 10 for c in contacts):
             continue
         out_s = min(_plug_in(case, contacts[0]).out_s, case.ledger.end_s)
         if case.ledger.during("power off", contacts[0].closed_s - 120, out_s + 120):
@@ -127,7 +131,8 @@ def durations_are_true(case: Case) -> Findings:
         ends = (contacts[-1].opened_s, out_s)
         blind = {id(s): s for at_s in ends for s in _blind(case, transaction.connector_id, at_s)}
         blind_s = sum(min(s.to_s, case.ledger.end_s) - s.from_s for s in blind.values())
-        if not -CHECKPOINT_S - blind_s <= lasted_s - true_s <= 30.0 + blind_s + _car_waits(case, contacts):
+        late_s = max(blind_s, _found_late(case, transaction, contacts[-1]))
+        if not -CHECKPOINT_S - blind_s <= lasted_s - true_s <= 30.0 + late_s + _car_waits(case, contacts):
             text = f"the {transaction.name} says that it lasted {lasted_s:.0f} s, the contactor was closed for {true_s:.0f} s"
             yield Finding(TRUE_DURATION, text, contacts[-1].opened_s)
 
@@ -178,7 +183,10 @@ def _unbilled(case: Case, connector_id: int, between_wh: tuple[float, float], be
     contacts = [c for c in case.ledger.contacts if c.connector_id == connector_id]
     contacts = [c for c in contacts if c.opened_wh > from_wh + 1 and c.closed_wh < to_wh - 1]
     at_s = contacts[0].opened_s if contacts else case.ledger.end_s
-    lost_wh = _lost_at_most(case, connector_id, at_s) if contacts and before is not None else 0.0
+    lost_wh = 0.0
+    if contacts and before is not None and (before.stop is None or before.stop.at_s > contacts[0].closed_s):
+        # What was over when the contactor closed can't have been cut short.
+        lost_wh = _lost_at_most(case, connector_id, at_s)
     if to_wh - from_wh > lost_wh + ROUNDING_WH:
         text = f"{to_wh - from_wh:.0f} Wh flowed on connector {connector_id} from {from_wh:.0f} Wh on, and nobody is billed"
         if lost_wh:
@@ -267,7 +275,7 @@ def _orphaned(case: Case, contact: Contact) -> Span | None:
 def _unseen(case: Case, connector_id: int, at_s: float) -> Span | None:
     down = case.ledger.without_breath("connectors down", BREATH_S)
     silent = case.ledger.without_breath(f"controller {connector_id} silent", BREATH_S)
-    spans = (span for span in (*down, *silent) if span.from_s <= at_s <= span.to_s)
+    spans = (span for span in (*down, *silent) if span.from_s <= at_s <= span.to_s + LOOK_S)
     return max(spans, key=lambda span: span.to_s, default=None)
 
 
@@ -310,6 +318,19 @@ def _anchor_lost(case: Case, transaction: Transaction) -> bool:
     assert transaction.stop is not None
     lost = (d.at_s for d in case.ledger.deaths if d.who == "store transactions.db")
     return any(transaction.start.at_s <= at_s <= transaction.stop.at_s for at_s in lost)
+
+
+def _found_late(case: Case, transaction: Transaction, last: Contact) -> float:
+    """Seconds from its last contact until the queue has found a transaction that was open in a lost `connectors.db`."""
+    register = case.ledger.registers[transaction.connector_id]
+    for death in case.ledger.deaths:
+        wh = register.at(death.at_s)
+        if death.who == "store connectors.db" and transaction.start_wh - ROUNDING_WH <= wh <= transaction.stop_wh + ROUNDING_WH:
+            at_s = death.at_s + FOUND_S
+            for cause in ("connectors down", "transaction_queue down", "broker down", "bus bad", "disk bad"):
+                at_s = max([at_s, *(s.to_s + FOUND_S for s in case.ledger.during(cause, death.at_s, at_s))])
+            return at_s - last.opened_s
+    return 0.0
 
 
 def _car_waits(case: Case, contacts: list[Contact]) -> float:

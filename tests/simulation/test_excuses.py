@@ -16,7 +16,7 @@ from tests.simulation.cooked import Cooked
 from tests.simulation.judge import DeadLetter, Residue, Rules
 from tests.simulation.ledger import Death, PlugIn, Register, Span
 from tests.simulation.story import Story
-from tests.simulation.test_judge import go_on_with_another_car, tell_a_wrong_duration
+from tests.simulation.test_judge import close_without_a_transaction, go_on_with_another_car, tell_a_wrong_duration
 
 
 def test_a_repeat_is_excused_by_a_lost_answer_or_a_death_before_the_commit() -> None:
@@ -164,6 +164,25 @@ def be_away_when_it_was_pulled(cooked: Cooked) -> None:
     cooked.ledger.spans.append(Span("connectors down", 255.0, 440.0))
 
 
+def last_until_it_was_found(cooked: Cooked) -> None:
+    """`connectors` had lost it, and the queue came back minutes later."""
+    last_after_it_was_pulled(cooked)
+    cooked.book.copies[1].payload["timestamp"] = utc_text(UTC_0_S + 640.0)
+
+
+def lose_it_while_the_queue_is_away(cooked: Cooked) -> None:
+    lose_store(cooked, "connectors.db", 240.0)
+    cooked.ledger.spans.append(Span("transaction_queue down", 245.0, 620.0))
+
+
+def die_at_a_start(cooked: Cooked) -> None:
+    """`connectors` dies when it has given the order: somebody charges, and no start of it was ever on disk."""
+    close_without_a_transaction(cooked)
+    cooked.ledger.plug_ins.append(PlugIn(1, 3, 1990.0, 2110.0))
+    cooked.ledger.contacts[-1].plug_in = 3
+    cooked.ledger.spans.append(Span("connectors down", 1999.9, 2100.0))
+
+
 def start_by_an_app_long_before(cooked: Cooked) -> None:
     del cooked.ledger.presented[0]
     cooked.book.asked.append(Asked(20.0, "RemoteStartTransaction", {"idTag": "TAG1"}, "Accepted"))
@@ -184,6 +203,7 @@ EXCUSES: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = 
     (begin_before_the_plug, money.TRUE_TIMES, be_deaf_while_it_is_replugged),
     (last_long_by_a_wrong_clock, money.TRUE_DURATION, lose_its_anchor),
     (last_after_it_was_pulled, money.TRUE_DURATION, be_away_when_it_was_pulled),
+    (last_until_it_was_found, money.TRUE_DURATION, lose_it_while_the_queue_is_away),
     (start_by_an_app_long_before, money.AUTHORIZED, answer_it_late),
 ]
 
@@ -212,7 +232,15 @@ SHIFTS: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = [
         lambda cooked: cooked.ledger.spans.append(Span("controller 1 silent", 103.0, 110.0)),
     ),
     (last_long_by_a_wrong_clock, money.TRUE_DURATION, lambda cooked: lose_store(cooked, "transactions.db", 900.0)),
+    (last_until_it_was_found, money.TRUE_DURATION, lambda cooked: lose_store(cooked, "connectors.db", 240.0)),
 ]
+
+
+def test_a_dead_service_excuses_what_it_could_not_read_but_no_session_of_which_it_has_nothing() -> None:
+    """Design §3: the start of a transaction is on disk before current is offered."""
+    cooked = Cooked()
+    die_at_a_start(cooked)
+    assert cooked.promises() == {money.BILLED}
 
 
 @pytest.mark.parametrize(("spoil", "promise", "elsewhere"), SHIFTS, ids=lambda value: getattr(value, "__name__", ""))
