@@ -9,6 +9,7 @@ from enum import Enum
 
 import msgspec
 
+from bus import device_messages as dm
 from bus import messages as m
 from bus import profile_messages as pm
 
@@ -61,6 +62,7 @@ TOPICS: tuple[Topic, ...] = (
     _state("connector.status.", m.ConnectorState, "connectors", 5.0, "the connector's status is not known"),
     _state("connector.reset.", m.ResetReady, "connectors", 5.0, "wait; a Hard reset does not wait for ever"),
     _state("connector.local_list.", pm.LocalListState, "connectors", 10.0, "the Local Authorization List is not known"),
+    _state("connector.reading.", dm.ControllerReading, "connectors", 1.0, "the controller gives no reading"),
     _state("meter.sample.", m.MeterSample, "meter", 1.0, "no trustworthy reading"),
     _state("meter.state.", m.MeterState, "meter", 5.0, "PowerMeterFailure"),
     _state("rfid.reader.", m.ReaderState, "rfid", 5.0, "ReaderFailure"),

@@ -251,7 +251,8 @@ def connector_rules(connector: Connector, number: int) -> Iterator[Rule]:
         yield partial(within, f"{where} max_current_a", connector.max_current_a, 6, 1000)
     yield partial(one_of, f"{where} evse.driver", connector.evse.driver, model.EVSE_DRIVERS)
     yield from _evse_rules(f"{where} evse", connector.evse)
-    yield partial(one_of, f"{where} meter.driver", connector.meter.driver, model.METER_BAUDS)
+    yield partial(one_of, f"{where} meter.driver", connector.meter.driver, model.METER_MEASURANDS)
+    yield partial(_check_meter_in_evse, where, connector)
     yield partial(one_of, f"{where} meter.parity", connector.meter.parity, model.PARITIES)
     yield partial(within, f"{where} meter.baud", connector.meter.baud, 300, 921600)
     yield partial(within, f"{where} meter.unit", connector.meter.unit, 1, 247)
@@ -264,6 +265,17 @@ def _evse_rules(where: str, evse: Evse) -> Iterator[Rule]:
         yield partial(within, f"{where}.unit", evse.unit, 1, 247)
     else:
         yield partial(_check_speaks_no_modbus, where, evse)
+
+
+def _check_meter_in_evse(where: str, connector: Connector) -> None:
+    """A controller that is the meter too has to have one, and its port is the controller's."""
+    evse, meter = connector.evse, connector.meter
+    if not connector.meter_in_evse:
+        return
+    if evse.driver not in model.EVSES_WITH_METER:
+        raise ConfigurationError(f"{where} meter.driver: {evse.driver} has no meter of its own; name the meter that is fitted")
+    if meter.port or meter.shared:
+        raise ConfigurationError(f"{where} meter.port: the meter is in the charging controller, whose port it has; remove it")
 
 
 def _check_speaks_no_modbus(where: str, evse: Evse) -> None:
@@ -338,6 +350,7 @@ def ports(config: StationConfig) -> Iterator[tuple[str, str]]:
     """Every serial port that `config` names, after the key that names it."""
     for connector in config.connectors:
         yield f"[[connector]] number {connector.id} evse.port", connector.evse.port
-        yield f"[[connector]] number {connector.id} meter.port", connector.meter.port
+        if not connector.meter_in_evse:
+            yield f"[[connector]] number {connector.id} meter.port", connector.meter.port
     if config.reader is not None:
         yield "[reader] port", config.reader.port

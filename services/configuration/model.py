@@ -15,6 +15,9 @@ MODBUS_EVSE_BAUDS = {"evsewb": 9600}
 METER_BAUDS = {"sdm630": 9600, "sdm120": 2400, "sdm230": 9600, "sdm72d-m-2": 9600, "abb-b23": 9600, "em340": 9600}
 """Meter models, and the speed at which each leaves its factory."""
 METER_PHASES = {"sdm630": 3, "sdm120": 1, "sdm230": 1, "sdm72d-m-2": 3, "abb-b23": 3, "em340": 3}
+METER_IN_EVSE = "evse"
+"""The driver of a meter that is part of the charging controller: the controller's driver reads it."""
+EVSES_WITH_METER = ("openevse",)
 _MEASURED = (
     Measurand.ENERGY_ACTIVE_IMPORT_REGISTER,
     Measurand.ENERGY_ACTIVE_EXPORT_REGISTER,
@@ -25,7 +28,15 @@ _MEASURED = (
     Measurand.FREQUENCY,
     Measurand.POWER_FACTOR,
 )
-METER_MEASURANDS = dict.fromkeys(METER_BAUDS, _MEASURED)
+METER_MEASURANDS: dict[str, tuple[Measurand, ...]] = {
+    **dict.fromkeys(METER_BAUDS, _MEASURED),
+    METER_IN_EVSE: (
+        Measurand.ENERGY_ACTIVE_IMPORT_REGISTER,
+        Measurand.POWER_ACTIVE_IMPORT,
+        Measurand.CURRENT_IMPORT,
+        Measurand.VOLTAGE,
+    ),
+}
 """What each model measures, as `services/meter/drivers/models.py` reads it: these all the same."""
 EVSE_MEASURANDS = dict.fromkeys(EVSE_DRIVERS, (Measurand.CURRENT_OFFERED, Measurand.POWER_OFFERED))
 """What each charging controller tells."""
@@ -145,6 +156,11 @@ class Connector(Section, frozen=True, kw_only=True):
     meter: Meter
     max_current_a: float | None = None
     """What its cable, contactor and fuse bear; None: as much as the supply gives."""
+
+    @property
+    def meter_in_evse(self) -> bool:
+        """Whether the charging controller is the meter too."""
+        return self.meter.driver == METER_IN_EVSE
 
     @property
     def fixed_cable(self) -> bool:

@@ -112,6 +112,8 @@ def virtual(config: StationConfig) -> StationConfig:
     lines: dict[str, str] = {}
 
     def port(name: str, number: int, device: Evse | Meter) -> str:
+        if device.driver == model.METER_IN_EVSE:
+            return ""
         line = device.port or f"connector {number}"
         return lines.setdefault(line, f"dev/line-{number}") if device.shared else f"dev/{name}-{number}"
 

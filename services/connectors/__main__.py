@@ -1,14 +1,17 @@
 """The connectors process: `python -m services.connectors`.
 
 Owns: `connectors.db`, the charging controllers' threads, the emergency stop input. Does not: decide (`core.py`).
-Topics: publishes connector.status., connector.reset., journal.transaction., position.delivery.; answers
+Topics: publishes connector.status., connector.reading., connector.reset., journal.transaction., position.delivery.; answers
 call.connectors.…; reads link., clock., configuration., meter.…, rfid.…, journal.delivery.
 Its end leaves each controller's output as it is: the watchdog's guard decides about orphans (design §2).
 """
 
 import os
 
+import msgspec
+
 from bus.clock import boottime_s, hardware_boot_id
+from bus.device_messages import ControllerReading
 from bus.disk import LOOK_S, MB, Disk, trouble
 from bus.process import orphaned
 from bus.runtime import Runtime, run
@@ -21,7 +24,7 @@ from services.connectors.drivers.emergency_stop import Contact, EmergencyStop, F
 from services.connectors.service import Board, ConnectorsService
 from services.connectors.state import Connector
 from services.connectors.store import SCHEMA
-from services.hardware.contract import EvseDesired
+from services.hardware.contract import EvseDesired, EvseObservation, RawReading
 from services.hardware.fleet import Fleet
 
 
@@ -59,12 +62,34 @@ class ConnectorsProcess:
             configuration=read_configuration("../configuration.db", config),
         )
         service = self._service
-        self._fleet.start(
-            observed=lambda number, seen: service.feed(e.EvseObserved(number, seen)),
-            down=lambda number, reason: service.feed(e.EvseFailed(number, reason)),
-        )
+        self._node = runtime.node
+        self._meters = frozenset(connector.id for connector in config.connectors if connector.meter_in_evse)
+
+        def observed(number: int, seen: EvseObservation) -> None:
+            self._tell_reading(number, seen.reading)
+            service.feed(e.EvseObserved(number, msgspec.structs.replace(seen, reading=None)))
+
+        def down(number: int, reason: str) -> None:
+            if number in self._meters:
+                self._node.publish(ControllerReading(number, failure=reason), str(number))
+            service.feed(e.EvseFailed(number, reason))
+
+        self._fleet.start(observed=observed, down=down)
         # Choice: an emergency stop that can't be read counts as pressed, since nobody could press it now.
         self._inputs.start(observed=lambda _, seen: self._stop_pressed(seen.active), down=lambda *_: self._stop_pressed(True))
+
+    def _tell_reading(self, number: int, reading: RawReading | None) -> None:
+        """Hand on what a controller has counted; whether to trust it is the meter service's to say."""
+        if reading is not None and number in self._meters:
+            told = ControllerReading(
+                connector_id=number,
+                read_boottime_s=reading.read_boottime_s,
+                energy_import_wh=reading.energy_import_wh,
+                power_w=reading.power_w or 0.0,
+                voltage_v=sum(reading.voltages_v),
+                current_a=sum(reading.currents_a),
+            )
+            self._node.publish(told, str(number))
 
     def tick(self) -> None:
         """Time passed."""

@@ -75,6 +75,21 @@ class Driver(Protocol, Generic[Desired, Observed]):
         """What went over the wire since the driver was made. Any thread may ask."""
 
 
+class RawReading(msgspec.Struct, frozen=True):
+    """What a meter says, from one poll. `read_boottime_s` is the instant before the request went out. Tuples per phase."""
+
+    read_boottime_s: float
+    serial: str
+    energy_import_wh: int
+    energy_export_wh: int | None = None
+    power_w: float | None = None
+    voltages_v: tuple[float, ...] = ()
+    currents_a: tuple[float, ...] = ()
+    powers_w: tuple[float, ...] = ()
+    frequency_hz: float | None = None
+    power_factor: float | None = None
+
+
 class EvseDesired(msgspec.Struct, frozen=True):
     """The output that a charging controller shall give. The default is the safe one. Amps per phase; below 6: no energy."""
 
@@ -102,6 +117,7 @@ class EvseObservation(msgspec.Struct, frozen=True):
     `session_energy_ws` and `session_elapsed_s` are the controller's own counters that it sets back at plug-in: they tell
     whether it is still the same plug-in after a restart of ours. `boots`: restarts of the controller seen since `open`.
     `locked` None: there is no lock. `unlock_attempts`: the newest of `EvseDesired` that was tried, well or not.
+    `reading`: what its own meter has counted, if it is to be one and could be read in this exchange.
     """
 
     control_pilot: ControlPilot | None
@@ -116,27 +132,13 @@ class EvseObservation(msgspec.Struct, frozen=True):
     temperature_c: float | None = None
     locked: bool | None = None
     unlock_attempts: int = 0
+    reading: RawReading | None = None
 
 
 class MeterDesired(msgspec.Struct, frozen=True):
     """A reading is wanted that is not older than this boottime."""
 
     read_not_before_boottime_s: float = 0.0
-
-
-class RawReading(msgspec.Struct, frozen=True):
-    """What a meter says, from one poll. `read_boottime_s` is the instant before the request went out. Tuples per phase."""
-
-    read_boottime_s: float
-    serial: str
-    energy_import_wh: int
-    energy_export_wh: int | None = None
-    power_w: float | None = None
-    voltages_v: tuple[float, ...] = ()
-    currents_a: tuple[float, ...] = ()
-    powers_w: tuple[float, ...] = ()
-    frequency_hz: float | None = None
-    power_factor: float | None = None
 
 
 class TokenSeen(msgspec.Struct, frozen=True):

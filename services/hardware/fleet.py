@@ -68,8 +68,10 @@ class Fleet(Generic[Desired]):
             runner.start()
 
     def set_desired(self, number: int, desired: Desired) -> None:
-        """What the device shall do from now on."""
-        self._runners[number].set_desired(desired)
+        """What the device shall do from now on; nothing where there is none of that number."""
+        runner = self._runners.get(number)
+        if runner is not None:
+            runner.set_desired(desired)
 
     def tick(self, now_s: float) -> None:
         """Tell the counters now and then."""

@@ -1,7 +1,8 @@
 """The meter process: `python -m services.meter`.
 
-Owns: the meters' ports. Does not: judge readings (`quality.py`).
-Topics: publishes meter.sample., meter.state.; answers call.meter.read.
+Owns: the meters' ports, but of those that are part of a charging controller. Does not: judge readings (`quality.py`).
+Topics: publishes meter.sample., meter.state.; answers call.meter.read.; reads
+connector.reading.
 """
 
 import os
@@ -14,6 +15,7 @@ from services.hardware.contract import MeterDesired
 from services.hardware.fleet import Fleet
 from services.meter import quality
 from services.meter.drivers import meter_driver
+from services.meter.in_controller import MetersInControllers
 from services.meter.service import MeterService
 
 
@@ -23,6 +25,8 @@ class MeterProcess:
     def __init__(self, runtime: Runtime, config: StationConfig) -> None:
         self._fleet: Fleet[MeterDesired] = Fleet(runtime, "meter")
         for connector in config.connectors:
+            if connector.meter_in_evse:
+                continue
             port = os.path.join(runtime.process.state_dir, connector.meter.port)
             self._fleet.add(connector.id, meter_driver(connector.meter, port))
         supply = config.supply
@@ -30,6 +34,8 @@ class MeterProcess:
         watts = {connector.id: power_w_max for connector in config.connectors}
         service = MeterService(runtime.node, self._fleet, runtime.log, watts)
         self._service = service
+        in_evse = [connector.id for connector in config.connectors if connector.meter_in_evse]
+        self._in_controllers = MetersInControllers(runtime.node, in_evse, service.feed)
         self._fleet.start(
             observed=lambda number, reading: service.feed(number, quality.ReadingTaken(reading)),
             down=lambda number, reason: service.feed(number, quality.MeterDown(reason)),

@@ -109,8 +109,9 @@ class Rig:
         for each in settings.connectors:
             number, connector = each.id, self.world.connectors[each.id]
             self._device(directory, f"evse-{number}", each.evse_line, partial(self._to_controller, number))
-            meter = self._device(directory, f"meter-{number}", each.meter_line, partial(self._to_meter, number))
-            self._meters[number] = MeterServer(connector.meter, measure=partial(self._measure, number), write=meter.write)
+            if connector.meter is not None:
+                meter = self._device(directory, f"meter-{number}", each.meter_line, partial(self._to_meter, number))
+                self._meters[number] = MeterServer(connector.meter, measure=partial(self._measure, number), write=meter.write)
         if self.world.reader is not None:
             self._device(directory, "reader", "", self._to_reader)
         for port in self.ports.values():

@@ -13,6 +13,7 @@ EVSE_DRIVERS = ("openevse", "evsewb")
 READER_DRIVERS = ("rdm6300", "pn532", "line", "hid")
 FRAMINGS = ("line", "stx-etx", "stx-etx-lrc")
 PAYLOADS = ("hex", "decimal", "text")
+METER_IN_EVSE = "evse"
 METER_PHASES = {"sdm630": 3, "sdm120": 1, "sdm230": 1, "sdm72d-m-2": 3, "abb-b23": 3, "em340": 3}
 _FILE_BYTES_MAX = 1_000_000
 _CONNECTORS_MAX = 64
@@ -104,14 +105,14 @@ def _connector(entry: Any, phases: int) -> ConnectorSettings:
     where = f"[[connector]] {number}"
     meter = _section(entry, "meter", where)
     evse = _section(entry, "evse", where)
-    model = _one_of(meter.get("driver"), f"{where} meter.driver", tuple(METER_PHASES))
+    model = _one_of(meter.get("driver"), f"{where} meter.driver", (*METER_PHASES, METER_IN_EVSE))
     return ConnectorSettings(
         id=number,
         cable=_one_of(entry.get("cable", "fixed"), f"{where} cable", ("fixed", "socket")),
         evse=_one_of(evse.get("driver"), f"{where} evse.driver", EVSE_DRIVERS),
         meter=model,
         unit=_whole(meter.get("unit", 1), f"{where} meter.unit", 1, 247),
-        phases=min(phases, METER_PHASES[model]),
+        phases=min(phases, METER_PHASES.get(model, 1)),
         evse_unit=_whole(evse.get("unit", 1), f"{where} evse.unit", 1, 247),
         evse_line=_line(evse, number),
         meter_line=_line(meter, number),

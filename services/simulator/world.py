@@ -15,7 +15,7 @@ from services.simulator.eastron import Measured
 from services.simulator.faults import KINDS, LOCK
 from services.simulator.meters import MODELS
 from services.simulator.readers import CardReader
-from services.simulator.settings import ConnectorSettings, Settings
+from services.simulator.settings import METER_IN_EVSE, ConnectorSettings, Settings
 
 STEP_S = 0.02
 """Model time moves in steps of at most this."""
@@ -63,7 +63,8 @@ class Connector:
         self.car = Car()
         self.contactor = Contactor()
         self.register = register
-        self.meter = MODELS[settings.meter](settings.meter, settings.unit)
+        self.meter = None if settings.meter == METER_IN_EVSE else MODELS[settings.meter](settings.meter, settings.unit)
+        """None: the controller's own is the only one; the register beside it shows what truly went through."""
         self.controller: VirtualController = made(eeprom, current_a_max=supply.max_current_a, now_s=now_s)
 
     @property
@@ -82,13 +83,18 @@ class Connector:
         """Nothing changes soon by itself but the register."""
         return self.car.at_rest and self.board.at_rest
 
+    @property
+    def shown_wh(self) -> int:
+        """What a person reads at the meter."""
+        return self.meter.shown_wh(self.register.wh) if self.meter else int(self.register.wh)
+
     def measured(self) -> Measured:
         """What the meter sees now."""
         return Measured(
             voltages_v=(self.voltage_v,) * self.phases,
             currents_a=(self.car.current_a,) * self.phases,
             frequency_hz=FREQUENCY_HZ,
-            energy_wh=self.meter.shown_wh(self.register.wh),
+            energy_wh=self.shown_wh,
             serial=self.register.serial,
         )
 
@@ -160,11 +166,11 @@ class Connector:
             },
             "lock": {"fitted": self.socket, "closed": self.locked, "jammed": board.lock_jammed},
             "meter": {
-                "model": self.meter.model,
-                "unit": self.meter.unit,
+                "model": self.meter.model if self.meter else METER_IN_EVSE,
+                "unit": self.meter.unit if self.meter else 0,
                 "serial": self.register.serial,
                 "register_wh": self.register.wh,
-                "shown_wh": self.meter.shown_wh(self.register.wh),
+                "shown_wh": self.shown_wh,
                 "power_w": self.power_w,
                 "voltage_v": self.voltage_v,
                 "phases": self.phases,

@@ -327,6 +327,22 @@ def test_who_shares_a_line_has_to_agree(tmp_path: Path, old: str, new: str, reme
     assert remedy in refused(tmp_path, SHARED.replace(old, new, 1))
 
 
+METER_IN_EVSE = GOOD.replace('"sdm120", port = "/dev/ttyM"', '"evse"')
+"""The charging controller is the meter too."""
+
+
+def test_a_controller_can_be_the_meter_too(tmp_path: Path) -> None:
+    config = load(tmp_path, METER_IN_EVSE)
+    assert config.connectors[0].meter_in_evse
+    able = station.capabilities(config)
+    assert able.phases == 1
+    assert Measurand.VOLTAGE in able.measurands
+    assert Measurand.FREQUENCY not in able.measurands
+    assert load(tmp_path, METER_IN_EVSE, virtual=True).connectors[0].meter.port == ""
+    assert "has no meter of its own" in refused(tmp_path, METER_IN_EVSE.replace('"openevse"', '"evsewb"'))
+    assert "whose port it has; remove it" in refused(tmp_path, METER_IN_EVSE.replace('"evse"', '"evse", port = "/dev/ttyM"'))
+
+
 def test_virtual_devices_take_the_place_of_all_ports(tmp_path: Path) -> None:
     text = GOOD.replace(', port = "/dev/ttyM"', "")
     config = load(tmp_path, text, virtual=True)

@@ -44,7 +44,16 @@ def offer(limit_a: float) -> EvseDesired:
 class Pair:
     """One controller with its car, its pty, and the driver under test, not opened yet."""
 
-    def __init__(self, make: MakePeer, driver: str, *, eeprom: Any = None, cable: str = "fixed", unit: int = 1) -> None:
+    def __init__(
+        self,
+        make: MakePeer,
+        driver: str,
+        *,
+        eeprom: Any = None,
+        cable: str = "fixed",
+        unit: int = 1,
+        is_meter: bool = False,
+    ) -> None:
         self.kind = driver
         self.ahead_s = 0.0
         self._lock = threading.Lock()
@@ -59,7 +68,7 @@ class Pair:
         self.driver: OpenEvse | EvseWb = (
             EvseWb(Wire("charging controller", self.pty.path, FAST_BAUD, unit=unit), socket=cable == "socket", now=self.now)
             if driver == "evsewb"
-            else OpenEvse(self.pty.path, socket=cable == "socket", now=self.now)
+            else OpenEvse(self.pty.path, socket=cable == "socket", is_meter=is_meter, now=self.now)
         )
         self.seen: EvseObservation | None = None
 

@@ -15,4 +15,4 @@ def evse_driver(connector: Connector, port: str) -> Driver[EvseDesired, EvseObse
     assert evse.driver == "openevse", f"no driver {evse.driver}"
     from services.connectors.drivers.openevse import OpenEvse
 
-    return OpenEvse(port, socket=socket)
+    return OpenEvse(port, socket=socket, is_meter=connector.meter_in_evse)

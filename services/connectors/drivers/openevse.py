@@ -20,7 +20,7 @@ from services.connectors.drivers import rapi
 from services.connectors.drivers.openevse_lock import CableLock
 from services.connectors.drivers.openevse_states import Controller
 from services.connectors.drivers.rapi_channel import RapiChannel
-from services.hardware.contract import Counters, DeviceInfo, EvseDesired, EvseObservation, NoAnswer, WrongAnswer
+from services.hardware.contract import Counters, DeviceInfo, EvseDesired, EvseObservation, NoAnswer, RawReading, WrongAnswer
 from services.hardware.port import Port, open_port
 from services.hardware.tally import Tally
 
@@ -60,18 +60,25 @@ class _Due(msgspec.Struct):
 class OpenEvse:
     """One controller; only its runner's thread calls it (`services.hardware.contract.Driver`).
 
-    `socket`: the cable is the vehicle's, and its plug is held by a lock. A fixed cable has none, and its controller gets no
-    command about one.
+    `is_meter`: what it counts is told as a reading of the connector's meter. `socket`: the cable is the vehicle's, and its plug
+    is held by a lock. A fixed cable has none, and its controller gets no command about one.
     """
 
     name = "openevse"
 
     def __init__(
-        self, path: str, *, socket: bool = False, log: logs.Logger | None = None, now: Callable[[], float] = boottime_s
+        self,
+        path: str,
+        *,
+        socket: bool = False,
+        is_meter: bool = False,
+        log: logs.Logger | None = None,
+        now: Callable[[], float] = boottime_s,
     ) -> None:
         self.poll_period_s = POLL_PERIOD_S
         self._path = path
         self._socket = socket
+        self._is_meter = is_meter
         self._lock: CableLock | None = None
         self._log = log or logs.logger("connectors")
         self._now = now
@@ -83,6 +90,7 @@ class OpenEvse:
     def _forget(self) -> None:
         """Nothing is known of the controller, and nothing of what it was told."""
         self._known = Controller()
+        self._reading: RawReading | None = None
         self._flags = 0
         self._has_temperature = True
         self._told_nothing()
@@ -127,7 +135,9 @@ class OpenEvse:
             news |= self._listen()
             if desired is None or not self._differs(desired):
                 break
-        return [states.observation(self._known)] if news or self._known != before else []
+        if not news and self._known == before:
+            return []
+        return [msgspec.structs.replace(states.observation(self._known), reading=self._take_reading())]
 
     def close(self) -> None:
         """Close the port; the controller goes on as it is."""
@@ -275,7 +285,9 @@ class OpenEvse:
         before = self._known.state
         if polled:
             self._ask_status(deadline_s)
-        if now_s >= due.session:
+        if self._is_meter and polled:
+            self._read_meter(deadline_s)
+        elif now_s >= due.session:
             self._ask_session(deadline_s)
         if now_s >= due.slow:
             self._ask_slow(deadline_s)
@@ -314,6 +326,25 @@ class OpenEvse:
             self._known = msgspec.structs.replace(self._known, session_ws=session_ws)
         period_s = POLL_PERIOD_S if self._known.state == states.CHARGING else SESSION_PERIOD_S
         self._due.session = self._now() + period_s * _EARLY
+
+    def _read_meter(self, deadline_s: float) -> None:
+        """`$GU` and `$GG` as a reading, unless the plug was moved meanwhile: that is when the session joins the total."""
+        plugged, asked_s = states.observation(self._known).plugged, self._now()
+        energy, power = self._ask("GU", deadline_s), self._ask("GG", deadline_s)
+        self._ask_status(deadline_s)
+        if energy is None or power is None:
+            self._warn_once("charging controller has no meter of its own; name the meter that is fitted in station.toml")
+            return
+        session_ws, _ = states.numbers("GU", energy, 2)
+        self._known = msgspec.structs.replace(self._known, session_ws=max(0, session_ws))
+        if plugged is not None and states.observation(self._known).plugged is plugged:
+            self._reading = states.reading(energy, power, plugged=plugged, asked_s=asked_s)
+            if self._reading is None:
+                self._warn_once("charging controller has no ammeter; name the meter that is fitted in station.toml")
+
+    def _take_reading(self) -> RawReading | None:
+        reading, self._reading = self._reading, None
+        return reading
 
     def _look_at_lock(self, deadline_s: float) -> None:
         if self._lock is None:

@@ -8,7 +8,7 @@ import msgspec
 from bus.vocabulary import ChargePointErrorCode
 from services.connectors.drivers.openevse_lock import LockSeen
 from services.connectors.drivers.rapi import decimal, hexadecimal
-from services.hardware.contract import ControlPilot, EvseFault, EvseObservation, WrongAnswer
+from services.hardware.contract import ControlPilot, EvseFault, EvseObservation, RawReading, WrongAnswer
 
 STARTING, NOT_CONNECTED, CONNECTED, CHARGING = 0x00, 0x01, 0x02, 0x03
 FAULTS = range(0x04, 0xFE)
@@ -105,6 +105,28 @@ def numbers(command: str, values: tuple[str, ...], count: int) -> tuple[int, ...
     if len(found) < count:
         raise WrongAnswer(f"charging controller answers ${command} with {' '.join(values)!r}; is it an OpenEVSE?")
     return found
+
+
+def reading(energy: tuple[str, ...], power: tuple[str, ...], *, plugged: bool, asked_s: float) -> RawReading | None:
+    """What `$GU` and `$GG` say as of boottime `asked_s`; None: no ammeter is fitted. Raises WrongAnswer.
+
+    The total in the controller's EEPROM has the session only once the plug is out; the session's own count stays until the
+    next one begins. Only phase 1 is measured, the voltage is assumed (hardware.md §3.1).
+    """
+    session_ws, total_wh = numbers("GU", energy, 2)
+    milliamps, millivolts = numbers("GG", power, 2)
+    if milliamps < 0:
+        return None
+    current_a, voltage_v = milliamps / 1000, millivolts / 1000
+    return RawReading(
+        read_boottime_s=asked_s,
+        serial="",
+        energy_import_wh=total_wh + (max(0, session_ws) // 3600 if plugged else 0),
+        power_w=current_a * voltage_v,
+        voltages_v=(voltage_v,),
+        currents_a=(current_a,),
+        powers_w=(current_a * voltage_v,),
+    )
 
 
 def hottest_c(values: tuple[str, ...]) -> float | None:
