@@ -154,6 +154,14 @@ class TransactionView(Message, frozen=True):
     stopping: bool = False
 
 
+class ReservationView(Message, frozen=True):
+    """What a connector is kept for, for people (OCPP 1.6 §5.13); of connector 0: the reservation that names no connector."""
+
+    reservation_id: int
+    id_tag: IdTag
+    expiry_utc_ms: int
+
+
 class ConnectorState(Message, frozen=True):
     """A connector's status by OCPP 1.6 §4.9, and the facts behind it. Key: the connector's number; 0 is the charge point."""
 
@@ -168,6 +176,7 @@ class ConnectorState(Message, frozen=True):
     relay_closed: bool | None = None
     offered_a: float = 0.0
     transaction: TransactionView | None = None
+    reservation: ReservationView | None = None
 
 
 class RemoteStartTransaction(Message, frozen=True):

@@ -4,8 +4,8 @@ Owns: shapes, as `bus/messages.py`, which has those of Core; the same rules hold
 (`bus/topics.py`).
 """
 
-from bus.messages import IdTag, IdTagInfo, Message
-from bus.vocabulary import UpdateStatus, UpdateType
+from bus.messages import ConnectorId, IdTag, IdTagInfo, Message
+from bus.vocabulary import CancelReservationStatus, ReservationStatus, UpdateStatus, UpdateType
 
 
 class AuthorizationData(Message, frozen=True):
@@ -47,3 +47,33 @@ class LocalListState(Message, frozen=True):
     enabled: bool
     version: int = 0
     entries: int = 0
+
+
+class ReserveNow(Message, frozen=True):
+    """Call to connectors (OCPP 1.6 §5.13): keep a connector, or one of all (0), for an idTag and its group."""
+
+    connector_id: ConnectorId
+    expiry_utc_ms: int
+    id_tag: IdTag
+    reservation_id: int
+    parent_id_tag: IdTag | None = None
+
+
+class ReserveNowAnswer(Message, frozen=True):
+    """Sent once the reservation is on disk. `reason` says in plain words why there is none; it is not on the wire."""
+
+    status: ReservationStatus
+    reason: str = ""
+
+
+class CancelReservation(Message, frozen=True):
+    """Call to connectors (OCPP 1.6 §5.1). Answer: CancelReservationAnswer."""
+
+    reservation_id: int
+
+
+class CancelReservationAnswer(Message, frozen=True):
+    """Sent once the reservation is off the disk. `reason` says in plain words why it was rejected."""
+
+    status: CancelReservationStatus
+    reason: str = ""

@@ -75,6 +75,8 @@ TOPICS: tuple[Topic, ...] = (
     _call("call.connectors.remote_start_transaction.", m.RemoteStartTransaction, "connectors", m.RemoteStartStopAnswer),
     _call("call.connectors.remote_stop_transaction.", m.RemoteStopTransaction, "connectors", m.RemoteStartStopAnswer),
     _call("call.connectors.change_availability.", m.ChangeAvailability, "connectors", m.ChangeAvailabilityAnswer),
+    _call("call.connectors.reserve_now.", pm.ReserveNow, "connectors", pm.ReserveNowAnswer),
+    _call("call.connectors.cancel_reservation.", pm.CancelReservation, "connectors", pm.CancelReservationAnswer),
     _call("call.connectors.clear_cache.", m.ClearCache, "connectors", m.ClearCacheAnswer),
     _call("call.connectors.send_local_list.", pm.SendLocalList, "connectors", pm.SendLocalListAnswer),
     _call("call.connectors.get_local_list_version.", pm.GetLocalListVersion, "connectors", pm.LocalListVersion),

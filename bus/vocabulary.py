@@ -36,6 +36,13 @@ class AvailabilityType(StrEnum):
     OPERATIVE = "Operative"
 
 
+class CancelReservationStatus(StrEnum):
+    """OCPP 1.6 §7.5."""
+
+    ACCEPTED = "Accepted"
+    REJECTED = "Rejected"
+
+
 class ChargePointErrorCode(StrEnum):
     """OCPP 1.6 §7.6."""
 
@@ -190,6 +197,16 @@ class RemoteStartStopStatus(StrEnum):
 
     ACCEPTED = "Accepted"
     REJECTED = "Rejected"
+
+
+class ReservationStatus(StrEnum):
+    """OCPP 1.6 §7.40."""
+
+    ACCEPTED = "Accepted"
+    FAULTED = "Faulted"
+    OCCUPIED = "Occupied"
+    REJECTED = "Rejected"
+    UNAVAILABLE = "Unavailable"
 
 
 class ResetStatus(StrEnum):

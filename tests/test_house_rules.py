@@ -57,6 +57,7 @@ PURE = frozenset(
         "services/connectors/output.py",
         "services/connectors/readings.py",
         "services/connectors/recovery.py",
+        "services/connectors/reservations.py",
         "services/connectors/sampling.py",
         "services/connectors/settings.py",
         "services/connectors/state.py",

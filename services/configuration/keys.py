@@ -18,7 +18,8 @@ from services.configuration.formats import INTEGER_MAX, Problem
 
 CORE = "Core"
 LOCAL_AUTH_LIST_MANAGEMENT = "LocalAuthListManagement"
-PROFILES: tuple[str, ...] = (CORE, LOCAL_AUTH_LIST_MANAGEMENT)
+RESERVATION = "Reservation"
+PROFILES: tuple[str, ...] = (CORE, LOCAL_AUTH_LIST_MANAGEMENT, RESERVATION)
 """Feature profiles that this firmware implements (OCPP 1.6 §9.1.29); those of a station: `Capabilities.profiles`."""
 MEASURANDS = (
     Measurand.ENERGY_ACTIVE_IMPORT_REGISTER,
@@ -37,6 +38,7 @@ SEND_LOCAL_LIST_LENGTH_MAX = 1000
 """So many entries with all their fields, printed in lines, are a frame that the link takes (256 KiB)."""
 AUTHORIZATION_CACHE_ENABLED = "AuthorizationCacheEnabled"
 AUTHORIZATION_KEY = "AuthorizationKey"
+RESERVE_CONNECTOR_ZERO_SUPPORTED = "ReserveConnectorZeroSupported"
 SUPPORTED_FEATURE_PROFILES = "SupportedFeatureProfiles"
 WEB_SOCKET_PING_INTERVAL = "WebSocketPingInterval"
 
@@ -183,6 +185,15 @@ KEYS: tuple[Key, ...] = (
     _fixed_number("MeterValuesSampledDataMaxLength", "50", "OCPP 1.6 §9.1.18"),
     _number("MinimumStatusDuration", "0", "OCPP 1.6 §9.1.20", unit="s", required=False),
     _fixed_number("NumberOfConnectors", "", "OCPP 1.6 §9.1.21", required=True),
+    Key(
+        RESERVE_CONNECTOR_ZERO_SUPPORTED,
+        Type.BOOLEAN,
+        "true",
+        Access.READ,
+        "OCPP 1.6 §9.3.1",
+        required=False,
+        profile=RESERVATION,
+    ),
     _number("ResetRetries", "0", "OCPP 1.6 §9.1.22", unit="times"),
     _list_length("SendLocalListMaxLength", "1000", "OCPP 1.6 §9.2.3", maximum=SEND_LOCAL_LIST_LENGTH_MAX),
     _fixed_number("StopTransactionMaxMeterValues", "500", "errata v4.0 3.89", minimum=2),
@@ -218,6 +229,11 @@ def access(key: Key, capabilities: Capabilities) -> Access:
     return key.access
 
 
+def profile_is_on(values: dict[str, str], profile: str) -> bool:
+    """Whether a feature profile is on (OCPP 1.6 §9.1.29)."""
+    return profile in formats.items(values.get(SUPPORTED_FEATURE_PROFILES, ",".join(PROFILES)))
+
+
 def defaults(capabilities: Capabilities) -> dict[str, str]:
     """Values before anybody set one: of all keys, the hidden ones too, since code relies on each."""
     last = capabilities.connectors
@@ -233,6 +249,9 @@ def defaults(capabilities: Capabilities) -> dict[str, str]:
     if AUTHORIZATION_CACHE_ENABLED in capabilities.not_offered:
         # Without the key there is no cache (OCPP 1.6 §9.1.2), so that ClearCache is Rejected (errata v4.0 3.23).
         derived[AUTHORIZATION_CACHE_ENABLED] = "false"
+    if RESERVE_CONNECTOR_ZERO_SUPPORTED in capabilities.not_offered:
+        # Not set is as good as false (OCPP 1.6 §5.13).
+        derived[RESERVE_CONNECTOR_ZERO_SUPPORTED] = "false"
     return {key.name: derived.get(key.name, key.default) for key in KEYS if key.profile in capabilities.profiles}
 
 

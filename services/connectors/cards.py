@@ -20,11 +20,11 @@ from bus.vocabulary import (
     ResetStatus,
     same_id_tag,
 )
-from services.connectors import authorization, locks, transactions
+from services.connectors import authorization, locks, reservations, transactions
 from services.connectors import events as e
 from services.connectors.authorization import Worth
 from services.connectors.state import Asked, Connector, Finished, Idle, Starting, State, Waiting
-from services.connectors.status import may_begin
+from services.connectors.status import may_begin, reservation_of
 from services.connectors.work import Work
 
 ANSWERED_S = 0.5
@@ -63,7 +63,7 @@ def presented(work: Work, id_tag: str, *, maybe_held: bool) -> None:
     if any(same_id_tag(asked.id_tag, id_tag) for asked in state.asked):
         work.note("card presented again while the Central System is asked about it", id_tag=id_tag)
         return
-    if not _useful(state):
+    if not _useful(state, id_tag):
         work.note("card refused, no connector can begin or end a session now", id_tag=id_tag)
         return
     _ask(work, id_tag, None)
@@ -90,18 +90,25 @@ def link_lost(work: Work) -> None:
 
 def remote_start(work: Work, call_id: str, request: RemoteStartTransaction) -> None:
     """RemoteStartTransaction: the answer goes out at once, the authorization and the start follow (OCPP 1.6 §5.11)."""
-    reason = _refusal(work.state, request)
+    parent_id_tag = authorization.parent_of(work.state, request.id_tag, work.now)
+    usable = _usable(work.state, request.id_tag, parent_id_tag)
+    meant = [c for c in usable if request.connector_id in (None, c.connector_id)]
+    # The Central System is asked for the group where only that may give the right to a connector (OCPP 1.6 §5.13).
+    group_decides = not meant and parent_id_tag is None
+    usable = _usable_by_group(work.state, request.id_tag) if group_decides else usable
+    reason = _refusal(work.state, request, usable, parent_id_tag)
     if reason:
         work.answer(e.Answer(call_id, RemoteStartStopAnswer(RemoteStartStopStatus.REJECTED, reason)))
         return
-    connector_id = request.connector_id or choose_connector(work.state, request.id_tag)
+    connector_id = request.connector_id or choose_connector(work.state, request.id_tag, usable)
     waiting = Waiting(
         waiting_id=work.fresh_id(),
         id_tag=request.id_tag,
         deadline_s=work.now.boottime_s + work.state.settings.connection_time_out_s,
         boot_id=work.now.boot_id,
         connector_id=connector_id,
-        confirmed=not work.state.settings.authorize_remote_tx_requests,
+        confirmed=not work.state.settings.authorize_remote_tx_requests and not group_decides,
+        parent_id_tag=parent_id_tag,
         call_id=call_id,
         unanswered_since_s=work.now.boottime_s,
     )
@@ -181,19 +188,20 @@ def authorized_for(state: State, connector: Connector) -> Waiting | None:
     """
     own = [w for w in state.waiting if w.connector_id == connector.connector_id]
     candidates = own or [w for w in state.waiting if w.connector_id is None]
-    return next((w for w in candidates if w.confirmed), None)
+    return next((w for w in candidates if w.confirmed and _may_use(state, connector, w.id_tag, w.parent_id_tag)), None)
 
 
-def choose_connector(state: State, id_tag: str) -> int | None:
-    """Which connector an idTag means that names none; None: whichever is plugged in next.
+def choose_connector(state: State, id_tag: str, free: list[Connector]) -> int | None:
+    """Which of the connectors that are free for it an idTag means that names none; None: whichever is plugged in next.
 
-    The plug that came in last without a session; else the one whose session this idTag has just ended; else one to plug
-    into. A connector that finishes with somebody else's vehicle in it comes last, so that nobody pays for that vehicle while
-    he walks to his own (the reason for errata v4.0 3.20); as the only choice it is taken (field reports 26, 43).
+    The one that is reserved for it, where nobody else's vehicle is paid for. The plug that came in last without a session;
+    else the one whose session this idTag has just ended; else one to plug into. A connector that finishes with somebody
+    else's vehicle in it comes last, so that nobody pays for that vehicle while he walks to his own (the reason for errata
+    v4.0 3.20); as the only choice it is taken (field reports 26, 43).
     """
-    free = _free(state)
     taken = {w.connector_id for w in state.waiting}
     free = [c for c in free if c.connector_id not in taken] or free
+    free = [c for c in free if reservation_of(state, c.connector_id) is not None] or free
     idle = [c for c in free if isinstance(c.phase, Idle)]
     plugged = [c for c in idle if c.plugged]
     if plugged:
@@ -211,14 +219,15 @@ def is_free(state: State, connector: Connector) -> bool:
     return isinstance(connector.phase, Idle | Finished) and may_begin(state, connector)
 
 
-def _useful(state: State) -> bool:
+def _useful(state: State, id_tag: str) -> bool:
     """Whether asking about a card can lead to anything: a start, a stop or a plug let go by the same parent."""
     if state.resetting is not None or state.emergency_stop or len(state.asked) >= ASKED_MAX:
         return False
-    return any(is_free(state, c) or c.ongoing is not None or c.plug_kept for c in state.connectors)
+    session_there = any(c.ongoing is not None or c.plug_kept for c in state.connectors)
+    return session_there or bool(_usable_by_group(state, id_tag))
 
 
-def _refusal(state: State, request: RemoteStartTransaction) -> str:
+def _refusal(state: State, request: RemoteStartTransaction, usable: list[Connector], parent_id_tag: str | None) -> str:
     """Why a remote start is rejected, in plain words; empty: it is not."""
     if state.resetting is not None:
         return "a Reset is under way"
@@ -229,12 +238,15 @@ def _refusal(state: State, request: RemoteStartTransaction) -> str:
             return f"there is no connector {request.connector_id}"
         if not is_free(state, state.connectors[request.connector_id - 1]):
             return f"connector {request.connector_id} is busy, faulted or unavailable"
+        if request.connector_id not in {c.connector_id for c in usable}:
+            return f"connector {request.connector_id} is reserved for another idTag"
         if any(w.connector_id == request.connector_id for w in state.waiting):
             return f"an authorization waits on connector {request.connector_id} already"
-    free = len(_free(state))
-    if not free:
+    if not _free(state):
         return "no connector is free"
-    if len(_claims(state)) >= free:
+    if not usable:
+        return "what is free is reserved for another idTag"
+    if len(_claims(state, usable, request.id_tag, parent_id_tag)) >= _room(state, usable, request.id_tag, parent_id_tag):
         return "an authorization waits for every free connector already"
     return ""
 
@@ -244,7 +256,7 @@ def _ask(work: Work, id_tag: str, waiting_id: str | None) -> None:
     asked = Asked(work.fresh_id(), id_tag, waiting_id)
     authorization.note_expiry(work, id_tag)
     worth = authorization.without_asking(work.state, id_tag, work.now)
-    if worth is not None:
+    if worth is not None and not (work.state.online and _group_decides(work.state, id_tag, worth.info.parent_id_tag)):
         _decide(work, asked, worth)
     else:
         work.set(asked=(*work.state.asked, asked))
@@ -261,7 +273,7 @@ def _decide(work: Work, asked: Asked, worth: Worth) -> None:
         _decide_remote(work, asked, worth)
         return
     # Choice: a family's second card is meant for the second car, if that one is plugged in and waits for a card.
-    meant_to_start = worth.may_start and _vehicle_awaits(work.state)
+    meant_to_start = worth.may_start and _vehicle_awaits(work.state, asked.id_tag, worth.info.parent_id_tag)
     if worth.valid and not meant_to_start and _stop_by_parent(work, asked.id_tag, worth.info.parent_id_tag):
         return
     if worth.valid and locks.let_go(work, asked.id_tag, worth.info.parent_id_tag):
@@ -279,6 +291,11 @@ def _decide_remote(work: Work, asked: Asked, worth: Worth) -> None:
     if not worth.may_start:
         work.drop_waiting(waiting)
         work.note("remote start ends, its idTag is refused", id_tag=waiting.id_tag, detail=_words(worth))
+        return
+    places = [c for c in _free(work.state) if waiting.connector_id in (None, c.connector_id)]
+    if places and not any(_may_use(work.state, c, waiting.id_tag, worth.info.parent_id_tag) for c in places):
+        work.drop_waiting(waiting)
+        work.note("remote start ends, what is free is reserved for another idTag", id_tag=waiting.id_tag)
         return
     deadline_s = work.now.boottime_s + work.state.settings.connection_time_out_s
     work.add_waiting(
@@ -315,12 +332,14 @@ def _stop_by_parent(work: Work, id_tag: str, parent_id_tag: str | None) -> bool:
 
 
 def _accept_card(work: Work, id_tag: str, worth: Worth) -> None:
-    free = _free(work.state)
-    if work.state.resetting is not None or not free:
-        work.note("card accepted, but it belongs to no running transaction and no connector is free", id_tag=id_tag)
+    parent_id_tag = worth.info.parent_id_tag
+    usable = _usable(work.state, id_tag, parent_id_tag)
+    if work.state.resetting is not None or not usable:
+        none_free = "reserved for another idTag" if _free(work.state) else "free"
+        work.note(f"card accepted, but it belongs to no running transaction and no connector is {none_free}", id_tag=id_tag)
         return
-    connector_id = choose_connector(work.state, id_tag)
-    _make_room(work, connector_id, len(free))
+    connector_id = choose_connector(work.state, id_tag, usable)
+    _make_room(work, connector_id, usable, id_tag, parent_id_tag)
     work.add_waiting(
         Waiting(
             waiting_id=work.fresh_id(),
@@ -328,37 +347,65 @@ def _accept_card(work: Work, id_tag: str, worth: Worth) -> None:
             deadline_s=work.now.boottime_s + work.state.settings.connection_time_out_s,
             boot_id=work.now.boot_id,
             connector_id=connector_id,
-            parent_id_tag=worth.info.parent_id_tag,
+            parent_id_tag=parent_id_tag,
         )
     )
     work.note("card accepted", id_tag=id_tag, connector_id=connector_id, detail=worth.reason)
 
 
-def _make_room(work: Work, connector_id: int | None, free: int) -> None:
+def _make_room(work: Work, connector_id: int | None, usable: list[Connector], id_tag: str, parent_id_tag: str | None) -> None:
     """The newest card counts: whoever stands at the station now replaces who waits on the same connector, or the oldest."""
-    claims = _claims(work.state)
+    claims = _claims(work.state, usable, id_tag, parent_id_tag)
     rivals = [w for w in claims if w.connector_id == connector_id] if connector_id is not None else []
-    if not rivals and len(claims) >= free:
+    if not rivals and len(claims) >= _room(work.state, usable, id_tag, parent_id_tag):
         rivals = claims
     for waiting in rivals[:1]:
         work.drop_waiting(waiting)
         work.note("authorization replaced by another card", id_tag=waiting.id_tag, connector_id=waiting.connector_id)
 
 
-def _vehicle_awaits(state: State) -> bool:
-    """Whether a vehicle is plugged in that nobody has presented a card for."""
+def _vehicle_awaits(state: State, id_tag: str, parent_id_tag: str | None) -> bool:
+    """Whether a vehicle is plugged in that nobody has presented a card for, and this idTag may."""
     taken = {w.connector_id for w in state.waiting}
-    return any(isinstance(c.phase, Idle) and c.plugged and c.connector_id not in taken for c in _free(state))
+    usable = _usable(state, id_tag, parent_id_tag)
+    return any(isinstance(c.phase, Idle) and c.plugged and c.connector_id not in taken for c in usable)
 
 
 def _free(state: State) -> list[Connector]:
     return [c for c in state.connectors if is_free(state, c)]
 
 
-def _claims(state: State) -> list[Waiting]:
-    """The authorizations that wait for one of the free connectors."""
-    numbers = {None, *(c.connector_id for c in _free(state))}
-    return [w for w in state.waiting if w.connector_id in numbers]
+def _may_use(state: State, connector: Connector, id_tag: str, parent_id_tag: str | None) -> bool:
+    return reservations.kept_from(state, connector, id_tag, parent_id_tag) is None
+
+
+def _usable(state: State, id_tag: str, parent_id_tag: str | None) -> list[Connector]:
+    """The free connectors that are not reserved for somebody else (OCPP 1.6 §5.13)."""
+    return [c for c in _free(state) if _may_use(state, c, id_tag, parent_id_tag)]
+
+
+def _usable_by_group(state: State, id_tag: str) -> list[Connector]:
+    """Those that may turn out to be usable when the group of the idTag is known."""
+    return [c for c in _free(state) if reservations.may_be_holder(state, c, id_tag)]
+
+
+def _group_decides(state: State, id_tag: str, parent_id_tag: str | None) -> bool:
+    """Whether only the Central System can say if an idTag may use what is free (OCPP 1.6 §5.13)."""
+    return parent_id_tag is None and not _usable(state, id_tag, None) and bool(_usable_by_group(state, id_tag))
+
+
+def _room(state: State, usable: list[Connector], id_tag: str, parent_id_tag: str | None) -> int:
+    """How many of these connectors there are for authorizations that wait."""
+    return len(usable) - int(reservations.keeps_one_of(state, usable, id_tag, parent_id_tag))
+
+
+def _claims(state: State, usable: list[Connector], id_tag: str, parent_id_tag: str | None) -> list[Waiting]:
+    """The authorizations that wait for one of these connectors. What `_room` leaves out is there for its holder."""
+    numbers = {None, *(c.connector_id for c in usable)}
+    claims = [w for w in state.waiting if w.connector_id in numbers]
+    if reservations.keeps_one_of(state, usable, id_tag, parent_id_tag):
+        claims = [w for w in claims if not reservations.holds_any(state, w)]
+    return claims
 
 
 def all_waiting(state: State) -> list[Waiting]:

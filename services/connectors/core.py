@@ -7,11 +7,11 @@ What a phase change means on disk is said beside it; `work.py` orders the effect
 it is acted on, and energy is withdrawn for safety before anything is written.
 
 Owns: the dispatch of events and the rules of phases. Rooms of their own: `cards.py` (who may charge where),
-`authorization.py` (what an idTag is worth), `local_list.py` (the Local Authorization List), `availability.py` (what may be
-used), `transactions.py` (what a transaction says), `sampling.py` (when readings are taken), `transaction_data.py` (what is
-kept of them), `deliveries.py` (what the Central System's answers change), `observations.py` (what a controller says),
-`recovery.py` (what a restart finds), `status.py`, `output.py`. Does not: know the clock, the disk, the bus or a device;
-`service.py` carries out what is decided.
+`authorization.py` (what an idTag is worth), `local_list.py` (the Local Authorization List), `reservations.py` (what is kept for
+whom), `availability.py` (what may be used), `transactions.py` (what a transaction says), `sampling.py` (when readings are
+taken), `transaction_data.py` (what is kept of them), `deliveries.py` (what the Central System's answers change),
+`observations.py` (what a controller says), `recovery.py` (what a restart finds), `status.py`, `output.py`. Does not: know the
+clock, the disk, the bus or a device; `service.py` carries out what is decided.
 """
 
 import msgspec
@@ -28,6 +28,7 @@ from services.connectors import (
     lost,
     observations,
     recovery,
+    reservations,
     sampling,
     transactions,
     unattended,
@@ -103,11 +104,16 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             lost.take_up(work, call_id, request, closed_here=closed_here)
         case e.CallCancelled(call_id=call_id):
             cards.cancelled(work, call_id)
+            reservations.taken_back(work, call_id)
             locks.cancelled(work, call_id)
         case e.AvailabilityRequested(call_id=call_id, request=request):
             availability.change(work, call_id, request)
         case e.UnlockRequested(call_id=call_id, request=request):
             locks.unlock(work, call_id, request)
+        case e.ReserveNowRequested(call_id=call_id, request=request):
+            reservations.reserve(work, call_id, request)
+        case e.CancelReservationRequested(call_id=call_id, request=request):
+            reservations.cancel(work, call_id, request)
         case e.ClearCacheRequested(call_id=call_id):
             authorization.clear_cache(work, call_id)
         case e.LocalListSent(call_id=call_id, request=request):
@@ -142,6 +148,7 @@ def next_deadline_s(state: State) -> float | None:
     deadlines = [waiting.deadline_s for waiting in state.waiting]
     unanswered = (waiting.unanswered_since_s for waiting in state.waiting)
     deadlines += [since_s + cards.ANSWERED_S for since_s in unanswered if since_s is not None]
+    deadlines += [reservation.until_s for reservation in state.reservations]
     if state.resetting is not None:
         deadlines.append(state.reset_until_s)
     if state.marks is not None:
@@ -165,6 +172,7 @@ def _pass_time(work: Work) -> None:
     now_s = work.now.boottime_s
     sampling.pass_marks(work)
     cards.note_answered(work)
+    reservations.pass_time(work)
     for waiting in work.state.waiting:
         if waiting.deadline_s <= now_s:
             work.drop_waiting(waiting)
@@ -247,6 +255,7 @@ def _on_link(work: Work, link: LinkState | None) -> None:
             # Another Central System than before: what the old one said of cards is not this one's word.
             authorization.forget_all(work)
             local_list.forget(work)
+            reservations.end_all(work, "another Central System has made it")
     if link is not None:
         _on_reset_failed(work, failed=link.reset_failed)
     lost = work.state.online and not online
@@ -279,6 +288,7 @@ def _on_emergency_stop(work: Work, pressed: bool) -> None:
 
 
 def _advance_all(work: Work) -> None:
+    reservations.end_lost(work)
     if work.state.online:
         cards.ask_for_remote_starts(work)
     for connector_id in range(1, len(work.state.connectors) + 1):

@@ -24,8 +24,17 @@ from bus.messages import (
     TransactionEntry,
     UnlockConnector,
 )
-from bus.profile_messages import GetLocalListVersion, LocalListState, SendLocalList
-from services.connectors.state import Availability, Finished, KeptReading, LocalList, Settings, Transaction, Waiting
+from bus.profile_messages import CancelReservation, GetLocalListVersion, LocalListState, ReserveNow, SendLocalList
+from services.connectors.state import (
+    Availability,
+    Finished,
+    KeptReading,
+    LocalList,
+    Reservation,
+    Settings,
+    Transaction,
+    Waiting,
+)
 from services.hardware.contract import EvseDesired, EvseObservation
 
 
@@ -125,6 +134,20 @@ class AvailabilityRequested(Event, frozen=True):
 
     call_id: str
     request: ChangeAvailability
+
+
+class ReserveNowRequested(Event, frozen=True):
+    """OCPP 1.6 §5.13."""
+
+    call_id: str
+    request: ReserveNow
+
+
+class CancelReservationRequested(Event, frozen=True):
+    """OCPP 1.6 §5.1."""
+
+    call_id: str
+    request: CancelReservation
 
 
 class ClearCacheRequested(Event, frozen=True):
@@ -261,6 +284,18 @@ class SaveAvailability(msgspec.Struct, frozen=True):
     availability: Availability
 
 
+class SaveReservation(msgspec.Struct, frozen=True):
+    """Change on disk: something is reserved, or reserved otherwise."""
+
+    reservation: Reservation
+
+
+class DropReservation(msgspec.Struct, frozen=True):
+    """Change on disk: it is reserved no longer."""
+
+    reservation_id: int
+
+
 class AppendEntry(msgspec.Struct, frozen=True):
     """Change on disk: a journal entry for the queue."""
 
@@ -337,6 +372,8 @@ Change = (
     | SaveWaiting
     | DropWaiting
     | SaveAvailability
+    | SaveReservation
+    | DropReservation
     | AppendEntry
     | ForgetEntry
     | SaveEnded

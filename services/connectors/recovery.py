@@ -11,7 +11,7 @@ import msgspec
 from bus.messages import IdTagInfo
 from bus.vocabulary import CHARGE_POINT, Reason
 from services.connectors import events as e
-from services.connectors import transactions
+from services.connectors import reservations, transactions
 from services.connectors.state import (
     Availability,
     Connector,
@@ -19,6 +19,7 @@ from services.connectors.state import (
     Idle,
     KeptReading,
     LocalList,
+    Reservation,
     Resuming,
     StopIntent,
     Stopping,
@@ -41,6 +42,7 @@ class Loaded(msgspec.Struct, frozen=True):
     kept: dict[str, tuple[KeptReading, ...]] = {}
     """Readings for transactionData, by transaction."""
     local_list: LocalList = LocalList()
+    reservations: tuple[Reservation, ...] = ()
     ended_boot_id: str = ""
     """The hardware boot in which the last process ended in good order while a transaction was open."""
 
@@ -52,6 +54,7 @@ def take_up(work: Work, loaded: Loaded) -> None:
     work.set(local_list=loaded.local_list)
     for known in work.state.connectors:
         work.put(known, availability=loaded.availability.get(known.connector_id, Availability()))
+    reservations.take_up(work, loaded.reservations)
     for connector_id, finished in loaded.finished.items():
         connector = work.connector(connector_id)
         if connector is not None:

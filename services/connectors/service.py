@@ -34,7 +34,7 @@ from bus.messages import (
     UnlockConnector,
 )
 from bus.node import Node
-from bus.profile_messages import GetLocalListVersion, SendLocalList
+from bus.profile_messages import CancelReservation, GetLocalListVersion, ReserveNow, SendLocalList
 from bus.streams import JournalIn, JournalOut
 from bus.topics import topic_named
 from bus.vocabulary import masked_id_tag
@@ -167,6 +167,8 @@ class ConnectorsService:
         node.serve(RemoteStopTransaction, lambda r, call: self._called(call, e.RemoteStopRequested(call.call_id, r)))
         node.serve(ChangeAvailability, lambda r, call: self._called(call, e.AvailabilityRequested(call.call_id, r)))
         node.serve(UnlockConnector, lambda r, call: self._called(call, e.UnlockRequested(call.call_id, r)))
+        node.serve(ReserveNow, lambda r, call: self._called(call, e.ReserveNowRequested(call.call_id, r)))
+        node.serve(CancelReservation, lambda r, call: self._called(call, e.CancelReservationRequested(call.call_id, r)))
         node.serve(ClearCache, lambda r, call: self._called(call, e.ClearCacheRequested(call.call_id, r)))
         node.serve(SendLocalList, lambda r, call: self._called(call, e.LocalListSent(call.call_id, r)))
         node.serve(GetLocalListVersion, lambda r, call: self._called(call, e.LocalListVersionAsked(call.call_id, r)))

@@ -21,6 +21,8 @@ def settings_from(values: dict[str, str], *, charge_before_first_acceptance: boo
     def measurands(key: str, default: Measurands) -> Measurands:
         return keys.measurands(values, key) if key in values else default
 
+    # Not set is as good as false (OCPP 1.6 §5.13).
+    of_any = flag(keys.RESERVE_CONNECTOR_ZERO_SUPPORTED, False)
     return Settings(
         connection_time_out_s=number("ConnectionTimeOut", known.connection_time_out_s),
         allow_offline_tx_for_unknown_id=flag("AllowOfflineTxForUnknownId", known.allow_offline_tx_for_unknown_id),
@@ -39,6 +41,8 @@ def settings_from(values: dict[str, str], *, charge_before_first_acceptance: boo
         unlock_connector_on_ev_side_disconnect=flag(
             "UnlockConnectorOnEVSideDisconnect", known.unlock_connector_on_ev_side_disconnect
         ),
+        reservation_profile=keys.profile_is_on(values, keys.RESERVATION),
+        reserve_connector_zero_supported=of_any,
         charge_before_first_acceptance=charge_before_first_acceptance,
         authorization_cache_enabled=flag("AuthorizationCacheEnabled", known.authorization_cache_enabled),
         local_authorize_offline=flag("LocalAuthorizeOffline", known.local_authorize_offline),

@@ -40,6 +40,9 @@ class Settings(Facts, frozen=True):
     """Without the profile LocalAuthListManagement there is no such key, and no list."""
     local_auth_list_max_length: int = 10_000
     send_local_list_max_length: int = 1000
+    reservation_profile: bool = True
+    """Whether the feature profile Reservation is on."""
+    reserve_connector_zero_supported: bool = True
 
 
 class SessionMark(Facts, frozen=True):
@@ -122,6 +125,22 @@ class ListConflict(Facts, frozen=True):
 
     key: str
     words: str
+
+
+class Reservation(Facts, frozen=True):
+    """A connector, or one of all (0), that is kept for an idTag and its group (OCPP 1.6 §5.13). On disk."""
+
+    reservation_id: int
+    connector_id: int
+    id_tag: IdTag
+    expiry_utc_ms: int
+    made_utc_ms: int
+    """When it was made: it is later than that, whatever the clock says."""
+    parent_id_tag: IdTag | None = None
+    call_id: str | None = None
+    """The ReserveNow that made it."""
+    until_s: float = 0.0
+    """Boottime of its end. It follows the clock, so that what the disk has of it says nothing."""
 
 
 class KeptReading(Facts, frozen=True):
@@ -373,6 +392,8 @@ class State(Facts, frozen=True):
     list_conflicts: tuple[ListConflict, ...] = ()
     """The newest at the end."""
     local_list_said: LocalListState | None = None
+    reservations: tuple[Reservation, ...] = ()
+    """In the order in which they were made; one for a connector, and one for connector 0, at most."""
     marks: Marks | None = None
     """None: clock-aligned readings are off, or the clock is not known."""
 
@@ -399,6 +420,11 @@ class Now(Facts, frozen=True):
         at_s = self.boottime_s if boottime_s is None else boottime_s
         utc_ms = None if self.utc_offset_s is None else round((at_s + self.utc_offset_s) * 1000)
         return Moment(self.boot_id, round(at_s * 1000), utc_ms)
+
+    @property
+    def utc_ms(self) -> int | None:
+        """The time; None: it is not known."""
+        return self.moment().utc_ms
 
     def has_passed(self, utc_ms: int) -> bool:
         """Whether this UTC time is known to have passed; while the clock is unknown, the last known time is all there is."""

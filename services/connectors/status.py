@@ -6,7 +6,7 @@ replace it: when the fault is gone, the facts give the status before it again (I
 
 import msgspec
 
-from bus.messages import ConnectorState, TransactionView
+from bus.messages import ConnectorState, ReservationView, TransactionView
 from bus.vocabulary import CHARGE_POINT, ChargePointStatus
 from services.connectors.errors import NO_ERROR, charge_point_errors, connector_errors, stopping_faults
 from services.connectors.state import (
@@ -15,6 +15,7 @@ from services.connectors.state import (
     Finished,
     Idle,
     Now,
+    Reservation,
     Resuming,
     Running,
     Starting,
@@ -61,6 +62,12 @@ ALLOWED_BESIDE: frozenset[tuple[ChargePointStatus, ChargePointStatus]] = frozens
         (PREPARING, UNAVAILABLE),
         # Choice: back in use while somebody's plug is still kept there. Nobody else can use it before its holder has come.
         (UNAVAILABLE, FINISHING),
+        # Choice: the holder of a reservation has taken his card back, or has not plugged in within ConnectionTimeOut. Only a
+        # transaction ends it (OCPP 1.6 §5.13); by way of Available it would invite a new user (field report 42).
+        (PREPARING, RESERVED),
+        # Choice: a connector becomes free, and is at once the one that is kept for the reservation of connector 0.
+        (FINISHING, RESERVED),
+        (UNAVAILABLE, RESERVED),
     }
 )
 """Transitions outside the table that real facts can hit."""
@@ -71,8 +78,39 @@ def allowed(before: ChargePointStatus, after: ChargePointStatus) -> bool:
     return before == after or after in TRANSITIONS[before] or (before, after) in ALLOWED_BESIDE
 
 
+def reservation_of(state: State, connector_id: int) -> Reservation | None:
+    """The reservation that names this connector, or connector 0."""
+    return next((r for r in state.reservations if r.connector_id == connector_id), None)
+
+
+def reservation_shown(state: State, connector: Connector) -> Reservation | None:
+    """What a connector is kept for: its own reservation, or that of connector 0 where it is the last one that is left."""
+    own, of_any = reservation_of(state, connector.connector_id), reservation_of(state, CHARGE_POINT)
+    if own is not None or of_any is None or not vacant(state, connector):
+        return own
+    others = (c for c in state.connectors if c.connector_id != connector.connector_id)
+    left = any(vacant(state, c) and reservation_of(state, c.connector_id) is None for c in others)
+    return None if left else of_any
+
+
+def vacant(state: State, connector: Connector) -> bool:
+    """Whether a connector is there for a new user, but for reservations."""
+    return status_unreserved(state, connector) is AVAILABLE
+
+
 def connector_status(state: State, connector: Connector) -> ChargePointStatus | None:
-    """A connector's status from its facts; None while the hardware has not yet been heard and there is no failure to report."""
+    """A connector's status from its facts; None while the hardware has not yet been heard and there is no failure to report.
+
+    A reserved one is Reserved until its holder has come (OCPP 1.6 §4.9, G2): a plug alone says nothing about whose it is.
+    """
+    status = status_unreserved(state, connector)
+    if status in (AVAILABLE, PREPARING) and isinstance(connector.phase, Idle) and not _awaited(state, connector):
+        return status if reservation_shown(state, connector) is None else RESERVED
+    return status
+
+
+def status_unreserved(state: State, connector: Connector) -> ChargePointStatus | None:
+    """As `connector_status`, if nothing were reserved."""
     if state.emergency_stop or stopping_faults(connector.seen) or connector.evse_failure:
         return FAULTED
     if connector.unavailable:
@@ -89,8 +127,7 @@ def connector_status(state: State, connector: Connector) -> ChargePointStatus | 
         case Starting():
             return PREPARING
         case Idle():
-            awaited = any(w.connector_id == connector.connector_id for w in state.waiting)
-            return PREPARING if connector.plugged or awaited else AVAILABLE
+            return PREPARING if connector.plugged or _awaited(state, connector) else AVAILABLE
 
 
 def connector_states(state: State, connector: Connector, now: Now) -> tuple[ConnectorState, ...]:
@@ -112,6 +149,7 @@ def connector_states(state: State, connector: Connector, now: Now) -> tuple[Conn
         relay_closed=None if seen is None else seen.relay_closed,
         offered_a=seen.limit_a if seen is not None and seen.offering else 0.0,
         transaction=_view(connector),
+        reservation=_reserved(reservation_shown(state, connector)),
     )
     return _with_errors(said, connector_errors(state, connector, status), connector.told, connector.published)
 
@@ -119,7 +157,12 @@ def connector_states(state: State, connector: Connector, now: Now) -> tuple[Conn
 def charge_point_states(state: State, now: Now) -> tuple[ConnectorState, ...]:
     """As `connector_states`, of connector 0: only Available, Unavailable and Faulted (OCPP 1.6 §4.9)."""
     status = UNAVAILABLE if state.unavailable else AVAILABLE
-    said = ConnectorState(CHARGE_POINT, FAULTED if state.emergency_stop else status, now.moment())
+    said = ConnectorState(
+        connector_id=CHARGE_POINT,
+        status=FAULTED if state.emergency_stop else status,
+        at=now.moment(),
+        reservation=_reserved(reservation_of(state, CHARGE_POINT)),
+    )
     return _with_errors(said, charge_point_errors(state), state.charge_point_told, state.charge_point)
 
 
@@ -179,6 +222,17 @@ def _info(connector: Connector) -> str:
         case Running() | Finished() if connector.plugged is False:
             return EV_SIDE_DISCONNECTED
     return ""
+
+
+def _awaited(state: State, connector: Connector) -> bool:
+    """Whether somebody's authorization waits for this very connector."""
+    return any(waiting.connector_id == connector.connector_id for waiting in state.waiting)
+
+
+def _reserved(reservation: Reservation | None) -> ReservationView | None:
+    if reservation is None:
+        return None
+    return ReservationView(reservation.reservation_id, reservation.id_tag, reservation.expiry_utc_ms)
 
 
 def _view(connector: Connector) -> TransactionView | None:

@@ -1,10 +1,10 @@
 """connectors.db: open transactions, waiting authorizations, cache and local list, the outbox of the journal; all changes of a
 step in one commit.
 
-Owns: the tables `transactions`, `transaction_data`, `waiting`, `finished`, `availability`, `known`, `cache`; `list_table.py`
-has `local_list`. Does not: decide anything. Bodies are JSON, so that a support engineer can read them with any SQLite tool;
-types are checked when they are written and when they are read. A row that can't be read is set aside in `unreadable`, reported,
-and never prevents the start.
+Owns: the tables `transactions`, `transaction_data`, `waiting`, `finished`, `availability`, `reservations`, `known`, `cache`;
+`list_table.py` has `local_list`. Does not: decide anything. Bodies are JSON, so that a support engineer can read them with any
+SQLite tool; types are checked when they are written and when they are read. A row that can't be read is set aside in
+`unreadable`, reported, and never prevents the start.
 """
 
 import sqlite3
@@ -21,7 +21,7 @@ from bus.salvage import schema_of
 from services.connectors import events as e
 from services.connectors import list_table
 from services.connectors.recovery import Loaded
-from services.connectors.state import Availability, Finished, KeptReading, Transaction, Waiting
+from services.connectors.state import Availability, Finished, KeptReading, Reservation, Transaction, Waiting
 
 T = TypeVar("T")
 
@@ -32,6 +32,7 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS waiting (waiting_id TEXT PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS finished (connector_id INTEGER PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS availability (connector_id INTEGER PRIMARY KEY, body TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS reservations (reservation_id INTEGER PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS known (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS closed (local_tx_id TEXT PRIMARY KEY)",
     # Its rows are in the order of their last update: INSERT OR REPLACE gives the row a new number.
@@ -51,6 +52,7 @@ _KEYS = {
     "waiting": "waiting_id",
     "finished": "connector_id",
     "availability": "connector_id",
+    "reservations": "reservation_id",
     "cache": "id_tag",
 }
 
@@ -82,6 +84,7 @@ class Store:
             availability=availability,
             cache=self._rows("cache", IdTagInfo),
             local_list=local_list,
+            reservations=tuple(self._rows("reservations", Reservation).values()),
             kept=self._kept({transaction.local_tx_id for transaction in transactions}),
         )
 
@@ -136,6 +139,10 @@ class Store:
                     self._drop("waiting", waiting_id)
                 case e.SaveAvailability(connector_id=connector_id, availability=availability):
                     self._save("availability", "(connector_id, body)", (connector_id,), availability)
+                case e.SaveReservation(reservation=reservation):
+                    self._save("reservations", "(reservation_id, body)", (reservation.reservation_id,), reservation)
+                case e.DropReservation(reservation_id=reservation_id):
+                    self._drop("reservations", reservation_id)
                 case e.AppendEntry(entry=entry):
                     outbox.append(entry, entry_name(entry.local_tx_id, entry.number))
                 case e.ForgetEntry(local_tx_id=local_tx_id, number=number):

@@ -18,7 +18,7 @@ from bus.messages import (
 )
 from bus.vocabulary import Reason
 from services.connectors import events as e
-from services.connectors import sampling, transaction_data
+from services.connectors import reservations, sampling, transaction_data
 from services.connectors.state import (
     Connector,
     Finished,
@@ -74,7 +74,8 @@ def open_transaction(work: Work, connector: Connector, phase: Starting, sample: 
         mark=mark_of(connector.seen),
         parent_id_tag=waiting.parent_id_tag,
     )
-    start = StartTransaction(connector.connector_id, waiting.id_tag, register, at)
+    reservation_id = reservations.end_by_start(work, connector.connector_id, waiting.id_tag, waiting.parent_id_tag)
+    start = StartTransaction(connector.connector_id, waiting.id_tag, register, at, reservation_id)
     if phase.finished is not None:
         work.change(e.DropFinished(connector.connector_id))
     work.change(

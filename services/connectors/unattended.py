@@ -11,7 +11,7 @@ ConnectionTimeOut 0 a plug waits for ever.
 from services.connectors import events as e
 from services.connectors import transactions
 from services.connectors.state import Connector, Finished, Idle, State
-from services.connectors.status import may_begin
+from services.connectors.status import may_begin, reservation_of
 from services.connectors.work import Work
 
 
@@ -45,5 +45,7 @@ def _awaits_card(state: State, connector: Connector) -> bool:
     if not isinstance(connector.phase, Idle) or not connector.plugged or not may_begin(state, connector):
         return False
     spoken_for = any(waiting.connector_id == connector.connector_id for waiting in state.waiting)
+    # Reserved is left when the holder has come, or the reservation has ended (G1, G2).
+    reserved = reservation_of(state, connector.connector_id) is not None
     asking = any(asked.waiting_id is None for asked in state.asked)
-    return not spoken_for and not asking and state.resetting is None
+    return not spoken_for and not asking and not reserved and state.resetting is None

@@ -66,6 +66,8 @@ _CORE = (
 _OPTIONAL = (
     Action("GetLocalListVersion", "LocalAuthListManagement", _DOWN, pp.GetLocalListVersionReq, pp.GetLocalListVersionConf),
     Action("SendLocalList", "LocalAuthListManagement", _DOWN, pp.SendLocalListReq, pp.SendLocalListConf),
+    Action("CancelReservation", "Reservation", _DOWN, pp.CancelReservationReq, pp.CancelReservationConf),
+    Action("ReserveNow", "Reservation", _DOWN, pp.ReserveNowReq, pp.ReserveNowConf),
 )
 
 _NOT_ENABLED = (
@@ -73,8 +75,6 @@ _NOT_ENABLED = (
     Action("DiagnosticsStatusNotification", "FirmwareManagement", _UP),
     Action("FirmwareStatusNotification", "FirmwareManagement", _UP),
     Action("UpdateFirmware", "FirmwareManagement", _DOWN),
-    Action("CancelReservation", "Reservation", _DOWN),
-    Action("ReserveNow", "Reservation", _DOWN),
     Action("ClearChargingProfile", "SmartCharging", _DOWN),
     Action("GetCompositeSchedule", "SmartCharging", _DOWN),
     Action("SetChargingProfile", "SmartCharging", _DOWN),

@@ -6,8 +6,8 @@ messages (`rpc.py`), choose error codes (`actions.py`), or decide anything.
 
 import msgspec
 
-from bus.vocabulary import AuthorizationStatus, UpdateStatus, UpdateType
-from services.ocpp_link.payloads import Conf, IdToken, Integer, Req, check_date
+from bus.vocabulary import AuthorizationStatus, CancelReservationStatus, ReservationStatus, UpdateStatus, UpdateType
+from services.ocpp_link.payloads import Conf, IdToken, Integer, Natural, Req, check_date
 
 
 class ListedIdTagInfo(Req, frozen=True, kw_only=True):
@@ -55,3 +55,36 @@ class SendLocalListConf(Conf, frozen=True, kw_only=True):
     """OCPP 1.6 §6.42."""
 
     status: UpdateStatus
+
+
+class CancelReservationReq(Req, frozen=True, kw_only=True):
+    """OCPP 1.6 §6.5."""
+
+    reservation_id: Integer
+
+
+class CancelReservationConf(Conf, frozen=True, kw_only=True):
+    """OCPP 1.6 §6.6."""
+
+    status: CancelReservationStatus
+
+
+class ReserveNowReq(Req, frozen=True, kw_only=True):
+    """OCPP 1.6 §6.37. An empty parentIdTag is none, as in idTagInfo."""
+
+    connector_id: Natural
+    expiry_date: str
+    id_tag: IdToken
+    reservation_id: Integer
+    parent_id_tag: IdToken | None = None
+
+    def __post_init__(self) -> None:
+        check_date("expiryDate", self.expiry_date)
+        if self.parent_id_tag == "":
+            msgspec.structs.force_setattr(self, "parent_id_tag", None)
+
+
+class ReserveNowConf(Conf, frozen=True, kw_only=True):
+    """OCPP 1.6 §6.38."""
+
+    status: ReservationStatus

@@ -14,11 +14,13 @@ from bus import profile_messages as pm
 from bus.vocabulary import (
     RegistrationStatus,
     RemoteStartStopStatus,
+    ReservationStatus,
     UpdateStatus,
 )
 from services.ocpp_link import payloads as p
 from services.ocpp_link import profile_payloads as pp
 from services.ocpp_link import translate, vendors
+from services.ocpp_link.timestamps import parse_utc_ms
 
 OWNER_TIMEOUT_S = 5.0
 """An owner that has not answered by then gets its call taken back, and the Central System CALLERROR InternalError."""
@@ -78,6 +80,20 @@ OWNED: dict[type[p.Req], Route] = {
         lambda _: pm.GetLocalListVersion(),
         lambda answer: pp.GetLocalListVersionConf(list_version=answer.list_version),
     ),
+    pp.ReserveNowReq: Route(
+        lambda req: pm.ReserveNow(
+            connector_id=req.connector_id,
+            expiry_utc_ms=parse_utc_ms(req.expiry_date) or 0,
+            id_tag=req.id_tag,
+            reservation_id=req.reservation_id,
+            parent_id_tag=req.parent_id_tag,
+        ),
+        lambda answer: pp.ReserveNowConf(status=answer.status),
+    ),
+    pp.CancelReservationReq: Route(
+        lambda req: pm.CancelReservation(reservation_id=req.reservation_id),
+        lambda answer: pp.CancelReservationConf(status=answer.status),
+    ),
     p.ResetReq: Route(
         lambda req: m.Reset(type=req.type),
         lambda answer: p.ResetConf(status=answer.status),
@@ -101,4 +117,6 @@ def refusal(route: Route, req: p.Req, registration: RegistrationStatus | None) -
         return Answered(p.RemoteStartTransactionConf(status=RemoteStartStopStatus.REJECTED), "the idTag is empty")
     if isinstance(req, pp.SendLocalListReq) and not all(one.id_tag for one in req.local_authorization_list or ()):
         return Answered(pp.SendLocalListConf(status=UpdateStatus.FAILED), "an idTag in the list is empty")
+    if isinstance(req, pp.ReserveNowReq) and not req.id_tag:
+        return Answered(pp.ReserveNowConf(status=ReservationStatus.REJECTED), "the idTag is empty")
     return None

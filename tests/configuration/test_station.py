@@ -258,12 +258,12 @@ UnlockConnectorOnEVSideDisconnect = true
         ("NumberOfConnectors = 2", "[ocpp] NumberOfConnectors: is 2, but there are 1", "remove it"),
         ('AuthorizationKey = "a good password 1"', "[ocpp] AuthorizationKey: belongs to [central_system]", "move it"),
         ("ResetRetries = 1\nresetretries = 1", "[ocpp] resetretries: is given twice", "keep one"),
-        ('SupportedFeatureProfiles = "Core,Reservation"', "[ocpp] SupportedFeatureProfiles: 'Reservation'", "Core"),
         (
             'SupportedFeatureProfiles = "Core"\nLocalAuthListEnabled = true',
             "[ocpp] LocalAuthListEnabled: belongs to the profile LocalAuthListManagement",
             "add the profile",
         ),
+        ('SupportedFeatureProfiles = "Core,SmartCharging"', "[ocpp] SupportedFeatureProfiles: 'SmartCharging'", "Core"),
         ('SupportedFeatureProfiles = ""', "[ocpp] SupportedFeatureProfiles: Core is required", "add it to the list"),
         ('ConnectorPhaseRotation = "0.RST,1.RST,2.RST"', "[ocpp] ConnectorPhaseRotation: 3 items", "allows 2"),
     ],

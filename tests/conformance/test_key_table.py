@@ -68,6 +68,7 @@ WORDS = {
     "AuthorizationStatus": "Accepted Blocked Expired Invalid ConcurrentTx",
     "AvailabilityStatus": "Accepted Rejected Scheduled",
     "AvailabilityType": "Inoperative Operative",
+    "CancelReservationStatus": "Accepted Rejected",
     "ChargePointErrorCode": "ConnectorLockFailure EVCommunicationError GroundFailure HighTemperature InternalError"
     " LocalListConflict NoError OtherError OverCurrentFailure OverVoltage PowerMeterFailure PowerSwitchFailure ReaderFailure"
     " ResetFailure UnderVoltage WeakSignal",
@@ -87,6 +88,7 @@ WORDS = {
     "Reason": "DeAuthorized EmergencyStop EVDisconnected HardReset Local Other PowerLoss Reboot Remote SoftReset UnlockCommand",
     "RegistrationStatus": "Accepted Pending Rejected",
     "RemoteStartStopStatus": "Accepted Rejected",
+    "ReservationStatus": "Accepted Faulted Occupied Rejected Unavailable",
     "ResetStatus": "Accepted Rejected",
     "ResetType": "Hard Soft",
     "UnitOfMeasure": "Wh kWh varh kvarh W kW VA kVA var kvar A V Celsius Fahrenheit K Percent",

@@ -68,6 +68,7 @@ class Auditor:
         self._check_availability(state)
         self._check_errors(state)
         self._check_locks(state)
+        self._check_reservations(state)
 
     def _on_disk(self) -> Loaded:
         """What the store has; read anew only after something was written."""
@@ -227,6 +228,23 @@ class Auditor:
             if connector.connector_id in self._held and not order.locked:
                 assert seen is None or not seen.relay_closed, "a plug is let go while the contactor is closed"
         self._held = {c.connector_id for c in state.connectors if c.commanded is not None and c.commanded.locked}
+
+    def _check_reservations(self, state: State) -> None:
+        """OCPP 1.6 §5.13: memory is disk; nothing that is faulted or out of use is reserved; Reserved is a reservation."""
+        kept = {r.reservation_id: msgspec.structs.replace(r, until_s=0.0) for r in self._on_disk().reservations}
+        held = {r.reservation_id: msgspec.structs.replace(r, until_s=0.0) for r in state.reservations}
+        assert kept == held, "memory and disk differ in what is reserved"
+        places = [reservation.connector_id for reservation in state.reservations]
+        assert len(places) == len(set(places)), "two reservations of one connector"
+        for connector in state.connectors:
+            own = next((r for r in state.reservations if r.connector_id == connector.connector_id), None)
+            status = connector_status(state, connector)
+            if status is ChargePointStatus.RESERVED:
+                assert own is not None or CHARGE_POINT in places, "Reserved for nobody"
+            if own is not None:
+                assert status not in OUT_OF_USE, "a reservation outlives a fault or the going out of use"
+                assert status is not ChargePointStatus.AVAILABLE, "what is reserved is offered to everybody"
+                assert connector.transaction is None, "a reservation outlives the transaction of its holder"
 
     def _check_errors(self, state: State) -> None:
         """Every error that is there was told since it came, and the last word is true."""

@@ -36,8 +36,12 @@ from bus.messages import (
 from bus.messages import Delivered as DeliveredOutcome
 from bus.profile_messages import (
     AuthorizationData,
+    CancelReservation,
+    CancelReservationAnswer,
     GetLocalListVersion,
     LocalListVersion,
+    ReserveNow,
+    ReserveNowAnswer,
     SendLocalList,
     SendLocalListAnswer,
 )
@@ -225,6 +229,33 @@ class Bench:
     def deliver_stop(self, info: IdTagInfo | None) -> None:
         """The Central System answers the StopTransaction of the newest transaction."""
         self._deliver(self.last_tx, len(self.audit.entries[self.last_tx]) - 1, DeliveredOutcome(None, info))
+
+    def reserve(
+        self,
+        reservation_id: int = 1,
+        id_tag: str = "HOLDER",
+        *,
+        connector_id: int = 1,
+        for_s: float = 600,
+        parent_id_tag: str | None = None,
+    ) -> ReserveNowAnswer:
+        """ReserveNow, and its answer."""
+        self._calls += 1
+        call_id = f"call-{self._calls}"
+        request = ReserveNow(connector_id, self.utc_ms(for_s), id_tag, reservation_id, parent_id_tag)
+        self.feed(e.ReserveNowRequested(call_id, request))
+        answer = self.answers[call_id]
+        assert isinstance(answer, ReserveNowAnswer)
+        return answer
+
+    def cancel_reservation(self, reservation_id: int = 1) -> str:
+        """CancelReservation, and the status of its answer."""
+        self._calls += 1
+        call_id = f"call-{self._calls}"
+        self.feed(e.CancelReservationRequested(call_id, CancelReservation(reservation_id)))
+        answer = self.answers[call_id]
+        assert isinstance(answer, CancelReservationAnswer)
+        return answer.status
 
     def clear_cache(self) -> ClearCacheAnswer:
         """ClearCache, and its answer."""

@@ -27,6 +27,7 @@ from bus.messages import (
     Reset,
     UnlockConnector,
 )
+from bus.profile_messages import CancelReservation, ReserveNow
 from bus.vocabulary import AuthorizationStatus, AvailabilityType, ChargePointErrorCode, Measurand, ResetType
 from services.connectors import core
 from services.connectors import events as e
@@ -35,6 +36,7 @@ from services.hardware.contract import EvseDesired, EvseFault, EvseObservation
 from tests.connectors.auditor import Auditor
 from tests.connectors.authority import Authority
 from tests.connectors.bench import OFFLINE, ONLINE
+from tests.connectors.keeper import Keeper
 
 CONNECTORS = 3
 SOCKET = 2
@@ -71,6 +73,7 @@ SETTINGS = st.builds(
     local_pre_authorize=st.booleans(),
     max_energy_on_invalid_id_wh=st.sampled_from([0, 0, 1, 400]),
     charge_before_first_acceptance=st.booleans(),
+    reserve_connector_zero_supported=st.sampled_from([True, True, True, False]),
     clock_aligned_data_interval_s=st.sampled_from([0, 1, 7, 60]),
     meter_values_aligned_data=LISTS,
     stop_txn_sampled_data=LISTS,
@@ -87,6 +90,7 @@ class Station(RuleBasedStateMachine):
         self.database = open_database(":memory:")
         self.audit = Auditor(self.database)
         self.authority = Authority()
+        self.keeper = Keeper()
         self.now_s = 1000.0
         self.boot = 1
         self.ids = 0
@@ -205,6 +209,49 @@ class Station(RuleBasedStateMachine):
     def authorize_is_answered(self, data: st.DataObject, info: IdTagInfo | None) -> None:
         asked = self.asked.pop(data.draw(st.integers(0, len(self.asked) - 1)))
         self._answer(asked, info)
+
+    @rule(
+        id_tag=ID_TAGS,
+        connector_id=st.sampled_from([0, 0, 1, 2, 3, 4]),
+        reservation_id=st.integers(1, 3),
+        for_s=st.sampled_from([-1, 5, 60, 300]),
+        parent_id_tag=st.sampled_from([None, None, "G", "h"]),
+    )
+    def reserved(self, *, id_tag: str, connector_id: int, reservation_id: int, for_s: int, parent_id_tag: str | None) -> None:
+        expiry_utc_ms = round((self.now_s + UTC_OFFSET_S + for_s) * 1000)
+        request = ReserveNow(connector_id, expiry_utc_ms, id_tag, reservation_id, parent_id_tag)
+        self._call(lambda call_id: e.ReserveNowRequested(call_id, request))
+
+    @rule(
+        holder=ID_TAGS,
+        connector_id=st.sampled_from([0, 0, 1, 2, 3]),
+        parent_id_tag=st.sampled_from([None, "G"]),
+        comers=st.permutations(["A", "B", "C", "D"]),
+        numbers=st.permutations([1, 2, 3]),
+        remote=st.booleans(),
+    )
+    def somebody_reserves_and_others_come(
+        self,
+        *,
+        holder: str,
+        connector_id: int,
+        parent_id_tag: str | None,
+        comers: list[str],
+        numbers: list[int],
+        remote: bool,
+    ) -> None:
+        """As random steps alone would seldom find a connector that is free, reserved, and then wanted."""
+        self._feed(e.LinkChanged(ONLINE))
+        for number in set(numbers) - set(self._running()):
+            self._observe(number, "A", plugged=False)
+        self.reserved(id_tag=holder, connector_id=connector_id, reservation_id=1, for_s=300, parent_id_tag=parent_id_tag)
+        for id_tag, number in zip(comers, numbers, strict=False):
+            self.somebody_comes_to_charge(number=number, id_tag=id_tag, remote=remote, read_at_once=True)
+
+    @rule(reservation_id=st.integers(1, 3))
+    def reservation_is_cancelled(self, reservation_id: int) -> None:
+        request = CancelReservation(reservation_id)
+        self._call(lambda call_id: e.CancelReservationRequested(call_id, request))
 
     @rule(id_tag=ID_TAGS, connector_id=st.sampled_from([None, 0, 1, 2, 3, 4]))
     def remote_start(self, id_tag: str, connector_id: int | None) -> None:
@@ -345,6 +392,7 @@ class Station(RuleBasedStateMachine):
         state, effects = core.step(before, event, now)
         self._take(state, effects)
         self.authority.check(before, event, state, now)
+        self.keeper.check(before, event, state, effects, now)
         return effects
 
     def _take(self, state: State, effects: tuple[e.Effect, ...]) -> None:
@@ -373,7 +421,9 @@ class Station(RuleBasedStateMachine):
         self.reads.clear()
         self.asked.clear()
         self.state = self._blank()
-        self._take(*core.resume(self.state, self.audit.store.load(), self._now()))
+        now = self._now()
+        self._take(*core.resume(self.state, self.audit.store.load(), now))
+        self.keeper.process_starts(self.state, now)
 
     def _blank(self) -> State:
         connectors = tuple(Connector(number, 32.0, socket=number == SOCKET) for number in range(1, CONNECTORS + 1))

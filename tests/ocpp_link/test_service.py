@@ -439,7 +439,7 @@ class TestBadInput:
         ("action", "payload", "code"),
         [
             ("Nonsense", {}, "NotImplemented"),
-            ("ReserveNow", {}, "NotSupported"),
+            ("SetChargingProfile", {}, "NotSupported"),
             ("StatusNotification", {}, "NotSupported"),
             ("Reset", {}, "FormationViolation"),
             ("Reset", {"type": "Soft", "more": 1}, "FormationViolation"),
