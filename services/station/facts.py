@@ -115,6 +115,14 @@ class TransactionReport(msgspec.Struct, frozen=True):
     stopping: bool
 
 
+class ReservationReport(msgspec.Struct, frozen=True):
+    """What a connector is kept for; `id_tag` is shortened."""
+
+    reservation_id: int
+    id_tag: str
+    until_utc: str
+
+
 class ReadingReport(msgspec.Struct, frozen=True):
     """The meter's newest reading, `age_s` seconds old."""
 
@@ -137,6 +145,7 @@ class ConnectorReport(msgspec.Struct, frozen=True):
     offered_a: float
     transaction: TransactionReport | None
     reading: ReadingReport | None
+    reservation: ReservationReport | None = None
 
 
 class QueueReport(msgspec.Struct, frozen=True):

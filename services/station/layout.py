@@ -91,6 +91,9 @@ def _connector_lines(key: str, connector: ConnectorReport) -> list[str]:
         energy = f", {running.energy_wh / 1000:.3f} kWh" if running.energy_wh is not None else ""
         stopping = ", stopping" if running.stopping else ""
         out.append(f"{'':<12} {number}, card {running.id_tag}{energy}{_for(running.for_s, ', for ')}{stopping}")
+    kept = connector.reservation
+    if kept is not None:
+        out.append(f"{'':<12} reservation {kept.reservation_id}, card {kept.id_tag}, until {kept.until_utc}")
     reading = connector.reading
     if reading is not None:
         power = f", {reading.power_w / 1000:.2f} kW" if reading.power_w is not None else ""

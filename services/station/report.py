@@ -19,6 +19,7 @@ from services.station.facts import (
     ReadingReport,
     Reason,
     Report,
+    ReservationReport,
     ServiceFacts,
     ServiceReport,
     TransactionReport,
@@ -191,7 +192,15 @@ def _connector(facts: Facts, key: str, state: ConnectorState) -> ConnectorReport
         offered_a=state.offered_a,
         transaction=_transaction(facts, state, sample),
         reading=_reading(facts, sample),
+        reservation=_reservation(state),
     )
+
+
+def _reservation(state: ConnectorState) -> ReservationReport | None:
+    kept = state.reservation
+    if kept is None:
+        return None
+    return ReservationReport(kept.reservation_id, masked_id_tag(kept.id_tag), utc_text(kept.expiry_utc_ms / 1000))
 
 
 def _transaction(facts: Facts, state: ConnectorState, sample: MeterSample | None) -> TransactionReport | None:

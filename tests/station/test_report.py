@@ -14,6 +14,7 @@ from bus.messages import (
     Problem,
     QueueState,
     ReaderState,
+    ReservationView,
     ServiceHealth,
     TransactionView,
 )
@@ -188,6 +189,16 @@ def test_a_transaction_shows_its_energy_and_no_whole_id_tag() -> None:
     text = "\n".join(layout.lines(answer)) + msgspec.json.encode(answer).decode()
     assert "04A1B2C3D4" not in text
     assert "transaction 42, card 04A1…D4, 1.000 kWh, for 10 min" in text
+
+
+def test_a_reservation_shows_its_end_and_no_whole_id_tag() -> None:
+    kept = ReservationView(7, "04A1B2C3D4", 1_800_000_000_000)
+    state = ConnectorState(1, ChargePointStatus.RESERVED, moment(590), reservation=kept)
+    answer = report(facts(connectors={"1": state, "0": ConnectorState(0, ChargePointStatus.AVAILABLE, moment(1))}))
+    assert answer.connectors["0"].reservation is None
+    text = "\n".join(layout.lines(answer)) + msgspec.json.encode(answer).decode()
+    assert "04A1B2C3D4" not in text
+    assert "reservation 7, card 04A1…D4, until 2027-01-15T08:00:00.000Z" in text
 
 
 def test_another_meter_gives_no_negative_energy() -> None:
