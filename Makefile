@@ -7,13 +7,15 @@
 # make proof is the long version of the proofs: the power cut at every write of the money path, a real disk that fills up or
 #            turns read-only (as root), each clause broken on purpose,
 #            100,000 frames of any kind into a running link (FUZZ_SEED and FUZZ_FRAMES repeat a run),
-#            each promise of the design broken on purpose, which the simulation has to find
+#            each promise of the design broken on purpose, which the simulation has to find, and the clean root
+# make release makes the one file that a depot installs from, without a network; MACHINE=aarch64 PYTHON_VERSION=3.11 for other boards
+# make clean-root installs, upgrades, takes back and removes it in a Debian made for the purpose (needs root and mmdebstrap)
 PYTHON ?= python3
 VENV := .venv
 WORKERS ?= 6
 READY := $(VENV)/.ready
 
-.PHONY: run test torture simulate proof bench check clean
+.PHONY: run test torture simulate proof release clean-root bench check clean
 run: $(READY)
 	$(VENV)/bin/station demo
 
@@ -33,6 +35,13 @@ proof: $(READY)
 	$(VENV)/bin/python -m tests.conformance.break_clauses
 	FUZZ_FRAMES=$${FUZZ_FRAMES:-100000} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(VENV)/bin/python -m pytest -s tests/fuzz
 	$(VENV)/bin/python -m tests.simulation.mutations
+	$(VENV)/bin/python -m tests.clean_root --every 1
+
+release: $(READY)
+	PYTHON=$(VENV)/bin/python deploy/release.sh
+
+clean-root: $(READY)
+	$(VENV)/bin/python -m tests.clean_root $(if $(EVERY),--every $(EVERY))
 
 bench: $(READY)
 	mkdir -p build
