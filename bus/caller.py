@@ -43,8 +43,8 @@ class Caller:
         self._in.close()
         self._context.term()
 
-    def ask(self, request: Message, timeout_s: float) -> Message:
-        """The answer. Raises Unanswered: no bus, nobody in time, or refused in plain words."""
+    def ask(self, request: Message, timeout_s: float, *, service: str = "") -> Message:
+        """The answer; `service` as in `Node.call`. Raises Unanswered: no bus, nobody in time, or refused in plain words."""
         deadline_s = boottime_s() + timeout_s
         # A call is lost that goes out before the broker is there; an answer, that comes before we listen.
         while not (self._broker_seen and self._heard):
@@ -52,7 +52,7 @@ class Caller:
                 raise Unanswered("the bus does not answer; is the broker up?")
             self._move()
         replies: list[Reply] = []
-        self._node.call(request, timeout_s=deadline_s - boottime_s(), on_reply=replies.append)
+        self._node.call(request, timeout_s=deadline_s - boottime_s(), on_reply=replies.append, service=service)
         while not replies:
             self._node.tick()
             self._move()

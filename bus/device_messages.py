@@ -1,4 +1,4 @@
-"""Messages on the bus that devices of one service are the source of for another.
+"""Messages on the bus of what the devices of a service say, and of what goes over their wires.
 
 Owns: shapes, as `bus/messages.py`; the same rules hold. Does not: say who publishes what and how (`bus/topics.py`).
 """
@@ -20,3 +20,23 @@ class ControllerReading(Message, frozen=True):
     current_a: float = 0.0
     failure: str = ""
     """Why there is no reading now, in plain words; empty: there is one."""
+
+
+class DeviceFrame(Message, frozen=True):
+    """Bytes that went over a device's wire, at a boottime; `sent`: to the device."""
+
+    boottime_s: float
+    sent: bool
+    data: bytes
+
+
+class ReadTrace(Message, frozen=True):
+    """Call to the service that holds a device, which is the key: its last frames. Answer: Trace."""
+
+    device: str
+
+
+class Trace(Message, frozen=True):
+    """The last frames of a device, oldest first; they may hold card numbers."""
+
+    frames: tuple[DeviceFrame, ...]

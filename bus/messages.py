@@ -77,6 +77,11 @@ class DeviceHealth(Message, frozen=True):
     timeouts: int = 0
     errors: int = 0
     reconnects: int = 0
+    driver: str = ""
+    port: str = ""
+    """As station.toml names it."""
+    identity: str = ""
+    """Who it says it is, or said when it answered last."""
 
 
 class ServiceHealth(Message, frozen=True):
@@ -452,30 +457,6 @@ class DeliveryReport(Message, frozen=True):
     unique_id: str
     outcome: Delivered | Failed | NotSent
     connection: int = 0
-
-
-class QueueTransactionAgain(Message, frozen=True):
-    """Call to the queue, by a person's command: send again what was given up of a transaction. Answer: QueueChanged."""
-
-    local_tx_id: str
-
-
-class TakeInTransaction(Message, frozen=True):
-    """Call to the queue, by a person's command: take in what another board exported. Answer: QueueChanged.
-
-    `kept`: a transaction of an export as JSON (`services/transaction_queue/handover.py`), at most some of its messages.
-    """
-
-    kept: str
-
-
-class QueueChanged(Message, frozen=True):
-    """What came of a person's command; `refusal` in plain words, empty when it was done. Counts are messages."""
-
-    changed: int = 0
-    known: int = 0
-    """Of those to be taken in: there already."""
-    refusal: str = ""
 
 
 class QueueState(Message, frozen=True):

@@ -67,17 +67,21 @@ class Node:
         name = wire_name(row, key)
         self._send(name, self._event_out.header(name, self.now()), value)
 
-    def call(self, request: Message, *, timeout_s: float, on_reply: Callable[[Reply], None]) -> str:
-        """Ask the service that owns the request's topic; `on_reply` is called once, with an answer or a time-out."""
+    def call(self, request: Message, *, timeout_s: float, on_reply: Callable[[Reply], None], service: str = "") -> str:
+        """Ask the service that owns the request's topic; `on_reply` is called once, with an answer or a time-out.
+
+        `service`: which one, where every service answers such calls.
+        """
         row = topic_of(type(request))
         assert row.kind is Kind.CALL, f"{row.name} is no call"
         assert row.answer is not None, f"{row.name} has no answer"
         now_s = self.now()
         deadline_s = now_s + timeout_s
-        call_id = self._calls_out.open(row.publisher, row.answer, deadline_s, on_reply)
+        assert bool(service) == (row.publisher == EVERY_SERVICE), f"{row.name} {service or 'to nobody'}"
+        call_id = self._calls_out.open(service or row.publisher, row.answer, deadline_s, on_reply)
         self._call_number += 1
         header = CallHeader(self.service, self._incarnation, self._call_number, now_s, call_id, deadline_s)
-        self._send(row.name, header, request)
+        self._send(wire_name(row, service), header, request)
         return call_id
 
     def cancel(self, call_id: str) -> None:
@@ -127,7 +131,7 @@ class Node:
         """Answer the calls of a topic that this service owns."""
         row = topic_of(message)
         self._own(row, Kind.CALL)
-        self._subscriptions[row.name] = None
+        self._subscriptions[wire_name(row, self.service if row.publisher == EVERY_SERVICE else "")] = None
         self._subscriptions[f"{CANCEL_PREFIX}{self.service}."] = None
         self._call_handlers[row.name] = handler
 
@@ -218,7 +222,8 @@ class Node:
             case Kind.EVENT:
                 self._receive_event(name, topic, key, header, value)
             case Kind.CALL:
-                self._receive_call(topic, header, value)
+                if topic.publisher != EVERY_SERVICE or key == self.service:
+                    self._receive_call(topic, header, value)
             case Kind.JOURNAL:
                 if topic.name in self._journal_handlers:
                     self._journal_handlers[topic.name](header, value)

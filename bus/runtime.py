@@ -19,7 +19,9 @@ import msgspec
 import zmq
 
 from bus import logs, process, sockets
+from bus.calls import IncomingCall
 from bus.clock import boottime_ns, boottime_s
+from bus.device_messages import DeviceFrame, ReadTrace, Trace
 from bus.disk import Disk, is_full
 from bus.mailbox import Mailbox
 from bus.messages import DeviceHealth, Problem, ServiceHealth
@@ -95,6 +97,7 @@ class Runtime:
         self._started_s = boottime_s()
         self._problems: dict[str, Problem] = {}
         self._devices: dict[str, DeviceHealth] = {}
+        self._traces: dict[str, Callable[[], tuple[DeviceFrame, ...]]] = {}
         self._readers: dict[int, Callable[[], None]] = {}
         self._poller = zmq.Poller()
         self._health_changed = True
@@ -127,6 +130,19 @@ class Runtime:
         self._health_changed |= known is None or (known.connected, known.detail) != (device.connected, device.detail)
         self._health_stale |= known != device
         self._devices[device.name] = device
+
+    def trace_device(self, name: str, frames: Callable[[], tuple[DeviceFrame, ...]]) -> None:
+        """Show a device's last frames to who asks for them over the bus."""
+        if not self._traces:
+            self.node.serve(ReadTrace, self._trace_asked)
+        self._traces[name] = frames
+
+    def _trace_asked(self, request: ReadTrace, call: IncomingCall) -> None:
+        frames = self._traces.get(request.device)
+        if frames is None:
+            call.refuse(f"{self.service} has no device {request.device}")
+        else:
+            call.answer(Trace(frames()))
 
     def open_store(self, path: str, schema: Schema) -> sqlite3.Connection:
         """The service's database, fit to be used; what was wrong with it is a problem of this run. Raises as `salvage` does."""

@@ -12,9 +12,10 @@ import msgspec
 from bus import device_messages as dm
 from bus import messages as m
 from bus import profile_messages as pm
+from bus import queue_messages as qm
 
 EVERY_SERVICE = "*"
-"""Publisher of a topic that each service has a key of its own in."""
+"""Publisher of a topic that each service has a key of its own in; of a call: each service answers those with its key."""
 
 
 class Kind(Enum):
@@ -84,8 +85,9 @@ TOPICS: tuple[Topic, ...] = (
     _call("call.connectors.reset.", m.Reset, "connectors", m.ResetAnswer),
     _call("call.connectors.close_lost.", m.CloseLostTransaction, "connectors", m.LostTransactionAnswer),
     _call("call.meter.read.", m.ReadMeter, "meter", m.MeterSample),
-    _call("call.transaction_queue.again.", m.QueueTransactionAgain, "transaction_queue", m.QueueChanged),
-    _call("call.transaction_queue.take_in.", m.TakeInTransaction, "transaction_queue", m.QueueChanged),
+    _call("call.device.trace.", dm.ReadTrace, EVERY_SERVICE, dm.Trace),
+    _call("call.transaction_queue.again.", qm.QueueTransactionAgain, "transaction_queue", qm.QueueChanged),
+    _call("call.transaction_queue.take_in.", qm.TakeInTransaction, "transaction_queue", qm.QueueChanged),
     Topic("journal.transaction.", m.TransactionEntry, "connectors", Kind.JOURNAL, consumer="transaction_queue"),
     Topic("journal.delivery.", m.DeliveryEntry, "transaction_queue", Kind.JOURNAL, consumer="connectors"),
     _state("position.transaction.", m.JournalPosition, "transaction_queue", 5.0, "the consumer is down: wait"),

@@ -34,9 +34,11 @@ OUTER_LOOPS = frozenset({"bus/runtime.py", "services/hardware/runner.py", "servi
 PURE = frozenset(
     {
         "bus/calls.py",
+        "bus/device_messages.py",
         "bus/events.py",
         "bus/messages.py",
         "bus/profile_messages.py",
+        "bus/queue_messages.py",
         "bus/states.py",
         "bus/topics.py",
         "bus/vocabulary.py",
@@ -97,6 +99,7 @@ PURE = frozenset(
         "services/simulator/circuit.py",
         "services/simulator/faults.py",
         "services/simulator/rapi.py",
+        "services/station/device_layout.py",
         "services/station/facts.py",
         "services/station/programs.py",
         "services/station/queue_layout.py",

@@ -6,6 +6,9 @@ Owns: the runners of a process. Does not: know what the devices are for.
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
+from bus.device_messages import DeviceFrame
 from bus.mailbox import Mailbox
 from bus.messages import DeviceHealth
 from bus.runtime import Runtime
@@ -16,6 +19,10 @@ Desired = TypeVar("Desired")
 
 STOP_WAIT_S = 0.8
 HEALTH_PERIOD_S = 3.0
+LOGGED_FRAMES = 4
+LOGGED_BYTES = 24
+SECRETIVE = frozenset({"reader"})
+"""Kinds of device whose frames hold card numbers: they are not logged."""
 
 
 class Fleet(Generic[Desired]):
@@ -28,14 +35,18 @@ class Fleet(Generic[Desired]):
         self._infos: dict[int, DeviceInfo] = {}
         self._runners: dict[int, DeviceRunner[Desired, Any]] = {}
         self._numbers: dict[str, int] = {}
+        self._written: dict[int, tuple[str, str]] = {}
         self._down: dict[int, str] = {}
         self._health_due_s = 0.0
 
-    def add(self, number: int, driver: Driver[Desired, Any]) -> None:
-        """One more device; not started yet."""
-        name = f"{self._kind}-{number}" if number else self._kind
-        self._runners[number] = DeviceRunner(name, driver, self._reports)
-        self._numbers[name] = number
+    def add(self, number: int, driver: Driver[Desired, Any], *, name: str = "", port: str = "") -> None:
+        """One more device; not started yet. `name` of its driver and `port`: as people wrote them into station.toml."""
+        device = f"{self._kind}-{number}" if number else self._kind
+        runner: DeviceRunner[Desired, Any] = DeviceRunner(device, driver, self._reports)
+        self._runners[number] = runner
+        self._numbers[device] = number
+        self._written[number] = (name or driver.name, port)
+        self._runtime.trace_device(device, runner.frames)
 
     def start(
         self,
@@ -54,12 +65,16 @@ class Fleet(Generic[Desired]):
                 case DeviceUp(info=info):
                     self._down.pop(number, None)
                     self._infos[number] = info
-                    self._runtime.log.info("device answers", device=report.name, identity=_identity(info) or None)
+                    self._runtime.log.info("device answers", device=report.name, identity=identity(info) or None)
                     self._tell_health()
                     up(number)
                 case DeviceDown(reason=reason):
                     self._down[number] = reason
-                    self._runtime.log.warning("device lost, it is tried again", device=report.name, reason=reason)
+                    frames = self._runners[number].frames()
+                    last = shown(frames) if self._kind not in SECRETIVE else None
+                    self._runtime.log.warning(
+                        "device lost, it is tried again", device=report.name, reason=reason, last_frames=last
+                    )
                     self._tell_health()
                     down(number, reason)
 
@@ -91,8 +106,19 @@ class Fleet(Generic[Desired]):
     def _tell_health(self) -> None:
         for number, runner in self._runners.items():
             failure = self._down.get(number)
-            self._runtime.set_device(_health(runner, self._infos.get(number), failure))
+            health = _health(runner, self._infos.get(number), failure)
+            driver, port = self._written[number]
+            self._runtime.set_device(msgspec.structs.replace(health, driver=driver, port=port))
             self._runtime.set_problem(runner.name, None if failure is None else f"{runner.name}: {failure}")
+
+
+def shown(frames: tuple[DeviceFrame, ...]) -> str | None:
+    """The last frames for the log: `>` to the device, `<` from it; None: there were none."""
+    found = []
+    for frame in frames[-LOGGED_FRAMES:]:
+        cut = "…" if len(frame.data) > LOGGED_BYTES else ""
+        found.append(f"{'>' if frame.sent else '<'} {frame.data[:LOGGED_BYTES].hex(' ')}{cut}")
+    return " ".join(found) or None
 
 
 def _health(runner: DeviceRunner[Any, Any], info: DeviceInfo | None, failure: str | None) -> DeviceHealth:
@@ -101,15 +127,16 @@ def _health(runner: DeviceRunner[Any, Any], info: DeviceInfo | None, failure: st
     return DeviceHealth(
         name=runner.name,
         connected=failure is None and info is not None,
-        detail=failure or ("has not answered yet" if info is None else _identity(info)),
+        detail=failure or ("has not answered yet" if info is None else identity(info)),
         transmissions=counters.transmissions,
         replies=counters.replies,
         timeouts=counters.timeouts,
         errors=counters.errors,
         reconnects=counters.reconnects,
+        identity="" if info is None else identity(info),
     )
 
 
-def _identity(info: DeviceInfo) -> str:
+def identity(info: DeviceInfo) -> str:
     """Who a device says it is, on one line."""
     return " ".join(part for part in (info.vendor, info.model, info.firmware, info.serial) if part)

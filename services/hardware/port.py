@@ -14,6 +14,7 @@ from typing import Any
 import serial
 
 from services.hardware.contract import NoAnswer, PortMissing
+from services.hardware.trace import Trace, of_this_thread
 
 WRITE_TIMEOUT_S = 0.5
 _READ_BYTES_MAX = 4096
@@ -37,12 +38,31 @@ _REMEDIES = {
 }
 
 
+class _Serial(serial.Serial):  # type: ignore[misc]
+    """A port whose traffic is noted, for a library that speaks the protocol itself."""
+
+    trace: Trace | None = None
+
+    def read(self, size: int = 1) -> bytes:
+        data = bytes(super().read(size))
+        if data and self.trace is not None:
+            self.trace.note(data, sent=False)
+        return data
+
+    def write(self, data: bytes) -> int | None:
+        if self.trace is not None:
+            self.trace.note(bytes(data), sent=True)
+        written: int | None = super().write(data)
+        return written
+
+
 class Port:
     """An open port. Reads and writes are bounded; all of them raise PortMissing once the device is gone."""
 
     def __init__(self, path: str, device: Any) -> None:
         self._path = path
         self._device = device
+        self._trace = of_this_thread()
 
     @property
     def path(self) -> str:
@@ -72,6 +92,8 @@ class Port:
         if not data:
             # Readable without a byte: the other end was closed, which is how a pulled adapter looks too.
             raise port_missing(self._path, OSError(errno.EIO, "closed"))
+        if self._trace is not None:
+            self._trace.note(data, sent=False)
         return data
 
     def write(self, data: bytes) -> None:
@@ -101,7 +123,7 @@ def open_port(
     if os.path.realpath(path).startswith(_PSEUDO_TERMINALS):
         parity = "N"
     try:
-        device = serial.Serial(
+        device = _Serial(
             path,
             baud,
             parity=parity,
@@ -110,6 +132,7 @@ def open_port(
             write_timeout=WRITE_TIMEOUT_S,
             exclusive=None if shared else True,
         )
+        device.trace = of_this_thread()
         _keep_lines_at_close(device.fd)
     except _LOST as error:
         raise port_missing(path, error) from None

@@ -17,9 +17,11 @@ import msgspec
 
 from bus import logs
 from bus.clock import boottime_s
+from bus.device_messages import DeviceFrame
 from bus.mailbox import Mailbox
 from services.hardware import link as links
 from services.hardware.contract import Counters, DeviceError, DeviceInfo, Driver, PortMissing
+from services.hardware.trace import Trace, keep_for_this_thread
 
 D = TypeVar("D")
 O = TypeVar("O")  # noqa: E741 - it stands beside D, for Desired and Observed
@@ -74,6 +76,7 @@ class DeviceRunner(Generic[D, O]):
         self._now = now
         self._desired: D | None = None
         self._info = DeviceInfo()
+        self._trace = Trace()
         self._opened = 0
         self._unsent: deque[DeviceUp | DeviceDown] = deque(maxlen=UNSENT_MAX)
         self._unexpected = ""
@@ -96,6 +99,10 @@ class DeviceRunner(Generic[D, O]):
         """What went over the wire since the start. Any thread may call."""
         return msgspec.structs.replace(self._driver.counters(), reconnects=max(0, self._opened - 1))
 
+    def frames(self) -> tuple[DeviceFrame, ...]:
+        """The last frames, oldest first. Any thread may call."""
+        return self._trace.frames()
+
     def stop(self, timeout_s: float = 1.5) -> bool:
         """End the thread and close the port, the device's output stays as it is; False: it did not end in time."""
         self._stopping = True
@@ -108,6 +115,7 @@ class DeviceRunner(Generic[D, O]):
         os.eventfd_write(self._wake_fd, 1)
 
     def _run(self) -> None:
+        keep_for_this_thread(self._trace)
         while not self._stopping:
             try:
                 self._turn()

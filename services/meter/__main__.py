@@ -27,8 +27,9 @@ class MeterProcess:
         for connector in config.connectors:
             if connector.meter_in_evse:
                 continue
-            port = os.path.join(runtime.process.state_dir, connector.meter.port)
-            self._fleet.add(connector.id, meter_driver(connector.meter, port))
+            meter = connector.meter
+            port = os.path.join(runtime.process.state_dir, meter.port)
+            self._fleet.add(connector.id, meter_driver(meter, port), name=meter.driver, port=meter.port)
         supply = config.supply
         power_w_max = supply.max_current_a * supply.phases * supply.voltage_v
         watts = {connector.id: power_w_max for connector in config.connectors}

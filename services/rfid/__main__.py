@@ -53,7 +53,8 @@ class RfidProcess:
         if reader is None:
             runtime.log.info("no reader is configured, sessions begin by RemoteStartTransaction only")
         else:
-            self._fleet.add(0, reader_driver(reader, os.path.join(runtime.process.state_dir, reader.port)))
+            driver = reader_driver(reader, os.path.join(runtime.process.state_dir, reader.port))
+            self._fleet.add(0, driver, name=reader.driver, port=reader.port)
 
         def observed(_: int, token: TokenSeen) -> None:
             service.feed(presentation.TokenRead(token))

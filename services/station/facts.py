@@ -67,11 +67,19 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class DeviceReport(msgspec.Struct, frozen=True):
-    """A device of a service."""
+    """A device of a service, with its counters since the service started."""
 
     name: str
     connected: bool
     detail: str
+    driver: str = ""
+    port: str = ""
+    identity: str = ""
+    transmissions: int = 0
+    replies: int = 0
+    timeouts: int = 0
+    errors: int = 0
+    reconnects: int = 0
 
 
 class ServiceReport(msgspec.Struct, frozen=True):

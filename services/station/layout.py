@@ -3,14 +3,16 @@
 Owns: words, units, columns. Does not: judge.
 """
 
-from services.station.facts import ConnectorReport, LocalListReport, Reason, Report, ServiceReport
+from services.station.device_layout import counted
+from services.station.facts import ConnectorReport, DeviceReport, LocalListReport, Reason, Report, ServiceReport
 
 
 def lines(report: Report) -> list[str]:
     """The report as `station status` prints it."""
     out = [_first_line(report), ""]
     out += [_service_line(name, service) for name, service in report.services.items()]
-    out += ["", _link_line(report), _clock_line(report)]
+    out += ["", *(device_line(device) for service in report.services.values() for device in service.devices)]
+    out += [_link_line(report), _clock_line(report)]
     for key, connector in report.connectors.items():
         out += _connector_lines(key, connector)
     out.append(_queue_line(report))
@@ -20,6 +22,12 @@ def lines(report: Report) -> list[str]:
         out.append(f"reader       {report.reader or 'works'}")
     out.append(f"station      {report.state_dir}{', virtual hardware' if report.virtual else ''}")
     return out
+
+
+def device_line(device: DeviceReport) -> str:
+    """A device with what went over its wire since its service started."""
+    who = f", {device.identity}" if device.identity else ""
+    return f"{device.name:<12} {'answers' if device.connected else 'does not answer'}{who}; {counted(device)}"
 
 
 def duration(seconds: float) -> str:

@@ -15,8 +15,9 @@ import msgspec
 
 from bus.caller import Caller, Unanswered
 from bus.database import open_database, transaction
-from bus.messages import QueueChanged, QueueTransactionAgain, TakeInTransaction, TransactionEntry
+from bus.messages import TransactionEntry
 from bus.process import AlreadyRunning, lock_holder, take_lock
+from bus.queue_messages import QueueChanged, QueueTransactionAgain, TakeInTransaction
 from bus.salvage import kept_files
 from services.station import paths
 from services.transaction_queue import handover, schema

@@ -5,6 +5,8 @@ Owns: what counts as not well, and the words for it. Does not: gather facts (`st
 
 from collections.abc import Iterator
 
+import msgspec
+
 from bus.logs import utc_text
 from bus.messages import ConnectorState, MeterSample, Moment
 from bus.vocabulary import ChargePointErrorCode, ChargePointStatus, masked_id_tag
@@ -136,7 +138,7 @@ def _service(facts: Facts, service: ServiceFacts) -> ServiceReport:
     devices: tuple[DeviceReport, ...] = ()
     if health is not None:
         problems = tuple(Reason(problem.text, _since(facts, problem.since_boottime_s)) for problem in health.problems)
-        devices = tuple(DeviceReport(device.name, device.connected, device.detail) for device in health.devices)
+        devices = tuple(msgspec.convert(device, DeviceReport, from_attributes=True) for device in health.devices)
     return ServiceReport(
         state=service.state or "unknown",
         pid=service.pid,

@@ -13,8 +13,8 @@ import msgspec
 from bus.calls import IncomingCall
 from bus.database import transaction
 from bus.logs import Logger
-from bus.messages import QueueChanged, QueueTransactionAgain, TakeInTransaction
 from bus.node import Node
+from bus.queue_messages import QueueChanged, QueueTransactionAgain, TakeInTransaction
 from services.transaction_queue import handover
 from services.transaction_queue.handover import CannotBeDone
 from services.transaction_queue.kept import KeptTransaction

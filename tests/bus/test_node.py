@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bus import codec
 from bus.calls import IncomingCall, Reply
 from bus.codec import StateHeader
+from bus.device_messages import DeviceFrame, ReadTrace, Trace
 from bus.messages import (
     Authorize,
     ConnectorState,
@@ -167,6 +168,25 @@ def test_a_call_is_answered(wires: Wires) -> None:
     wires.settle()
     assert [reply.value for reply in replies] == [SAMPLE]
     assert calls[0].caller == "connectors"
+
+
+def test_a_call_that_every_service_answers_goes_to_the_one_that_is_named(wires: Wires) -> None:
+    asker, meter, rfid = (wires.node(name) for name in ("status-1", "meter", "rfid"))
+    answered: list[str] = []
+    replies: list[Reply] = []
+    for node in (meter, rfid):
+
+        def answer(_: ReadTrace, call: IncomingCall, name: str = node.service) -> None:
+            answered.append(name)
+            call.answer(Trace((DeviceFrame(1.0, True, b"\x01"),)))
+
+        node.serve(ReadTrace, answer)
+    for node in (asker, meter, rfid):
+        wires.attach(node)
+    asker.call(ReadTrace("meter-1"), timeout_s=2.0, on_reply=replies.append, service="meter")
+    wires.settle()
+    assert answered == ["meter"]
+    assert replies[0].value == Trace((DeviceFrame(1.0, True, b"\x01"),))
 
 
 def test_a_call_is_refused_in_plain_words(wires: Wires) -> None:

@@ -62,7 +62,7 @@ def test_a_key_closes_with_a_dot_so_that_1_does_not_match_10() -> None:
 def test_calls_go_to_the_service_in_their_name() -> None:
     short = {"link": "ocpp_link"}
     for topic in TOPICS:
-        if topic.kind is Kind.CALL:
+        if topic.kind is Kind.CALL and topic.publisher != EVERY_SERVICE:
             service = topic.name.split(".")[1]
             assert topic.publisher == short.get(service, service)
 

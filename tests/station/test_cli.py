@@ -22,7 +22,7 @@ def test_an_unknown_subcommand_is_named_and_the_help_is_shown(capsys: pytest.Cap
     assert "station status" in said
 
 
-@pytest.mark.parametrize("name", ["run", "status", "logs", "restart", "check", "sim"])
+@pytest.mark.parametrize("name", ["run", "status", "logs", "devices", "restart", "check", "sim"])
 def test_each_subcommand_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         cli.main([name, "--help"])

@@ -1,5 +1,6 @@
 """The real services on virtual hardware, under the real supervisord (issue 2, `station` command and acceptance 2)."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,34 @@ def test_what_the_hardware_cannot_do_is_one_line_and_code_1(station: Station) ->
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     with pytest.raises(CommandFailed, match="there is no connector"):
         station.sim("plug-in", "9")
+
+
+def test_devices_are_listed_with_who_they_are_and_their_counters(station: Station) -> None:
+    """Issue 6: what is configured, what answers, how it identifies itself; asked over the bus, on a station that runs."""
+    done = station.command("devices", "--json")
+    assert done.returncode == 0, done.stderr
+    found = {device["name"]: device for device in json.loads(done.stdout)}
+    assert set(found) == {"evse-1", "meter-1", "reader", "estop"}
+    assert (found["evse-1"]["driver"], found["evse-1"]["port"]) == ("openevse", "dev/evse-1")
+    assert found["evse-1"]["identity"] == "OpenEVSE OpenEVSE 8.2.3"
+    assert found["meter-1"]["replies"] > 0
+    text = station.command("devices").stdout
+    assert "configured as sdm120 at dev/meter-1" in text
+    status = station.command("status").stdout
+    assert "timeouts 0" in next(line for line in status.splitlines() if line.startswith("evse-1"))
+
+
+def test_the_last_frames_of_a_device_are_shown(station: Station) -> None:
+    """Issue 6: a ring of the last frames, shown by `station devices trace NAME`."""
+    lines = station.command("devices", "trace", "evse-1").stdout.splitlines()
+    assert any(" > 24 47 53 " in line and line.endswith("$GS :" + line[-5:]) for line in lines)
+    assert any(" < 24 4f 4b " in line for line in lines)
+    frames = [json.loads(line) for line in station.command("devices", "--json", "trace", "meter-1").stdout.splitlines()]
+    assert {frame["sent"] for frame in frames} == {True, False}
+    assert any(frame["data"].startswith("0104") for frame in frames)
+    done = station.command("devices", "trace", "meter-9")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1)
+    assert "there is no device 'meter-9'; there is " in done.stderr
 
 
 @pytest.mark.parametrize("service", SERVICES)

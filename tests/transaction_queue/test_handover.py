@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from bus.database import transaction
-from bus.messages import Deliver, Delivered, Failed, QueueChanged, QueueTransactionAgain, TakeInTransaction
+from bus.messages import Deliver, Delivered, Failed
+from bus.queue_messages import QueueChanged, QueueTransactionAgain, TakeInTransaction
 from services.transaction_queue import handover, kept
 from services.transaction_queue.handover import CannotBeDone
 from services.transaction_queue.kept import Export
