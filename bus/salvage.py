@@ -1,9 +1,9 @@
 """Damaged databases: found at the start, what can be read is saved, the file is kept, and the service goes on (design §3).
 
 `open_store` is how every service opens its database. A file that is damaged (truncated, bit rot, zero length, an unknown
-version of the file format) or is not this store at all is moved aside and kept; what can be read of it goes row by row into
-a new store. What is lost in between the peer of the journal still keeps: for that the new store has a new id
-(`bus/journal.py`).
+version of the file format), is not this store at all, or cannot take this release's schema is moved aside and kept; what can
+be read of it goes row by row into a new store. What is lost in between the peer of the journal still keeps: for that the new
+store has a new id (`bus/journal.py`).
 
 Theory of operation. The new file is built beside the old one under `.part` and becomes `.salvage` by one rename when it is
 whole and on the disk; only then the old one is moved, its write-ahead log first, and the new one takes its place. A start that
@@ -177,7 +177,7 @@ def _opened(path: str, schema: Schema, factory: type[sqlite3.Connection]) -> tup
         if not (is_damage(error) or _is_about_schema(error)):
             database.close()
             raise
-        flaw = f"was damaged ({error})"
+        flaw = f"was damaged ({error})" if is_damage(error) else f"could not be brought up to date ({error})"
     if not flaw:
         return database, ""
     database.close()
@@ -185,7 +185,11 @@ def _opened(path: str, schema: Schema, factory: type[sqlite3.Connection]) -> tup
 
 
 def _is_about_schema(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+    """Whether a table is not as the statement takes it to be, or its rows break a rule that this release brings.
+
+    An upgrade starts all the same (field report 54): the rows that the new tables bear go over, the file is kept.
+    """
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT)
 
 
 def _tables(database: sqlite3.Connection, schema: str = "main") -> dict[str, frozenset[str]]:

@@ -178,6 +178,29 @@ def test_a_store_of_an_older_release_grows_and_one_of_a_newer_is_used_as_it_is(p
     assert saved.database.execute("SELECT a FROM extra").fetchall() == [(1,)]
 
 
+@pytest.mark.parametrize(
+    ("more", "saved"),
+    [
+        ("CREATE UNIQUE INDEX IF NOT EXISTS one_size ON messages (length(body))", 4),
+        ("CREATE INDEX IF NOT EXISTS by_time ON messages (time)", ROWS),
+    ],
+    ids=["the rows break a new rule", "an older table lacks a column"],
+)
+def test_a_store_that_cannot_be_brought_up_to_date_never_prevents_the_start(path: Path, more: str, saved: int) -> None:
+    """Field report 54: an upgrade starts even if a migration fails; what the new tables bear is there, the old file is kept."""
+    fill(path)
+    tables = [TABLES[0].replace("body TEXT", "body TEXT, time TEXT"), *TABLES[1:], more]
+    opened = open_store(str(path), schema_of(tables))
+    assert opened.problem.startswith("store.db could not be brought up to date (")
+    assert len(read(opened.database)) == saved
+    opened.database.close()
+    (kept,) = salvage.kept_files(str(path))
+    assert len(read(sqlite3.connect(kept))) == ROWS
+    again = open_store(str(path), schema_of(tables))
+    assert again.problem == ""
+    again.database.close()
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_bit_rot_anywhere_never_prevents_the_start(path: Path, seed: int) -> None:
     dice = random.Random(seed)
