@@ -4,8 +4,16 @@ Owns: shapes, as `bus/messages.py`, which has those of Core; the same rules hold
 (`bus/topics.py`).
 """
 
-from bus.messages import ConnectorId, IdTag, IdTagInfo, Message
-from bus.vocabulary import CancelReservationStatus, ReservationStatus, UpdateStatus, UpdateType
+from bus.messages import ConnectorId, IdTag, IdTagInfo, Message, MeterValue
+from bus.vocabulary import (
+    CancelReservationStatus,
+    DiagnosticsStatus,
+    FirmwareStatus,
+    ReservationStatus,
+    TriggerMessageStatus,
+    UpdateStatus,
+    UpdateType,
+)
 
 
 class AuthorizationData(Message, frozen=True):
@@ -77,3 +85,40 @@ class CancelReservationAnswer(Message, frozen=True):
 
     status: CancelReservationStatus
     reason: str = ""
+
+
+class TakeMeterValues(Message, frozen=True):
+    """Call to connectors: the readings of now, for a TriggerMessage (OCPP 1.6 §5.17). `connector_id` None: of all connectors.
+
+    Answer: MeterValuesTaken.
+    """
+
+    connector_id: ConnectorId | None = None
+
+
+class TriggeredMeterValues(Message, frozen=True):
+    """Readings of a connector (OCPP 1.6 §4.7), with the id of its transaction if it has one. Each Moment has its `utc_ms`."""
+
+    connector_id: ConnectorId
+    meter_values: tuple[MeterValue, ...]
+    transaction_id: int | None = None
+
+
+class MeterValuesTaken(Message, frozen=True):
+    """Readings of each connector that has any; Rejected: there are none, `reason` says in plain words why."""
+
+    status: TriggerMessageStatus
+    values: tuple[TriggeredMeterValues, ...] = ()
+    reason: str = ""
+
+
+class DiagnosticsStatusNotification(Message, frozen=True):
+    """How far the upload of diagnostics is (OCPP 1.6 §4.4); for the link alone, nobody publishes it."""
+
+    status: DiagnosticsStatus
+
+
+class FirmwareStatusNotification(Message, frozen=True):
+    """How far the update of the firmware is (OCPP 1.6 §4.5); for the link alone, nobody publishes it."""
+
+    status: FirmwareStatus

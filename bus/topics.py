@@ -81,6 +81,7 @@ TOPICS: tuple[Topic, ...] = (
     _call("call.connectors.clear_cache.", m.ClearCache, "connectors", m.ClearCacheAnswer),
     _call("call.connectors.send_local_list.", pm.SendLocalList, "connectors", pm.SendLocalListAnswer),
     _call("call.connectors.get_local_list_version.", pm.GetLocalListVersion, "connectors", pm.LocalListVersion),
+    _call("call.connectors.take_meter_values.", pm.TakeMeterValues, "connectors", pm.MeterValuesTaken),
     _call("call.connectors.unlock_connector.", m.UnlockConnector, "connectors", m.UnlockConnectorAnswer),
     _call("call.connectors.reset.", m.Reset, "connectors", m.ResetAnswer),
     _call("call.connectors.close_lost.", m.CloseLostTransaction, "connectors", m.LostTransactionAnswer),

@@ -103,6 +103,27 @@ class DataTransferStatus(StrEnum):
     UNKNOWN_VENDOR_ID = "UnknownVendorId"
 
 
+class DiagnosticsStatus(StrEnum):
+    """OCPP 1.6 §7.24."""
+
+    IDLE = "Idle"
+    UPLOADED = "Uploaded"
+    UPLOAD_FAILED = "UploadFailed"
+    UPLOADING = "Uploading"
+
+
+class FirmwareStatus(StrEnum):
+    """OCPP 1.6 §7.25."""
+
+    DOWNLOADED = "Downloaded"
+    DOWNLOAD_FAILED = "DownloadFailed"
+    DOWNLOADING = "Downloading"
+    IDLE = "Idle"
+    INSTALLATION_FAILED = "InstallationFailed"
+    INSTALLING = "Installing"
+    INSTALLED = "Installed"
+
+
 class Location(StrEnum):
     """OCPP 1.6 §7.30."""
 
@@ -138,6 +159,17 @@ class Measurand(StrEnum):
     SOC = "SoC"
     TEMPERATURE = "Temperature"
     VOLTAGE = "Voltage"
+
+
+class MessageTrigger(StrEnum):
+    """OCPP 1.6 §7.32."""
+
+    BOOT_NOTIFICATION = "BootNotification"
+    DIAGNOSTICS_STATUS_NOTIFICATION = "DiagnosticsStatusNotification"
+    FIRMWARE_STATUS_NOTIFICATION = "FirmwareStatusNotification"
+    HEARTBEAT = "Heartbeat"
+    METER_VALUES = "MeterValues"
+    STATUS_NOTIFICATION = "StatusNotification"
 
 
 class Phase(StrEnum):
@@ -221,6 +253,14 @@ class ResetType(StrEnum):
 
     HARD = "Hard"
     SOFT = "Soft"
+
+
+class TriggerMessageStatus(StrEnum):
+    """OCPP 1.6 §7.44."""
+
+    ACCEPTED = "Accepted"
+    REJECTED = "Rejected"
+    NOT_IMPLEMENTED = "NotImplemented"
 
 
 class UnitOfMeasure(StrEnum):

@@ -19,7 +19,8 @@ from services.configuration.formats import INTEGER_MAX, Problem
 CORE = "Core"
 LOCAL_AUTH_LIST_MANAGEMENT = "LocalAuthListManagement"
 RESERVATION = "Reservation"
-PROFILES: tuple[str, ...] = (CORE, LOCAL_AUTH_LIST_MANAGEMENT, RESERVATION)
+REMOTE_TRIGGER = "RemoteTrigger"
+PROFILES: tuple[str, ...] = (CORE, LOCAL_AUTH_LIST_MANAGEMENT, RESERVATION, REMOTE_TRIGGER)
 """Feature profiles that this firmware implements (OCPP 1.6 §9.1.29); those of a station: `Capabilities.profiles`."""
 MEASURANDS = (
     Measurand.ENERGY_ACTIVE_IMPORT_REGISTER,

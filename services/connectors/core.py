@@ -9,9 +9,9 @@ it is acted on, and energy is withdrawn for safety before anything is written.
 Owns: the dispatch of events and the rules of phases. Rooms of their own: `cards.py` (who may charge where),
 `authorization.py` (what an idTag is worth), `local_list.py` (the Local Authorization List), `reservations.py` (what is kept for
 whom), `availability.py` (what may be used), `transactions.py` (what a transaction says), `sampling.py` (when readings are
-taken), `transaction_data.py` (what is kept of them), `deliveries.py` (what the Central System's answers change),
-`observations.py` (what a controller says), `recovery.py` (what a restart finds), `status.py`, `output.py`. Does not: know the
-clock, the disk, the bus or a device; `service.py` carries out what is decided.
+taken), `triggered.py` (those of now), `transaction_data.py` (what is kept of them), `deliveries.py` (what the Central System's
+answers change), `observations.py` (what a controller says), `recovery.py` (what a restart finds), `status.py`, `output.py`.
+Does not: know the clock, the disk, the bus or a device; `service.py` carries out what is decided.
 """
 
 import msgspec
@@ -31,6 +31,7 @@ from services.connectors import (
     reservations,
     sampling,
     transactions,
+    triggered,
     unattended,
 )
 from services.connectors import events as e
@@ -120,6 +121,8 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             authorization.local_list_sent(work, call_id, request)
         case e.LocalListVersionAsked(call_id=call_id):
             local_list.version(work, call_id)
+        case e.MeterValuesAsked(call_id=call_id, request=request):
+            triggered.take(work, call_id, request)
         case e.ResetRequested(call_id=call_id, request=request):
             cards.reset(work, call_id, request)
         case e.DeliveryStored(entry=entry, id_tag=id_tag):

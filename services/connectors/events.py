@@ -24,7 +24,14 @@ from bus.messages import (
     TransactionEntry,
     UnlockConnector,
 )
-from bus.profile_messages import CancelReservation, GetLocalListVersion, LocalListState, ReserveNow, SendLocalList
+from bus.profile_messages import (
+    CancelReservation,
+    GetLocalListVersion,
+    LocalListState,
+    ReserveNow,
+    SendLocalList,
+    TakeMeterValues,
+)
 from services.connectors.state import (
     Availability,
     Finished,
@@ -169,6 +176,13 @@ class LocalListVersionAsked(Event, frozen=True):
 
     call_id: str
     request: GetLocalListVersion
+
+
+class MeterValuesAsked(Event, frozen=True):
+    """OCPP 1.6 §5.17: readings for a TriggerMessage."""
+
+    call_id: str
+    request: TakeMeterValues
 
 
 class UnlockRequested(Event, frozen=True):

@@ -98,9 +98,9 @@ def due(work: Work, connector: Connector, transaction: Transaction, sample_due_s
     settings, mark_s = work.state.settings, connector.mark_s
     started_s = transaction.started_at.boottime_ms / 1000
     kinds: list[Kind] = []
-    if sample_due_s is not None and sample_due_s <= work.now.boottime_s and _is_fresh(work, connector, started_s):
+    if sample_due_s is not None and sample_due_s <= work.now.boottime_s and is_fresh(work, connector, started_s):
         kinds.append(sampled(settings))
-    if mark_s is not None and _is_fresh(work, connector, max(mark_s, started_s)):
+    if mark_s is not None and is_fresh(work, connector, max(mark_s, started_s)):
         kinds.append(aligned(settings))
     return tuple(kinds)
 
@@ -126,7 +126,7 @@ def take(work: Work, connector: Connector, transaction: Transaction, kind: Kind)
 def tell_outside_transaction(work: Work, connector: Connector) -> None:
     """Say the reading of a mark on a connector without a transaction: the meter's own register, no transactionId."""
     mark_s, sample = connector.mark_s, connector.sample
-    if mark_s is None or sample is None or connector.transaction is not None or not _is_fresh(work, connector, mark_s):
+    if mark_s is None or sample is None or connector.transaction is not None or not is_fresh(work, connector, mark_s):
         return
     instant = Instant(sample, sample.energy_import_wh, sample.energy_export_wh, offered_a(connector))
     kind = aligned(work.state.settings)
@@ -154,8 +154,8 @@ def _reached(work: Work, marks: Marks, utc_ms: int, offset_s: float) -> Marks:
     return msgspec.structs.replace(marks, reached_ms=marks.next_ms, reached_s=now_s)
 
 
-def _is_fresh(work: Work, connector: Connector, not_before_s: float) -> bool:
-    """Whether the newest reading may be sent as one of now (field reports 34 to 36)."""
+def is_fresh(work: Work, connector: Connector, not_before_s: float) -> bool:
+    """Whether the newest reading is not from before, and may be sent as one of now (field reports 34 to 36)."""
     sample = connector.sample
     if sample is None or connector.meter_failure or sample.read_boottime_s < not_before_s - _ROUNDING_S:
         return False

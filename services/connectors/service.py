@@ -34,7 +34,7 @@ from bus.messages import (
     UnlockConnector,
 )
 from bus.node import Node
-from bus.profile_messages import CancelReservation, GetLocalListVersion, ReserveNow, SendLocalList
+from bus.profile_messages import CancelReservation, GetLocalListVersion, ReserveNow, SendLocalList, TakeMeterValues
 from bus.streams import JournalIn, JournalOut
 from bus.topics import topic_named
 from bus.vocabulary import masked_id_tag
@@ -171,6 +171,7 @@ class ConnectorsService:
         node.serve(CancelReservation, lambda r, call: self._called(call, e.CancelReservationRequested(call.call_id, r)))
         node.serve(ClearCache, lambda r, call: self._called(call, e.ClearCacheRequested(call.call_id, r)))
         node.serve(SendLocalList, lambda r, call: self._called(call, e.LocalListSent(call.call_id, r)))
+        node.serve(TakeMeterValues, lambda r, call: self._called(call, e.MeterValuesAsked(call.call_id, r)))
         node.serve(GetLocalListVersion, lambda r, call: self._called(call, e.LocalListVersionAsked(call.call_id, r)))
         node.serve(Reset, lambda r, call: self._called(call, e.ResetRequested(call.call_id, r)))
         node.serve(CloseLostTransaction, self._lost_transaction_found)

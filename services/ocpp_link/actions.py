@@ -64,21 +64,34 @@ _CORE = (
 )
 
 _OPTIONAL = (
+    # Both are sent on a TriggerMessage, also without their own profile.
+    Action(
+        "DiagnosticsStatusNotification",
+        "FirmwareManagement",
+        _UP,
+        pp.DiagnosticsStatusNotificationReq,
+        pp.DiagnosticsStatusNotificationConf,
+    ),
+    Action(
+        "FirmwareStatusNotification",
+        "FirmwareManagement",
+        _UP,
+        pp.FirmwareStatusNotificationReq,
+        pp.FirmwareStatusNotificationConf,
+    ),
     Action("GetLocalListVersion", "LocalAuthListManagement", _DOWN, pp.GetLocalListVersionReq, pp.GetLocalListVersionConf),
     Action("SendLocalList", "LocalAuthListManagement", _DOWN, pp.SendLocalListReq, pp.SendLocalListConf),
     Action("CancelReservation", "Reservation", _DOWN, pp.CancelReservationReq, pp.CancelReservationConf),
     Action("ReserveNow", "Reservation", _DOWN, pp.ReserveNowReq, pp.ReserveNowConf),
+    Action("TriggerMessage", "RemoteTrigger", _DOWN, pp.TriggerMessageReq, pp.TriggerMessageConf),
 )
 
 _NOT_ENABLED = (
     Action("GetDiagnostics", "FirmwareManagement", _DOWN),
-    Action("DiagnosticsStatusNotification", "FirmwareManagement", _UP),
-    Action("FirmwareStatusNotification", "FirmwareManagement", _UP),
     Action("UpdateFirmware", "FirmwareManagement", _DOWN),
     Action("ClearChargingProfile", "SmartCharging", _DOWN),
     Action("GetCompositeSchedule", "SmartCharging", _DOWN),
     Action("SetChargingProfile", "SmartCharging", _DOWN),
-    Action("TriggerMessage", "RemoteTrigger", _DOWN),
     # The security whitepaper adds messages, not a feature profile; this word is ours.
     Action("CertificateSigned", "Security", _DOWN),
     Action("DeleteCertificate", "Security", _DOWN),

@@ -3,7 +3,7 @@
 `step(state, event, now)` gives the new state and ordered effects. An event changes facts; then `_pursue` sends whatever
 the facts now allow. There is one reconnect loop: every way of losing the connection ends in `_lost`, and only Offline
 leads to Connect. Transaction messages are in `deliveries.py`, other MeterValues in `meter_values.py`, statuses in
-`statuses.py`, the end of a Reset in `resets.py`.
+`statuses.py`, what TriggerMessage asks for in `triggers.py`, the end of a Reset in `resets.py`.
 
 Owns: OCPP-J 1.6 §5 (connection), OCPP 1.6 §4.2 (BootNotification), §4.6 (Heartbeat). Does not: frame or time CALLs (`rpc.py`).
 """
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from bus.messages import Authorize, IdTagInfo
 from bus.vocabulary import AuthorizationStatus, RegistrationStatus
-from services.ocpp_link import backoff, deliveries, meter_values, resets, statuses
+from services.ocpp_link import backoff, deliveries, meter_values, resets, statuses, triggers
 from services.ocpp_link import events as e
 from services.ocpp_link.clock import plausible
 from services.ocpp_link.events import Purpose
@@ -78,6 +78,8 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             resets.failed(work, reason)
         case e.QueueSaid(depth=depth):
             work.set(queue_depth=depth)
+        case e.Triggered():
+            triggers.send(work, event)
         case e.Tick():
             pass
         case _:
@@ -147,7 +149,8 @@ def _lost(work: Work, reason: str) -> None:
 def _forget_calls(work: Work) -> None:
     """Nothing that was asked on the connection before will be answered."""
     authorizing = work.state.authorizing
-    work.set(boot_asked=False, heartbeat_asked=False, telling=None, authorizing=(), meter_values_under_way=0)
+    work.set(boot_asked=False, heartbeat_asked=False, telling=None, authorizing=())
+    work.set(meter_values_under_way=0, triggered_under_way=0)
     for call_id in authorizing:
         work.do(e.RefuseCaller(call_id, "connection lost"))
     deliveries.connection_lost(work)
@@ -210,6 +213,11 @@ def _answered(work: Work, event: e.CallAnswered) -> None:
             statuses.acknowledged(work)
         case Purpose.METER_VALUES, _:
             meter_values.ended(work)
+        case Purpose.TRIGGERED, conf:
+            triggers.ended(work, event.tag)
+            if isinstance(conf, HeartbeatConf):
+                work.set(last_heartbeat_s=work.now.boottime_s)
+                _believe_time(work, conf.current_time)
         case Purpose.AUTHORIZE, conf:
             answer = id_tag_info(conf) or IdTagInfo(AuthorizationStatus.INVALID)
             _authorize_ended(work, event.tag, e.AnswerCaller(event.tag, answer))
@@ -279,6 +287,8 @@ def _failed(work: Work, event: e.CallFailed) -> None:
             statuses.refused(work, reason)
         case Purpose.METER_VALUES:
             meter_values.ended(work, reason)
+        case Purpose.TRIGGERED:
+            triggers.ended(work, event.tag, reason)
         case Purpose.AUTHORIZE:
             _authorize_ended(work, event.tag, e.RefuseCaller(event.tag, reason))
 
@@ -325,6 +335,9 @@ def _timed_out(work: Work, event: e.CallTimedOut) -> None:
         case Purpose.METER_VALUES:
             meter_values.ended(work, "no answer")
             _ask_for_life(work)
+        case Purpose.TRIGGERED:
+            triggers.ended(work, event.tag, "no answer")
+            _ask_for_life(work)
         case Purpose.AUTHORIZE:
             _authorize_ended(work, event.tag, e.RefuseCaller(event.tag, "no answer within MessageTimeout"))
             _ask_for_life(work)
@@ -356,6 +369,8 @@ def _not_sent(work: Work, event: e.CallNotSent) -> None:
             statuses.unanswered(work)
         case Purpose.METER_VALUES:
             meter_values.ended(work)
+        case Purpose.TRIGGERED:
+            triggers.ended(work, event.tag)
         case Purpose.AUTHORIZE:
             _authorize_ended(work, event.tag, e.RefuseCaller(event.tag, event.reason))
         case Purpose.DELIVER:

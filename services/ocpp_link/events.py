@@ -8,7 +8,8 @@ from enum import Enum
 import msgspec
 
 from bus.messages import ConnectorMeterValues, ConnectorState, Deliver, Message, ResetReady
-from bus.vocabulary import ResetType
+from bus.profile_messages import TriggeredMeterValues
+from bus.vocabulary import MessageTrigger, ResetType
 from services.ocpp_link.state import Settings
 
 
@@ -48,6 +49,7 @@ class Purpose(Enum):
     METER_VALUES = "meter values"
     AUTHORIZE = "authorize"
     DELIVER = "deliver"
+    TRIGGERED = "triggered"
 
 
 class CallSent(Event, frozen=True):
@@ -148,6 +150,14 @@ class RestartFailed(Event, frozen=True):
     reason: str
 
 
+class Triggered(Event, frozen=True):
+    """A TriggerMessage was answered with Accepted: send the message. `values`: those of MeterValues."""
+
+    requested: MessageTrigger
+    connector_id: int | None = None
+    values: tuple[TriggeredMeterValues, ...] = ()
+
+
 class QueueSaid(Event, frozen=True):
     """How many transaction messages wait; None: the queue is silent."""
 
@@ -182,7 +192,7 @@ class SendCall(Effect, frozen=True):
     purpose: Purpose
     tag: str
     message: Message | None = None
-    """Bus message to translate: ConnectorState, ConnectorMeterValues, Deliver, Authorize. None: BootNotification, Heartbeat."""
+    """Bus message to translate: ConnectorState, Deliver, Authorize …; None: BootNotification, Heartbeat."""
     unique_id: str | None = None
     caller_id: str = ""
     """The call of the bus that it is sent for: not after that one's deadline (design §3)."""

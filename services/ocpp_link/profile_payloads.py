@@ -6,7 +6,16 @@ messages (`rpc.py`), choose error codes (`actions.py`), or decide anything.
 
 import msgspec
 
-from bus.vocabulary import AuthorizationStatus, CancelReservationStatus, ReservationStatus, UpdateStatus, UpdateType
+from bus.vocabulary import (
+    AuthorizationStatus,
+    CancelReservationStatus,
+    DiagnosticsStatus,
+    FirmwareStatus,
+    ReservationStatus,
+    TriggerMessageStatus,
+    UpdateStatus,
+    UpdateType,
+)
 from services.ocpp_link.payloads import Conf, IdToken, Integer, Natural, Req, check_date
 
 
@@ -88,3 +97,39 @@ class ReserveNowConf(Conf, frozen=True, kw_only=True):
     """OCPP 1.6 §6.38."""
 
     status: ReservationStatus
+
+
+class DiagnosticsStatusNotificationReq(Req, frozen=True, kw_only=True):
+    """OCPP 1.6 §6.17."""
+
+    status: DiagnosticsStatus
+
+
+class DiagnosticsStatusNotificationConf(Conf, frozen=True, kw_only=True):
+    """OCPP 1.6 §6.18."""
+
+
+class FirmwareStatusNotificationReq(Req, frozen=True, kw_only=True):
+    """OCPP 1.6 §6.25."""
+
+    status: FirmwareStatus
+
+
+class FirmwareStatusNotificationConf(Conf, frozen=True, kw_only=True):
+    """OCPP 1.6 §6.26."""
+
+
+class TriggerMessageReq(Req, frozen=True, kw_only=True):
+    """OCPP 1.6 §6.51. Any requestedMessage is well-formed here: one that is unknown gets NotImplemented (§5.17).
+
+    So is connector 0, which §5.17 has and §6.51 has not.
+    """
+
+    requested_message: str
+    connector_id: Natural | None = None
+
+
+class TriggerMessageConf(Conf, frozen=True, kw_only=True):
+    """OCPP 1.6 §6.52."""
+
+    status: TriggerMessageStatus

@@ -94,6 +94,11 @@ OWNED: dict[type[p.Req], Route] = {
         lambda req: pm.CancelReservation(reservation_id=req.reservation_id),
         lambda answer: pp.CancelReservationConf(status=answer.status),
     ),
+    # Of MeterValues alone; of other messages the link knows itself what to answer (`triggers.py`).
+    pp.TriggerMessageReq: Route(
+        lambda req: pm.TakeMeterValues(connector_id=req.connector_id),
+        lambda answer: pp.TriggerMessageConf(status=answer.status),
+    ),
     p.ResetReq: Route(
         lambda req: m.Reset(type=req.type),
         lambda answer: p.ResetConf(status=answer.status),

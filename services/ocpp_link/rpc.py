@@ -22,7 +22,7 @@ FRAME_BYTES_MAX = 256 * 1024
 """Larger frames are not read. A GetConfiguration.conf has about 5 KB, a full SendLocalList page may have 100."""
 UNIQUE_ID_LENGTH_MAX = 36
 """OCPP-J 1.6 §4.1.4."""
-WAITING_MAX = 32
+WAITING_MAX = 64
 INCOMING_MAX = 8
 HANDLING_S_MAX = 30.0
 """A call of the Central System that its owner has not answered by then gets InternalError (design §3)."""

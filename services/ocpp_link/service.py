@@ -13,14 +13,15 @@ import msgspec
 
 from bus import chance
 from bus import messages as m
+from bus import profile_messages as pm
 from bus.calls import IncomingCall, Reply
 from bus.logs import Logger, utc_text
 from bus.node import Node
-from bus.vocabulary import RegistrationStatus, ResetStatus
+from bus.vocabulary import MessageTrigger, RegistrationStatus, ResetStatus, TriggerMessageStatus
 from services.configuration.model import StationConfig
 from services.configuration.store import ConfigurationStore
 from services.ocpp_link import clock as clocks
-from services.ocpp_link import core, kept, payloads, routes, rpc, translate, work
+from services.ocpp_link import core, kept, payloads, profile_payloads, routes, rpc, translate, triggers, work
 from services.ocpp_link import events as e
 from services.ocpp_link.actions import ACTIONS, Malformed, decode_call, decode_conf, encode, outgoing_problem
 from services.ocpp_link.call_error import CallError, ErrorCode
@@ -292,12 +293,16 @@ class LinkService:
         match effect.message:
             case m.ConnectorState() as state:
                 return translate.status_notification(state, self._config.station.vendor, self._clock.utc_offset_s)
-            case m.ConnectorMeterValues() as values:
+            case m.ConnectorMeterValues() | pm.TriggeredMeterValues() as values:
                 return translate.meter_values(values)
             case m.Authorize(id_tag=id_tag):
                 return payloads.AuthorizeReq(id_tag=id_tag)
             case m.Deliver() as request:
                 return translate.transaction_request(request)
+            case pm.DiagnosticsStatusNotification(status=diagnostics):
+                return profile_payloads.DiagnosticsStatusNotificationReq(status=diagnostics)
+            case pm.FirmwareStatusNotification(status=firmware):
+                return profile_payloads.FirmwareStatusNotificationReq(status=firmware)
         if effect.purpose is Purpose.BOOT:
             return translate.boot_notification(self._config.station)
         return payloads.HeartbeatReq()
@@ -372,6 +377,8 @@ class LinkService:
                 self._answer(unique_id, action, got)
         elif isinstance(req, payloads.ChangeConfigurationReq):
             self._change_configuration(unique_id, action, req)
+        elif isinstance(req, profile_payloads.TriggerMessageReq):
+            self._trigger(unique_id, action, req)
         elif answered := routes.answer_here(req):
             self._answer(unique_id, action, answered)
         else:
@@ -394,6 +401,18 @@ class LinkService:
         if self._configuration.key_accepted(self._utc_text()):
             self._log.warning("AuthorizationKey is the old one again: the Central System refused the new one")
 
+    def _trigger(self, unique_id: str, action: str, req: profile_payloads.TriggerMessageReq) -> None:
+        """The answer first, then the message (OCPP 1.6 §5.17); of MeterValues the owner has the last word."""
+        verdict = triggers.verdict(self._state, req.requested_message, req.connector_id)
+        trigger, accepted = triggers.known(req.requested_message), verdict.status is TriggerMessageStatus.ACCEPTED
+        if trigger is MessageTrigger.METER_VALUES and accepted:
+            self._ask_owner(unique_id, action, req)
+            return
+        conf = profile_payloads.TriggerMessageConf(status=verdict.status)
+        self._answer(unique_id, action, routes.Answered(conf, verdict.reason))
+        if trigger is not None and accepted:
+            self._feed(e.Triggered(trigger, req.connector_id))
+
     def _ask_owner(self, unique_id: str, action: str, req: payloads.Req) -> None:
         route = routes.OWNED[type(req)]
         if refused := routes.refusal(route, req, self._state.registration):
@@ -412,6 +431,8 @@ class LinkService:
                 ready = self._node.latest(m.ResetReady)
                 if ready is not None:
                     self._feed(e.ResetSaid(ready))
+            if isinstance(reply.value, pm.MeterValuesTaken):
+                self._feed(e.Triggered(MessageTrigger.METER_VALUES, values=reply.value.values))
 
         self._owner_call = self._node.call(route.to_owner(req), timeout_s=route.timeout_s, on_reply=replied)
 

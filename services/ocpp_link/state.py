@@ -146,6 +146,8 @@ class State(Facts, frozen=True):
     """MeterValues outside transactions that are sent and not answered."""
     meter_values_refusal: str = ""
     """Why the last of them failed; the log has said so."""
+    triggered_under_way: int = 0
+    """Triggered messages that are sent and not answered."""
     delivery: Delivery | None = None
     reports: tuple[DeliveryReport, ...] = ()
     """The last outcomes, for a queue that asks again after its restart."""

@@ -96,6 +96,18 @@ def unanswered(work: Work) -> None:
     work.set(telling=None)
 
 
+def current(state: State, connector_id: int | None) -> tuple[ConnectorState, ...]:
+    """What connectors said last: of this one, or of the charge point and all connectors."""
+    return tuple(c for c in state.current if connector_id in (None, c.connector_id))
+
+
+def tell_again(work: Work, connector: ConnectorState) -> None:
+    """Tell it whatever the Central System knows, after all that waits; it does not settle any more."""
+    settling = tuple(one for one in work.state.settling if one.connector.connector_id != connector.connector_id)
+    work.set(settling=settling)
+    _queue(work, connector)
+
+
 def what(connector: ConnectorState) -> Said:
     """What a StatusNotification tells of a state."""
     return Said(connector.status, connector.error_code, connector.info, connector.vendor_error_code)

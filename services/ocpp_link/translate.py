@@ -47,9 +47,13 @@ def status_notification(state: m.ConnectorState, vendor: str, utc_offset_s: floa
     )
 
 
-def meter_values(values: m.ConnectorMeterValues) -> p.MeterValuesReq:
-    """Readings of a connector without a transaction: no transactionId (OCPP 1.6 §4.7)."""
-    return p.MeterValuesReq(connector_id=values.connector_id, meter_value=_meter_values(values.meter_values))
+def meter_values(values: m.ConnectorMeterValues | pm.TriggeredMeterValues) -> p.MeterValuesReq:
+    """Readings that are not in the journal: with a transactionId only where they were triggered (OCPP 1.6 §4.7, §5.17)."""
+    return p.MeterValuesReq(
+        connector_id=values.connector_id,
+        transaction_id=values.transaction_id if isinstance(values, pm.TriggeredMeterValues) else None,
+        meter_value=_meter_values(values.meter_values),
+    )
 
 
 def why_unsendable(request: m.Deliver) -> str:

@@ -76,12 +76,16 @@ WORDS = {
     "ClearCacheStatus": "Accepted Rejected",
     "ConfigurationStatus": "Accepted Rejected RebootRequired NotSupported",
     "DataTransferStatus": "Accepted Rejected UnknownMessageId UnknownVendorId",
+    "DiagnosticsStatus": "Idle Uploaded UploadFailed Uploading",
+    "FirmwareStatus": "Downloaded DownloadFailed Downloading Idle InstallationFailed Installing Installed",
     "Location": "Body Cable EV Inlet Outlet",
     "Measurand": "Current.Export Current.Import Current.Offered Energy.Active.Export.Register Energy.Active.Import.Register"
     " Energy.Reactive.Export.Register Energy.Reactive.Import.Register Energy.Active.Export.Interval"
     " Energy.Active.Import.Interval Energy.Reactive.Export.Interval Energy.Reactive.Import.Interval Frequency"
     " Power.Active.Export Power.Active.Import Power.Factor Power.Offered Power.Reactive.Export Power.Reactive.Import RPM SoC"
     " Temperature Voltage",
+    "MessageTrigger": "BootNotification DiagnosticsStatusNotification FirmwareStatusNotification Heartbeat MeterValues"
+    " StatusNotification",
     "Phase": "L1 L2 L3 N L1-N L2-N L3-N L1-L2 L2-L3 L3-L1",
     "ReadingContext": "Interruption.Begin Interruption.End Other Sample.Clock Sample.Periodic Transaction.Begin"
     " Transaction.End Trigger",
@@ -91,6 +95,7 @@ WORDS = {
     "ReservationStatus": "Accepted Faulted Occupied Rejected Unavailable",
     "ResetStatus": "Accepted Rejected",
     "ResetType": "Hard Soft",
+    "TriggerMessageStatus": "Accepted Rejected NotImplemented",
     "UnitOfMeasure": "Wh kWh varh kvarh W kW VA kVA var kvar A V Celsius Fahrenheit K Percent",
     "UnlockStatus": "Unlocked UnlockFailed NotSupported",
     "UpdateStatus": "Accepted Failed NotSupported VersionMismatch",

@@ -17,7 +17,7 @@ from bus.messages import (
     Reset,
     UnlockConnector,
 )
-from bus.profile_messages import AuthorizationData, GetLocalListVersion, SendLocalList
+from bus.profile_messages import AuthorizationData, GetLocalListVersion, SendLocalList, TakeMeterValues
 from bus.vocabulary import AuthorizationStatus, AvailabilityType, Reason, ResetType, UpdateType
 from services.connectors import core
 from services.connectors import events as e
@@ -89,6 +89,7 @@ CALLS = (
     | e.ClearCacheRequested
     | e.LocalListSent
     | e.LocalListVersionAsked
+    | e.MeterValuesAsked
     | e.ResetRequested
 )
 ACCEPTED = IdTagInfo(AuthorizationStatus.ACCEPTED)
@@ -140,6 +141,8 @@ EVENTS: dict[str, e.Event] = {
     "full list": e.LocalListSent("c1", SendLocalList(1, UpdateType.FULL, (AuthorizationData("TAG", BLOCKED),))),
     "differential list": e.LocalListSent("c1", SendLocalList(1, UpdateType.DIFFERENTIAL, (AuthorizationData("TAG"),))),
     "list version": e.LocalListVersionAsked("c1", GetLocalListVersion()),
+    "triggered": e.MeterValuesAsked("c1", TakeMeterValues(1)),
+    "triggered everywhere": e.MeterValuesAsked("c1", TakeMeterValues()),
     "cancelled": e.CallCancelled("call"),
     "cancelled other": e.CallCancelled("other"),
     "start delivered": e.DeliveryStored(DeliveryEntry("tx", 0, Delivered(0, ACCEPTED))),

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.messages import IdTagInfo, ResetReady
-from bus.vocabulary import AuthorizationStatus, ChargePointStatus, RegistrationStatus, ResetType
+from bus.profile_messages import TriggeredMeterValues
+from bus.vocabulary import AuthorizationStatus, ChargePointStatus, MessageTrigger, RegistrationStatus, ResetType
 from services.ocpp_link import backoff, core, kept
 from services.ocpp_link import events as e
 from services.ocpp_link.events import Purpose
@@ -450,6 +451,7 @@ CONFS = {
     Purpose.STATUS: StatusNotificationConf(),
     Purpose.METER_VALUES: MeterValuesConf(),
     Purpose.AUTHORIZE: TestAuthorize.CONF,
+    Purpose.TRIGGERED: HEARTBEAT,
     Purpose.DELIVER: StartTransactionConf(transaction_id=1, id_tag_info=TestAuthorize.CONF.id_tag_info),
 }
 TAGS = ("boot", "0", "a1", "id-1", "id-2")
@@ -478,6 +480,7 @@ PLAIN: tuple[e.Event, ...] = (
     e.ConnectorSaid(connector(0, ChargePointStatus.FAULTED)),
     e.ConnectorSaid(connector(1, ChargePointStatus.AVAILABLE)),
     e.ConnectorSaid(connector(1, ChargePointStatus.CHARGING)),
+    *(e.Triggered(requested, values=(TriggeredMeterValues(1, (READING,)),)) for requested in MessageTrigger),
     *(
         e.CallAnswered(Purpose.BOOT, "boot", BootNotificationConf(status=status, current_time=TIME, interval=interval), late)
         for status in RegistrationStatus
@@ -549,7 +552,9 @@ def check(state: State, effects: tuple[e.Effect, ...], before: State, event: e.E
     for number, effect in enumerate(effects):
         if isinstance(effect, e.SendCall):
             assert number < ended, f"{effect} on a connection that is being closed"
-            assert effect.purpose is Purpose.BOOT or state.registration is RegistrationStatus.ACCEPTED, "OCPP 1.6 §4.2"
+            triggered = effect.purpose is Purpose.TRIGGERED and state.registration is RegistrationStatus.PENDING
+            allowed = effect.purpose is Purpose.BOOT or triggered
+            assert allowed or state.registration is RegistrationStatus.ACCEPTED, "OCPP 1.6 §4.2"
     if before.registration is not state.registration:
         assert e.KeepSession() in effects, f"{event}: the registration is not kept"
         sent = [number for number, effect in enumerate(effects) if isinstance(effect, e.SendCall | e.RestartStation)]

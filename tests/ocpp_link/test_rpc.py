@@ -199,7 +199,7 @@ def test_the_queue_of_waiting_calls_is_bounded() -> None:
     link = Link()
     for number in range(rpc.WAITING_MAX + 1):
         link.call(str(number))
-    assert link.call("more") == (NotSent("more", "Heartbeat", "32 calls wait already"),)
+    assert link.call("more") == (NotSent("more", "Heartbeat", "64 calls wait already"),)
 
 
 def test_a_waiting_call_is_dropped_when_it_is_not_worth_sending_any_more() -> None:
