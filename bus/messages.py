@@ -303,6 +303,12 @@ class ReaderState(Message, frozen=True):
     failure: str = ""
 
 
+class WatchdogState(Message, frozen=True):
+    """What is wrong with the station's own services, in at most 50 characters; empty: nothing."""
+
+    trouble: str = ""
+
+
 class IdTagPresented(Message, frozen=True):
     """Event: a card counts as presented, once for each time that it is held to the reader."""
 

@@ -68,6 +68,7 @@ TOPICS: tuple[Topic, ...] = (
     _state("meter.state.", m.MeterState, "meter", 5.0, "PowerMeterFailure"),
     _state("rfid.reader.", m.ReaderState, "rfid", 5.0, "ReaderFailure"),
     _state("queue.", m.QueueState, "transaction_queue", 5.0, "the queue is down; finished steps wait in connectors.db"),
+    _state("watchdog.", m.WatchdogState, "watchdog", 5.0, "nobody looks after the services, and nobody tells of them"),
     Topic("rfid.presented.", m.IdTagPresented, "rfid", Kind.EVENT, age_s_max=2.0),
     Topic("connector.meter_values.", m.ConnectorMeterValues, "connectors", Kind.EVENT, age_s_max=10.0),
     Topic("late_report.", m.DeliveryReport, "ocpp_link", Kind.EVENT, age_s_max=30.0),

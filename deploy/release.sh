@@ -5,8 +5,7 @@
 set -euo pipefail
 
 source_dir=$(cd "${1:-$(dirname "$0")/..}" && pwd)
-python=$(command -v "${PYTHON:-python3}")
-if [ "${python#/}" = "$python" ]; then python=$PWD/$python; fi
+python=${PYTHON:-python3}
 machine=${MACHINE:-$(uname -m)}
 python_version=${PYTHON_VERSION:-$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')}
 out=${OUT:-$source_dir/build}

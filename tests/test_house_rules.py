@@ -115,6 +115,9 @@ PURE = frozenset(
         "services/transaction_queue/rows.py",
         "services/transaction_queue/state.py",
         "services/transaction_queue/times.py",
+        "services/watchdog/core.py",
+        "services/watchdog/events.py",
+        "services/watchdog/state.py",
     }
 )
 """Modules that decide without I/O, clock, randomness, threads or logging, beside every `core.py`. New ones are added here."""

@@ -56,6 +56,8 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             _not_sent(work, event)
         case e.ConnectorSaid(state=connector):
             statuses.said(work, connector)
+        case e.WatchdogSaid(trouble=trouble):
+            statuses.watchdog_said(work, trouble)
         case e.MeterValuesSaid(values=values):
             meter_values.said(work, values)
         case e.AuthorizeAsked(call_id=call_id, id_tag=id_tag):

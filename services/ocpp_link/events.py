@@ -96,6 +96,12 @@ class ConnectorSaid(Event, frozen=True):
     state: ConnectorState
 
 
+class WatchdogSaid(Event, frozen=True):
+    """What the watchdog has to tell of the station's own services; empty: nothing."""
+
+    trouble: str
+
+
 class MeterValuesSaid(Event, frozen=True):
     """Connectors have readings that belong to no transaction."""
 

@@ -162,6 +162,7 @@ class LinkService:
     def _listen(self) -> None:
         node = self._node
         node.watch(m.ConnectorState, lambda _, state: self._feed(e.ConnectorSaid(state)))
+        node.watch(m.WatchdogState, lambda _, said: self._feed(e.WatchdogSaid(said.trouble)))
         node.on_event(m.ConnectorMeterValues, lambda _, values: self._feed(e.MeterValuesSaid(values)))
         node.watch(m.ResetReady, lambda _, ready: self._feed(e.ResetSaid(ready)))
         node.watch(

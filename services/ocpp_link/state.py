@@ -133,6 +133,10 @@ class State(Facts, frozen=True):
     """The Central System's currentTime was not usable, and the log has said so."""
     authorizing: tuple[str, ...] = ()
     """Calls of the bus that wait for an Authorize.conf."""
+    charge_point: ConnectorState | None = None
+    """Connector 0 as `connectors` says it, without what the watchdog adds."""
+    trouble: str = ""
+    """What the watchdog has to tell."""
     current: tuple[ConnectorState, ...] = ()
     """What connectors said last, each connector once."""
     acknowledged: tuple[tuple[int, Said], ...] = ()

@@ -12,8 +12,8 @@ v4.0 3.22 wants the current status then, everything after BootNotification.
 
 from msgspec.structs import replace
 
-from bus.messages import ConnectorState
-from bus.vocabulary import ChargePointErrorCode
+from bus.messages import ConnectorState, Moment
+from bus.vocabulary import CHARGE_POINT, ChargePointErrorCode, ChargePointStatus
 from services.ocpp_link import events as e
 from services.ocpp_link.state import Said, Settling, State
 from services.ocpp_link.work import Work
@@ -24,6 +24,43 @@ TO_TELL_MAX = 200
 
 def said(work: Work, connector: ConnectorState) -> None:
     """Connectors say a state: queue it if it tells something new."""
+    if connector.connector_id == CHARGE_POINT:
+        work.set(charge_point=connector)
+        connector = _with_trouble(work, connector)
+    _said(work, connector)
+
+
+def watchdog_said(work: Work, trouble: str) -> None:
+    """A service of the station does not work, or works again: InternalError of connector 0 (design §2).
+
+    Choice: who never heard of connector 0 in this process, as `connectors` is what does not work, tells it as Faulted.
+    """
+    if trouble == work.state.trouble:
+        return
+    work.set(trouble=trouble)
+    known = work.state.charge_point
+    if known is not None:
+        _said(work, _with_trouble(work, known))
+    elif trouble:
+        at = Moment("", round(work.now.boottime_s * 1000))
+        _said(work, _with_trouble(work, ConnectorState(CHARGE_POINT, ChargePointStatus.FAULTED, at)))
+
+
+def _with_trouble(work: Work, charge_point: ConnectorState) -> ConnectorState:
+    """An error that `connectors` knows of comes first: the watchdog's is in the log too."""
+    trouble = work.state.trouble
+    if not trouble or charge_point.error_code is not ChargePointErrorCode.NO_ERROR:
+        return charge_point
+    return replace(
+        charge_point,
+        at=replace(charge_point.at, boottime_ms=round(work.now.boottime_s * 1000), utc_ms=None),
+        error_code=ChargePointErrorCode.INTERNAL_ERROR,
+        info=trouble,
+        vendor_error_code="watchdog",
+    )
+
+
+def _said(work: Work, connector: ConnectorState) -> None:
     state = work.state
     before = next((c for c in state.current if c.connector_id == connector.connector_id), None)
     others = tuple(c for c in state.current if c.connector_id != connector.connector_id)

@@ -9,7 +9,7 @@ import msgspec
 class Program(msgspec.Struct, frozen=True):
     """One process under supervisord. `priority`: lower ones start first and stop last; nobody waits for anybody.
 
-    `on_bus`: it says on the bus how it is.
+    `on_bus`: it says on the bus how it is. `listens`: supervisord tells it of the others.
     """
 
     name: str
@@ -17,6 +17,7 @@ class Program(msgspec.Struct, frozen=True):
     priority: int
     virtual_only: bool = False
     on_bus: bool = True
+    listens: bool = False
 
 
 PROGRAMS: tuple[Program, ...] = (
@@ -27,6 +28,7 @@ PROGRAMS: tuple[Program, ...] = (
     Program("meter", "services.meter", 50),
     Program("rfid", "services.rfid", 60),
     Program("transaction_queue", "services.transaction_queue", 70),
+    Program("watchdog", "services.watchdog", 80, listens=True),
 )
 """The hardware comes before its users, and the link before the rest, so that the BootNotification goes out early."""
 

@@ -1,6 +1,6 @@
 """Fills in the template of supervisord's configuration (`deploy/supervisord.conf`). Pure: text in, text out.
 
-Owns: repeating the program section, quoting. Does not: read or write files.
+Owns: repeating the sections of programs and event listeners, quoting. Does not: read or write files.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from services.station.programs import Program
 
-_PROGRAM_SECTION = "[program:$name]"
+_PROGRAM_SECTION, _LISTENER_SECTION = "[program:$name]", "[eventlistener:$name]"
 
 
 def supervisord_conf(
@@ -21,12 +21,14 @@ def supervisord_conf(
 
     `user`: whom supervisord runs as, where it has to be said (root wants that); empty otherwise.
     """
-    head, marker, section = template.partition(_PROGRAM_SECTION)
-    assert marker, f"the template has no section {_PROGRAM_SECTION}"
+    head, _, rest = template.partition(_PROGRAM_SECTION)
+    section, marker, listener = rest.partition(_LISTENER_SECTION)
+    assert marker, f"the template has no sections {_PROGRAM_SECTION} and {_LISTENER_SECTION}, in this order"
     parts = [string.Template(head).substitute(user=f"user={user}" if user else "")]
-    pattern = string.Template(marker + section)
+    patterns = {False: string.Template(_PROGRAM_SECTION + section), True: string.Template(_LISTENER_SECTION + listener)}
     for program in programs:
         command = command_line([*prefix, program.module, *suffix])
+        pattern = patterns[program.listens]
         parts.append(pattern.substitute(name=program.name, command=command, priority=program.priority))
     return "\n".join(parts)
 

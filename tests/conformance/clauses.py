@@ -1,4 +1,4 @@
-"""The table of clauses, a file for each profile, as data; and which tests show a clause, for the command line of pytest.
+"""The table of clauses in `core.md`, as data; and which tests show a clause, for the command line of pytest.
 
     pytest $(python -m tests.conformance.clauses 4.9 E3.22)
 
@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-PROFILES = ("core.md", "local_auth_list.md", "remote_trigger.md", "reservation.md")
-"""The files of the table. A letter before a number tells rows of a profile from those of Core on the same section: L3.5-1."""
-_NUMBER = re.compile(r"[LT]?(J|E|JE)?(A\.)?\d+(\.\d+)*")
+TABLE = Path(__file__).with_name("core.md")
+_NUMBER = re.compile(r"(J|E|JE)?(A\.)?\d+(\.\d+)*")
 _TEST = re.compile(r"`(tests/[\w/]+\.py::[\w:]+)`")
 _COLUMNS = 4
 
@@ -38,13 +37,8 @@ class Malformed(ValueError):
     """A line of the table that is no row; the text says which."""
 
 
-def whole_table() -> list[Row]:
-    """The rows of all profiles. Raises Malformed."""
-    return [row for name in PROFILES for row in rows(Path(__file__).with_name(name).read_text(encoding="utf-8"))]
-
-
 def rows(text: str) -> list[Row]:
-    """All rows of a file of the table. Raises Malformed."""
+    """All rows of the table. Raises Malformed."""
     return [_row(number, line) for number, line in enumerate(text.splitlines(), 1) if _is_row(line)]
 
 
@@ -88,7 +82,7 @@ def _row(number: int, line: str) -> Row:
 
 def main() -> None:
     """Print the tests of the clauses that are given; of all, where none is."""
-    table = whole_table()
+    table = rows(TABLE.read_text(encoding="utf-8"))
     print("\n".join(shown_by(table, sys.argv[1:] or [row.clause for row in table])))
 
 

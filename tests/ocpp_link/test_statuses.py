@@ -305,3 +305,31 @@ def test_in_the_end_the_central_system_believes_what_is_true(changes: list[e.Eve
         believed[link.state.telling.connector_id] = statuses.what(link.state.telling)
         link.do(e.CallAnswered(Purpose.STATUS, "", StatusNotificationConf()))
     assert believed == {state.connector_id: statuses.what(state) for state in link.state.current}
+
+
+class TestWatchdog:
+    """A service of the station does not work: InternalError of connector 0 (design §2, issue 7)."""
+
+    def test_is_told_and_taken_back(self) -> None:
+        link = online(STATION)
+        (told_of,) = acknowledge(link, link.do(e.WatchdogSaid("meter runs but is not heard on the bus")))
+        assert (told_of.connector_id, told_of.status) == (CHARGE_POINT, A)
+        assert (told_of.error_code, told_of.vendor_error_code) == ("InternalError", "watchdog")
+        assert told_of.info == "meter runs but is not heard on the bus"
+        assert acknowledge(link, link.do(e.WatchdogSaid(""))) == [STATION]
+
+    def test_stays_while_connectors_says_connector_0_again(self) -> None:
+        link = online(STATION)
+        acknowledge(link, link.do(e.WatchdogSaid("meter ends again and again")))
+        assert acknowledge(link, link.say(connector(CHARGE_POINT, A, at_s=50.0))) == []
+
+    def test_an_error_of_the_charge_point_comes_first(self) -> None:
+        link = online(STATION)
+        acknowledge(link, link.do(e.WatchdogSaid("meter ends again and again")))
+        failed = connector(CHARGE_POINT, A, error="ReaderFailure")
+        assert acknowledge(link, link.say(failed)) == [failed]
+
+    def test_a_charge_point_that_was_never_heard_of_is_faulted(self) -> None:
+        link = online(connector(1, A))
+        (told_of,) = acknowledge(link, link.do(e.WatchdogSaid("connectors ends again and again")))
+        assert (told_of.connector_id, told_of.status, told_of.error_code) == (CHARGE_POINT, F, "InternalError")

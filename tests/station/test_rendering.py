@@ -8,12 +8,16 @@ import pytest
 
 from bus.topics import EVERY_SERVICE, TOPICS
 from services.station import paths
-from services.station.programs import PROGRAMS, programs
+from services.station.programs import PROGRAMS, Program, programs
 from services.station.rendering import command_line, supervisord_conf
 
 
 def template() -> str:
     return Path(paths.deploy_file("supervisord.conf")).read_text(encoding="utf-8")
+
+
+def section(program: Program) -> str:
+    return f"{'eventlistener' if program.listens else 'program'}:{program.name}"
 
 
 def rendered(*suffix: str, virtual: bool = True) -> configparser.RawConfigParser:
@@ -44,8 +48,8 @@ def test_program_names_and_priorities_are_unique_and_the_broker_comes_first() ->
 
 @pytest.mark.parametrize("virtual", [True, False])
 def test_the_configuration_has_each_program_once(virtual: bool) -> None:
-    sections = [name for name in rendered(virtual=virtual).sections() if name.startswith("program:")]
-    assert sections == [f"program:{program.name}" for program in programs(virtual=virtual)]
+    sections = [name for name in rendered(virtual=virtual).sections() if name.startswith(("program:", "eventlistener:"))]
+    assert sections == [section(program) for program in programs(virtual=virtual)]
 
 
 def test_the_simulator_runs_only_with_virtual_hardware() -> None:
@@ -56,10 +60,10 @@ def test_the_simulator_runs_only_with_virtual_hardware() -> None:
 def test_each_program_has_a_bounded_log_of_its_own() -> None:
     parser = rendered()
     for program in PROGRAMS:
-        section = parser[f"program:{program.name}"]
-        assert section["stdout_logfile"] == f"../log/{program.name}.log"
-        assert section["stdout_logfile_maxbytes"] == "2MB"
-        assert section["stdout_logfile_backups"] == "3"
+        found, stream = parser[section(program)], "stderr" if program.listens else "stdout"
+        assert found[f"{stream}_logfile"] == f"../log/{program.name}.log"
+        assert found[f"{stream}_logfile_maxbytes"] == "2MB"
+        assert found[f"{stream}_logfile_backups"] == "3"
 
 
 def test_no_dollar_sign_of_the_template_is_left() -> None:
