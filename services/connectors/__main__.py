@@ -36,13 +36,13 @@ class ConnectorsProcess:
         for connector in config.connectors:
             port = os.path.join(runtime.process.state_dir, connector.evse.port)
             evse = connector.evse
-            self._fleet.add(connector.id, evse_driver(connector, port), name=evse.driver, port=evse.port)
+            self._fleet.add(connector.id, evse_driver(connector, port), name=evse.driver, port=evse.port, shared=evse.shared)
         self._inputs: Fleet[None] = Fleet(runtime, "estop")
         self._pressed = False
         contact = emergency_stop_contact(config, virtual=runtime.process.virtual)
         if contact is not None:
             chip = config.emergency_stop.chip if config.emergency_stop is not None else ""
-            self._inputs.add(0, EmergencyStop(contact), name="input", port=chip)
+            self._inputs.add(0, EmergencyStop(contact), name="input", port=chip, shared=True)
         self._disk = Disk("..")
         self._disk_failure = ""
         self._disk_due_s = 0.0

@@ -3,7 +3,9 @@
 Owns: the runners of a process. Does not: know what the devices are for.
 """
 
+import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -39,10 +41,15 @@ class Fleet(Generic[Desired]):
         self._down: dict[int, str] = {}
         self._health_due_s = 0.0
 
-    def add(self, number: int, driver: Driver[Desired, Any], *, name: str = "", port: str = "") -> None:
-        """One more device; not started yet. `name` of its driver and `port`: as people wrote them into station.toml."""
+    def add(self, number: int, driver: Driver[Desired, Any], *, name: str = "", port: str = "", shared: bool = False) -> None:
+        """One more device; not started yet. `name` of its driver and `port`: as people wrote them into station.toml.
+
+        `shared`: others use the port too, so nothing else may be tried there.
+        """
         device = f"{self._kind}-{number}" if number else self._kind
-        runner: DeviceRunner[Desired, Any] = DeviceRunner(device, driver, self._reports)
+        path = os.path.join(self._runtime.process.state_dir, port)
+        who = partial(_somebody_else, path, name) if port and not shared else None
+        runner: DeviceRunner[Desired, Any] = DeviceRunner(device, driver, self._reports, who=who)
         self._runners[number] = runner
         self._numbers[device] = number
         self._written[number] = (name or driver.name, port)
@@ -110,6 +117,14 @@ class Fleet(Generic[Desired]):
             driver, port = self._written[number]
             self._runtime.set_device(msgspec.structs.replace(health, driver=driver, port=port))
             self._runtime.set_problem(runner.name, None if failure is None else f"{runner.name}: {failure}")
+
+
+def _somebody_else(path: str, driver: str) -> str:
+    """Who answers at a port whose device does not; empty: nobody, or a device of the kind that should."""
+    from services.hardware import probe  # Needed only where something is wrong.
+
+    who = probe.first_answer(path)
+    return "" if probe.is_kind(who, driver) else who
 
 
 def shown(frames: tuple[DeviceFrame, ...]) -> str | None:

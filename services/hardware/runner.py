@@ -6,6 +6,7 @@ whatever comes from outside, and whatever a driver raises because of it, becomes
 When the mailbox is full, observations are dropped, as the next poll repeats them; "up" and "down" are kept and tried again.
 """
 
+import math
 import os
 import select
 import threading
@@ -27,6 +28,8 @@ D = TypeVar("D")
 O = TypeVar("O")  # noqa: E741 - it stands beside D, for Desired and Observed
 
 MAILBOX_RETRY_S = 0.05
+WHO_PERIOD_S = 60.0
+"""A lost device is looked for under other names no more often than this."""
 UNSENT_MAX = 2
 """Reports of up and down that wait for room: the last change and the one before tell all that matters."""
 
@@ -68,8 +71,12 @@ class DeviceRunner(Generic[D, O]):
         *,
         log: logs.Logger | None = None,
         now: Callable[[], float] = boottime_s,
+        who: Callable[[], str] | None = None,
     ) -> None:
+        """`who` asks who else answers at the port of a lost device, while it is closed; empty: nobody."""
         self.name = name
+        self._who = who
+        self._who_asked_s = -math.inf
         self._driver = driver
         self._reports = reports
         self._log = log or logs.logger(name)
@@ -81,6 +88,7 @@ class DeviceRunner(Generic[D, O]):
         self._unsent: deque[DeviceUp | DeviceDown] = deque(maxlen=UNSENT_MAX)
         self._unexpected = ""
         self._stopping = False
+        self._lost_reason = ""
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._link = links.initial(now())
         self._thread = threading.Thread(target=self._run, name=f"device {name}", daemon=True)
@@ -123,7 +131,20 @@ class DeviceRunner(Generic[D, O]):
                 self._step(links.Failed(str(error), port_missing=isinstance(error, PortMissing)))
             except Exception as error:
                 self._step(links.Failed(self._log_unexpected(error)))
+            self._find_out_who()
         self._close()
+
+    def _find_out_who(self) -> None:
+        """Another device than configured, as where two cables were swapped: say which one it is."""
+        reason, self._lost_reason = self._lost_reason, ""
+        if not reason or self._who is None or self._link.port_open or self._now() - self._who_asked_s < WHO_PERIOD_S:
+            return
+        self._who_asked_s = self._now()
+        who = self._who()
+        if who:
+            wait_s = max(0.0, self._link.due_s - self._now())
+            self._unsent.append(DeviceDown(self.name, f"{reason}; but {who} answers there", wait_s))
+            self._send()
 
     def _turn(self) -> None:
         woken = self._wait()
@@ -172,6 +193,7 @@ class DeviceRunner(Generic[D, O]):
                     self._unsent.append(DeviceUp(self.name, self._info))
                 case links.ReportDown(reason=reason, retry_in_s=retry_in_s):
                     self._unsent.append(DeviceDown(self.name, reason, retry_in_s))
+                    self._lost_reason = "" if isinstance(event, links.Failed) and event.port_missing else reason
         self._send()
 
     def _send(self) -> None:

@@ -29,7 +29,7 @@ class MeterProcess:
                 continue
             meter = connector.meter
             port = os.path.join(runtime.process.state_dir, meter.port)
-            self._fleet.add(connector.id, meter_driver(meter, port), name=meter.driver, port=meter.port)
+            self._fleet.add(connector.id, meter_driver(meter, port), name=meter.driver, port=meter.port, shared=meter.shared)
         supply = config.supply
         power_w_max = supply.max_current_a * supply.phases * supply.voltage_v
         watts = {connector.id: power_w_max for connector in config.connectors}

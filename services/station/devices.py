@@ -33,10 +33,16 @@ def main(argv: list[str]) -> int:
     commands.add_parser("list", help="configured devices: do they answer, and who are they (the same without COMMAND)")
     trace = commands.add_parser("trace", help="the last frames of a device; those of a reader show card numbers in full")
     trace.add_argument("name", metavar="NAME", help="as `station devices` lists it: evse-1, meter-1, reader, estop")
+    probe = commands.add_parser("probe", help="what hangs on a port; of one that a service holds, what that service knows")
+    probe.add_argument("port", metavar="PORT", help="such as /dev/ttyUSB0")
+    probe.add_argument("--unit", type=int, default=1, help="Modbus address to ask (default: %(default)s)")
+    probe.add_argument("--listen", metavar="S", type=float, default=0.0, help="and wait S seconds for a card at a reader")
     arguments = parser.parse_args(argv)
     try:
         if arguments.command == "trace":
             return _trace(arguments)
+        if arguments.command == "probe":
+            return _probe(arguments)
         return _list(arguments)
     except paths.NotRunning as error:
         print(f"station devices: {error}", file=sys.stderr)
@@ -45,9 +51,7 @@ def main(argv: list[str]) -> int:
 
 def running_devices(state_dir: str) -> dict[str, list[DeviceHealth]]:
     """By service what the services of a running station say of their devices. Raises NotRunning; changes the directory."""
-    from services.station.status import gather
-
-    return devices_of(gather(state_dir))
+    return devices_of(_facts(state_dir))
 
 
 def devices_of(facts: Facts) -> dict[str, list[DeviceHealth]]:
@@ -113,6 +117,63 @@ def _print_trace(frames: tuple[DeviceFrame, ...], *, as_json: bool) -> None:
     lines = device_layout.json_frames(frames, offset_s) if as_json else device_layout.frame_lines(frames, offset_s)
     for line in lines:
         print(line)
+
+
+def _probe(arguments: argparse.Namespace) -> int:
+    state_dir = paths.given_state_dir(arguments)
+    port = os.path.abspath(arguments.port)
+    try:
+        facts: Facts | None = _facts(state_dir)
+    except paths.NotRunning:
+        facts = None
+    if facts is not None:
+        holders = [device for devices in devices_of(facts).values() for device in devices]
+        known = [_report(device) for device in holders if device.port and same_port(device.port, port, state_dir)]
+        if known:
+            print(f"{arguments.port} is held by the running station, which says:")
+            return _show(known, arguments)
+        if not facts.bus_attached or _is_configured(facts, port, state_dir):
+            why = "its bus does not answer" if not facts.bus_attached else "the service that this port belongs to is not heard"
+            print(f"station devices: a station runs in {state_dir}, and {why}; nothing was tried", file=sys.stderr)
+            return _FAILED
+    return _ask_port(port, arguments)
+
+
+def _ask_port(port: str, arguments: argparse.Namespace) -> int:
+    from services.hardware import probe
+    from services.hardware.contract import DeviceError
+
+    try:
+        found = list(probe.who_answers(port, unit=arguments.unit))
+        if not found and arguments.listen > 0:
+            print(f"nobody answers at {arguments.port}; hold a card to the reader, {arguments.listen:g} s", flush=True)
+            found = [who for who in [probe.listened(port, arguments.listen)] if who]
+    except DeviceError as error:
+        print(f"station devices: {error}", file=sys.stderr)
+        return _FAILED
+    for who in found:
+        print(who)
+    if not found:
+        print(f"nobody answers at {arguments.port}; check power and wiring, or try --unit N (Modbus), --listen 10 (a reader)")
+    return _WELL if found else _NOT_WELL
+
+
+def _facts(state_dir: str) -> Facts:
+    from services.station.status import gather
+
+    return gather(state_dir)
+
+
+def _is_configured(facts: Facts, port: str, state_dir: str) -> bool:
+    """Whether the running station has this port, though no service tells of it now."""
+    from services.configuration.checks import ConfigurationError, ports
+    from services.configuration.station import load
+
+    try:
+        config = load(facts.config, with_virtual_devices=facts.virtual)
+    except ConfigurationError:
+        return True
+    return any(same_port(given, port, state_dir) for _, given in ports(config))
 
 
 def _report(device: DeviceHealth) -> DeviceReport:

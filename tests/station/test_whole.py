@@ -83,6 +83,23 @@ def test_the_last_frames_of_a_device_are_shown(station: Station) -> None:
     assert "there is no device 'meter-9'; there is " in done.stderr
 
 
+def test_a_port_that_a_service_holds_is_asked_of_the_service(station: Station) -> None:
+    """Issue 6: `station devices probe PORT` is safe on a live station."""
+    port = str(station.state_dir / "dev" / "evse-1")
+    before = station.status()["services"]["connectors"]["devices"]
+    done = station.command("devices", "probe", port)
+    assert done.returncode == 0, done.stderr
+    assert "is held by the running station" in done.stdout
+    assert "answers: OpenEVSE OpenEVSE 8.2.3" in done.stdout
+    after = station.status()["services"]["connectors"]["devices"]
+    assert [(d["timeouts"], d["errors"], d["reconnects"]) for d in after] == [
+        (d["timeouts"], d["errors"], d["reconnects"]) for d in before
+    ]
+    done = station.command("devices", "probe", str(station.state_dir / "dev" / "none"))
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+    assert "is not there" in done.stderr
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_that_is_restarted_works_again(station: Station, service: str) -> None:
     before = station.pid(service)

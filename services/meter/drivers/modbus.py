@@ -11,6 +11,7 @@ from bus import logs
 from bus.clock import boottime_s
 from services.hardware.contract import Counters, DeviceInfo, MeterDesired, RawReading, WrongAnswer
 from services.hardware.modbus import HOLDING_REGISTERS, ModbusUnit, Refused, Wire
+from services.hardware.probe import EASTRON_CODES
 from services.hardware.tally import Tally
 from services.meter.drivers.models import Block, Model, Quantity, Row
 
@@ -56,6 +57,7 @@ class ModbusMeter:
         self._modbus.open(max(block.count for block in self._model.blocks))
         try:
             self._read_serial(self._now() + EXCHANGE_S)
+            self._check_model(self._now() + EXCHANGE_S)
         except BaseException:
             self.close()
             raise
@@ -151,6 +153,21 @@ class ModbusMeter:
         for value in self._plan[position : position + len(single)]:
             found.update(self._read_block(value, deadline_s))
         return found
+
+    def _check_model(self, deadline_s: float) -> None:
+        """Another model of the same maker has the same registers, but not all of them: it must not pass for this one."""
+        if self._serial_address is None or self._model.code_address is None:
+            return
+        try:
+            (code,) = self._modbus.read(HOLDING_REGISTERS, self._model.code_address, 1, deadline_s)
+        except Refused:
+            return
+        other = EASTRON_CODES.get(code, self._model.name)
+        if other != self._model.name:
+            raise WrongAnswer(
+                f"meter at {self._path} as unit {self._unit} is an {self._model.vendor} {other}, not an {self._model.name}; "
+                "correct station.toml, or connect the right meter"
+            )
 
     def _read_serial(self, deadline_s: float) -> None:
         if self._serial_address is None:

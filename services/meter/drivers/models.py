@@ -86,6 +86,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     serial_address: int | None = None
     """Holding registers (FC 3) with the serial number, uint32; None: it does not tell one."""
 
+    code_address: int | None = None
+    """Holding register that tells Eastron's models apart; None: it has none."""
+
     def value(self, row: Row, words: list[int]) -> float | None:
         """The value of a row from its registers, scaled. None: the meter says that it has none now.
 
@@ -126,10 +129,13 @@ _SINGLE_PHASE_BLOCKS = (Block(0x0000, 32), Block(0x0046, 6))
 _THREE_PHASE_BLOCKS = (Block(0x0000, 18), Block(0x0034, 24))
 
 _EASTRON_SERIAL = 0xFC00
+_EASTRON_CODE = 0xFC02
 
 
 def _eastron(name: str, rows: tuple[Row, ...], blocks: tuple[Block, ...]) -> Model:
-    return Model(vendor="Eastron", name=name, rows=rows, blocks=blocks, serial_address=_EASTRON_SERIAL)
+    return Model(
+        vendor="Eastron", name=name, rows=rows, blocks=blocks, serial_address=_EASTRON_SERIAL, code_address=_EASTRON_CODE
+    )
 
 
 def _in_turn(quantity: Quantity, first: int, scale: float, type_: Type) -> tuple[Row, ...]:
