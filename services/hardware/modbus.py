@@ -113,6 +113,8 @@ class ModbusUnit:
                 )
             except minimalmodbus.ModbusException as error:
                 self._tally.errors += 1
+                # Some adapters echo what is sent (hardware.md §2.2); another one may be fitted later.
+                self._instrument.handle_local_echo = self._port.echoes
                 failure = WrongAnswer(f"{self._who} answers wrongly ({_brief(error)}); check wiring, speed, parity")
             except (serial.SerialException, termios.error, OSError) as error:
                 raise port_missing(self._wire.path, error) from None

@@ -42,16 +42,20 @@ class _Serial(serial.Serial):  # type: ignore[misc]
     """A port whose traffic is noted, for a library that speaks the protocol itself."""
 
     trace: Trace | None = None
+    sent = heard = b""
+    """What was written last, and what was read since then."""
 
     def read(self, size: int = 1) -> bytes:
         data = bytes(super().read(size))
+        self.heard += data
         if data and self.trace is not None:
             self.trace.note(data, sent=False)
         return data
 
     def write(self, data: bytes) -> int | None:
+        self.sent, self.heard = bytes(data), b""
         if self.trace is not None:
-            self.trace.note(bytes(data), sent=True)
+            self.trace.note(self.sent, sent=True)
         written: int | None = super().write(data)
         return written
 
@@ -73,6 +77,11 @@ class Port:
     def serial(self) -> Any:
         """The serial.Serial object, for a library that speaks the protocol itself."""
         return self._device
+
+    @property
+    def echoes(self) -> bool:
+        """Whether all that was sent last through `serial` came back before anything else: the adapter hears itself."""
+        return bool(self._device.sent) and self._device.heard.startswith(self._device.sent)
 
     def fileno(self) -> int:
         """Readable when the device has sent something, or is gone."""

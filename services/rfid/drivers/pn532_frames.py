@@ -87,6 +87,9 @@ class Parser:
             return 2, None
         if body == bytes((ERROR_CODE,)):
             return 3 + length, Refused()
+        if body[0] == HOST_TO_CHIP:
+            # Our own command, from an adapter that echoes what is sent.
+            return 3 + length, None
         if body[0] != CHIP_TO_HOST or length < 2:
             self.bad += 1
             return 3 + length, None
