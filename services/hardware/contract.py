@@ -58,6 +58,7 @@ class Driver(Protocol, Generic[Desired, Observed]):
 
     name: str
     poll_period_s: float
+    # A driver may have `wait_s_max`: the longest wait until its lost device is tried again, 30 s without it.
 
     def open(self) -> DeviceInfo:
         """Open the port and find out who is there, without changing any output. Raises DeviceError."""

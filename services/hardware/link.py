@@ -18,6 +18,8 @@ CONNECTING_GRACE_S = 2.0
 """A device that is not there at the start is reported after so long: at a cold start all parts come up at once."""
 BACKOFF_S = (0.25, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Waits before the tries to reconnect; the last one goes on for ever."""
+CONTROLLER_WAIT_S_MAX = 8.0
+"""A charging controller that fell silent and comes back enabled shall not wait longer for its order than an orphan does."""
 PORT_MISSING_WAIT_S_MAX = 2.0
 """Choice: looking for a missing port costs nothing and disturbs no device, so a replugged one is back soon."""
 STABLE_S = 10.0
@@ -72,11 +74,12 @@ class Link(msgspec.Struct, frozen=True):
     attempts: int = 0
     up_since_s: float = 0.0
     reason: str = ""
+    wait_s_max: float = BACKOFF_S[-1]
 
 
-def initial(now_s: float) -> Link:
-    """A link that is to be opened now."""
-    return Link(started_s=now_s, due_s=now_s)
+def initial(now_s: float, wait_s_max: float = BACKOFF_S[-1]) -> Link:
+    """A link that is to be opened now, and tried again after `wait_s_max` at the latest."""
+    return Link(started_s=now_s, due_s=now_s, wait_s_max=wait_s_max)
 
 
 def step(link: Link, event: Event, now_s: float) -> tuple[Link, tuple[Effect, ...]]:
@@ -117,5 +120,5 @@ def _failed(link: Link, event: Failed, now_s: float) -> tuple[Link, tuple[Effect
 def _wait_s(link: Link, event: Failed) -> float:
     if link.phase == "connecting":
         return RETRY_S
-    wait_s = BACKOFF_S[min(link.attempts, len(BACKOFF_S) - 1)]
+    wait_s = min(link.wait_s_max, BACKOFF_S[min(link.attempts, len(BACKOFF_S) - 1)])
     return min(wait_s, PORT_MISSING_WAIT_S_MAX) if event.port_missing else wait_s

@@ -46,8 +46,9 @@ class Wire(msgspec.Struct, frozen=True):
 class ModbusUnit:
     """The conversation with one unit; only its driver's thread calls it."""
 
-    def __init__(self, wire: Wire, tally: Tally, now: Callable[[], float]) -> None:
+    def __init__(self, wire: Wire, tally: Tally, now: Callable[[], float], opened: Callable[..., Port] = open_port) -> None:
         self._wire = wire
+        self._opened = opened
         self._tally = tally
         self._now = now
         self._port: Port | None = None
@@ -63,7 +64,7 @@ class ModbusUnit:
             self._turns = Turns(wire.path, self._now)
         # Opening throws away what has arrived: not while somebody else waits for it.
         with self._turn(self._now()):
-            self._port = open_port(wire.path, wire.baud, parity=wire.parity, timeout_s=self._timeout_s, shared=wire.shared)
+            self._port = self._opened(wire.path, wire.baud, parity=wire.parity, timeout_s=self._timeout_s, shared=wire.shared)
         self._instrument = minimalmodbus.Instrument(self._port.serial, wire.unit)
 
     def close(self) -> None:

@@ -90,7 +90,7 @@ class DeviceRunner(Generic[D, O]):
         self._stopping = False
         self._lost_reason = ""
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._link = links.initial(now())
+        self._link = links.initial(now(), getattr(driver, "wait_s_max", links.BACKOFF_S[-1]))
         self._thread = threading.Thread(target=self._run, name=f"device {name}", daemon=True)
 
     def start(self) -> None:

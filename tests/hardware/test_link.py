@@ -69,6 +69,12 @@ def test_the_back_off_grows_to_thirty_seconds_and_stays_there() -> None:
     assert waits(link, NO_ANSWER, 8) == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
+def test_a_charging_controller_is_looked_for_more_often() -> None:
+    """It may come back enabled, and shall not wait longer for its order than an orphan does (design §2)."""
+    link, _ = run(links.initial(0.0, links.CONTROLLER_WAIT_S_MAX), Opened(), Exchanged(1.0), NO_ANSWER, NO_ANSWER, now_s=20.0)
+    assert waits(link, NO_ANSWER, 7) == [0.25, 1, 2, 4, 8, 8, 8]
+
+
 def test_a_missing_port_is_looked_for_every_two_seconds() -> None:
     link, _ = run(up(), GONE, now_s=20.0)
     assert waits(link, GONE, 6) == [1, 2, 2, 2, 2, 2]

@@ -17,7 +17,9 @@ from bus.clock import boottime_s
 from services.connectors.drivers import evsewb_states as states
 from services.connectors.drivers.evsewb_states import Controller
 from services.hardware.contract import Counters, DeviceInfo, EvseDesired, EvseObservation, NoAnswer, WrongAnswer
+from services.hardware.link import CONTROLLER_WAIT_S_MAX
 from services.hardware.modbus import HOLDING_REGISTERS, ModbusUnit, Refused, Wire
+from services.hardware.port import Port, open_port
 from services.hardware.tally import Tally
 
 EXCHANGE_S = 1.0
@@ -40,9 +42,16 @@ class EvseWb:
     """
 
     name = "evsewb"
+    wait_s_max = CONTROLLER_WAIT_S_MAX
 
     def __init__(
-        self, wire: Wire, *, socket: bool = False, log: logs.Logger | None = None, now: Callable[[], float] = boottime_s
+        self,
+        wire: Wire,
+        *,
+        socket: bool = False,
+        log: logs.Logger | None = None,
+        now: Callable[[], float] = boottime_s,
+        opened: Callable[..., Port] = open_port,
     ) -> None:
         self.poll_period_s = POLL_PERIOD_S
         self._path = wire.path
@@ -51,7 +60,7 @@ class EvseWb:
         self._log = log or logs.logger("connectors")
         self._now = now
         self._tally = Tally()
-        self._modbus = ModbusUnit(wire, self._tally, now)
+        self._modbus = ModbusUnit(wire, self._tally, now, opened)
         self._warned: set[str] = set()
         self._test_due_s = now() + TEST_PERIOD_S
         self._forget()

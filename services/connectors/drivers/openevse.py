@@ -21,6 +21,7 @@ from services.connectors.drivers.openevse_lock import CableLock
 from services.connectors.drivers.openevse_states import Controller
 from services.connectors.drivers.rapi_channel import RapiChannel
 from services.hardware.contract import Counters, DeviceInfo, EvseDesired, EvseObservation, NoAnswer, RawReading, WrongAnswer
+from services.hardware.link import CONTROLLER_WAIT_S_MAX
 from services.hardware.port import Port, open_port
 from services.hardware.tally import Tally
 
@@ -65,6 +66,7 @@ class OpenEvse:
     """
 
     name = "openevse"
+    wait_s_max = CONTROLLER_WAIT_S_MAX
 
     def __init__(
         self,
@@ -74,11 +76,13 @@ class OpenEvse:
         is_meter: bool = False,
         log: logs.Logger | None = None,
         now: Callable[[], float] = boottime_s,
+        opened: Callable[..., Port] = open_port,
     ) -> None:
         self.poll_period_s = POLL_PERIOD_S
         self._path = path
         self._socket = socket
         self._is_meter = is_meter
+        self._opened = opened
         self._lock: CableLock | None = None
         self._log = log or logs.logger("connectors")
         self._now = now
@@ -109,7 +113,7 @@ class OpenEvse:
         """Open the port and ask who is there; changes no output. Raises DeviceError."""
         self.close()
         self._forget()
-        self._port = open_port(self._path, BAUD)
+        self._port = self._opened(self._path, BAUD)
         self._channel = RapiChannel(self._port, self._tally, self._now)
         self._lock = CableLock(self._channel.request, self._now) if self._socket else None
         try:
