@@ -6,6 +6,7 @@ Owns: one function for each name that a plan may use. Does not: choose (`plan.py
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation import bus, central_system
+from tests.simulation.ledger import Span
 
 if TYPE_CHECKING:
     from tests.simulation.plan import Fault
@@ -204,12 +205,14 @@ def _exchange(world: "World", name: str, act: Any) -> None:
 
 
 def _span(world: "World", what: str, lasts_s: float, end: Any) -> None:
-    world.ledger.begin(what, world.clock.true_s)
+    """Two of a kind may overlap: each has its own time."""
+    span = Span(what, world.clock.true_s)
+    world.ledger.spans.append(span)
 
     def ends() -> None:
         end()
         world.wake(4.0)
-        world.ledger.end(what, world.clock.true_s)
+        span.to_s = min(span.to_s, world.clock.true_s)
 
     _until(world, lasts_s, ends)
 

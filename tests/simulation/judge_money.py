@@ -207,7 +207,7 @@ def _blind(case: Case, connector_id: int, at_s: float) -> list[Span]:
     """Times about this moment at which nobody could read the meter, or nobody was there to write it down."""
     causes = (*BLINDING, f"meter {connector_id} silent", f"controller {connector_id} silent")
     found: list[Span] = []
-    from_s, to_s = at_s - 1.0, at_s + 35.0
+    from_s, to_s = at_s - LOOK_S - 1.0, at_s + 35.0
     for _ in range(10):
         more = [s for cause in causes for s in case.ledger.during(cause, from_s, to_s) if s not in found]
         if not more:
@@ -258,7 +258,7 @@ def _near(case: Case, transaction: Transaction, contact: Contact, shared_wh: flo
     blind = bool(_blind(case, contact.connector_id, contact.opened_s))
     if not case.rules.honest_clock:
         return shared_wh > -ROUNDING_WH or blind
-    if not _plug_in(case, contact).in_s - NEAR_S <= transaction.started_s <= contact.closed_s + NEAR_S:
+    if not _watched_since_s(case, _plug_in(case, contact)) - NEAR_S <= transaction.started_s <= contact.closed_s + NEAR_S:
         return False
     return blind or transaction.stop is None or transaction.stopped_s >= contact.closed_s - NEAR_S
 
@@ -273,10 +273,10 @@ def _orphaned(case: Case, contact: Contact) -> Span | None:
 
 
 def _unseen(case: Case, connector_id: int, at_s: float) -> Span | None:
-    down = case.ledger.without_breath("connectors down", BREATH_S)
-    silent = case.ledger.without_breath(f"controller {connector_id} silent", BREATH_S)
-    spans = (span for span in (*down, *silent) if span.from_s <= at_s <= span.to_s + LOOK_S)
-    return max(spans, key=lambda span: span.to_s, default=None)
+    """The time around this moment in which nobody watched this connector, whatever kept them from it."""
+    causes = ("connectors down", f"controller {connector_id} silent")
+    spans = case.ledger.without_breath(causes, BREATH_S)
+    return next((span for span in spans if span.from_s <= at_s <= span.to_s + LOOK_S), None)
 
 
 def _watched_since_s(case: Case, plug: PlugIn) -> float:

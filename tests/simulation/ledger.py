@@ -97,10 +97,10 @@ class Ledger:
             self.spans.append(Span(what, at_s))
 
     def end(self, what: str, at_s: float) -> None:
-        """It ends."""
-        span = self.open(what)
-        if span is not None:
-            span.to_s = at_s
+        """It ends, however often it has begun."""
+        for span in self.spans:
+            if span.what == what and span.to_s == float("inf"):
+                span.to_s = at_s
 
     def presented_card(self, at_s: float, id_tag: str) -> None:
         """A card is held to a reader that has power."""
@@ -116,12 +116,12 @@ class Ledger:
         """What has begun and not ended."""
         return next((s for s in reversed(self.spans) if s.what == what and s.to_s == float("inf")), None)
 
-    def without_breath(self, what: str, gap_s: float) -> list[Span]:
-        """The spans of a kind, those with hardly a gap between them taken together: who dies again at once was never there."""
+    def without_breath(self, kinds: tuple[str, ...], gap_s: float) -> list[Span]:
+        """The spans of these kinds, those with hardly a gap between them taken together: who dies at once was never there."""
         joined: list[Span] = []
-        for span in (s for s in self.spans if s.what == what):
+        for span in sorted((s for s in self.spans if s.what in kinds), key=lambda s: s.from_s):
             if joined and span.from_s <= joined[-1].to_s + gap_s:
-                joined[-1] = Span(what, joined[-1].from_s, max(span.to_s, joined[-1].to_s))
+                joined[-1] = Span(span.what, joined[-1].from_s, max(span.to_s, joined[-1].to_s))
             else:
                 joined.append(span)
         return joined

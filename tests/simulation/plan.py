@@ -51,12 +51,12 @@ def day(seed: int) -> Day:
     connectors = dice.choice((1, 2, 2))
     visits = tuple(sorted(_visits(dice, connectors), key=lambda v: v.at_s))
     honest = dice.random() < 0.6
-    faults = tuple(sorted(_faults(dice, visits, honest=honest), key=lambda f: f.at_s))
+    faults = _faults(dice, visits, honest=honest) + _swaps(random.Random(f"{seed} swaps"), visits)
     return Day(
         seed,
         _config(dice, connectors),
         visits,
-        faults,
+        tuple(sorted(faults, key=lambda f: f.at_s)),
         has_clock=dice.random() < 0.3,
         syncs_after_s=dice.choice((2.0, 60.0, 600.0, None)),
         honest_clock=honest,
@@ -246,6 +246,16 @@ def _death_at_start(dice: random.Random, visit: people.Plan) -> Fault:
     """`connectors` dies among the things that it does when plug and card are there: reading, commit, order, news."""
     after = dice.randrange(1, 25)
     return Fault(visit.at_s + visit.gap_s - 0.001, "crash", 0.0, ("connectors", after, dice.choice((3.0, 30.0))))
+
+
+def _swaps(dice: random.Random, visits: tuple[people.Plan, ...]) -> list[Fault]:
+    """`connectors` is away just when one car leaves and another one comes: for less than the guard waits, or a bit longer."""
+    faults = []
+    for visit in visits:
+        if visit.leaves_by == "other car" and dice.random() < 0.3:
+            at_s = visit.at_s + visit.gap_s + visit.charge_s - dice.uniform(0.0, 6.0)
+            faults.append(Fault(at_s, "crash", 0.0, ("connectors", None, dice.choice((9.0, 14.0, 30.0)))))
+    return faults
 
 
 def _held_call(dice: random.Random, at_s: float) -> Fault:

@@ -3,10 +3,12 @@
 import json
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from bus.logs import utc_text
+from tests.simulation import faults
 from tests.simulation import judge_delivery as delivery
 from tests.simulation import judge_money as money
 from tests.simulation.book import GOOD, LOST_ANSWER, Asked, Copy
@@ -14,9 +16,12 @@ from tests.simulation.central_system import CentralSystem, Line
 from tests.simulation.clock import UTC_0_S, Agenda, Clock
 from tests.simulation.cooked import Cooked
 from tests.simulation.judge import DeadLetter, Residue, Rules
-from tests.simulation.ledger import Death, PlugIn, Register, Span
+from tests.simulation.judge_money import FOR_EVER
+from tests.simulation.ledger import Contact, Death, PlugIn, Register, Span
+from tests.simulation.plan import day
 from tests.simulation.story import Story
 from tests.simulation.test_judge import close_without_a_transaction, go_on_with_another_car, tell_a_wrong_duration
+from tests.simulation.world import World
 
 
 def test_a_repeat_is_excused_by_a_lost_answer_or_a_death_before_the_commit() -> None:
@@ -129,6 +134,25 @@ def be_deaf_while_it_is_swapped(cooked: Cooked) -> None:
     cooked.ledger.spans.append(Span("controller 1 silent", 195.0, 402.0))
 
 
+def be_deaf_and_then_away_while_it_is_swapped(cooked: Cooked) -> None:
+    cooked.ledger.spans.append(Span("controller 1 silent", 103.0, 212.0))
+    cooked.ledger.spans.append(Span("connectors down", 195.0, 215.0))
+
+
+def close_once_more_for_the_other_car(cooked: Cooked) -> None:
+    """The guard withdrew, and `connectors` offers again when it is back: without a meter, so that its last reading is old."""
+    swap_the_car(cooked)
+    cooked.ledger.contacts[0].closed_s = 182.0
+    cooked.ledger.contacts[1].opened_s, cooked.ledger.contacts[1].opened_wh = 214.0, 1500.0
+    cooked.ledger.contacts.insert(2, Contact(1, 218.0, 1500.0, 9, 402.0, 2000.0))
+    cooked.ledger.spans.append(Span("meter 1 silent", 190.0, 420.0))
+    cooked.book.copies[1].payload.update(meterStop=1400, timestamp=utc_text(UTC_0_S + 402.0))
+
+
+def be_away_until_it_offers_again(cooked: Cooked) -> None:
+    cooked.ledger.spans.append(Span("connectors down", 195.0, 216.0))
+
+
 def begin_before_the_plug(cooked: Cooked) -> None:
     """Card and start came with a plug that was pulled before its car asked for energy; another one charged."""
     cooked.ledger.plug_ins[0].out_s = 101.3
@@ -200,6 +224,8 @@ EXCUSES: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = 
     (stop_after_the_next_start, delivery.IN_ORDER, lose_the_open_transaction),
     (swap_the_car, money.ONE_PLUG_IN, be_away_while_it_is_swapped),
     (swap_the_car, money.ONE_PLUG_IN, be_deaf_while_it_is_swapped),
+    (swap_the_car, money.ONE_PLUG_IN, be_deaf_and_then_away_while_it_is_swapped),
+    (close_once_more_for_the_other_car, money.START_FIRST, be_away_until_it_offers_again),
     (begin_before_the_plug, money.TRUE_TIMES, be_deaf_while_it_is_replugged),
     (last_long_by_a_wrong_clock, money.TRUE_DURATION, lose_its_anchor),
     (last_after_it_was_pulled, money.TRUE_DURATION, be_away_when_it_was_pulled),
@@ -290,3 +316,16 @@ def test_an_answer_that_is_cut_off_on_its_way_counts_as_lost() -> None:
             action()
         fates.append(central.book.copies[-1].fate)
     assert fates == [LOST_ANSWER, GOOD]
+
+
+def test_two_faults_of_a_kind_have_a_time_each(tmp_path: Path) -> None:
+    """The shorter one of them excuses nothing less of the longer one."""
+    world = World(day(0), tmp_path)
+    faults.full_disk(world, 120.0, "disk I/O error")
+    faults.slow_disk(world, 8.0, 0.6)
+    world.clock.true_s = 20.0
+    while (action := world.agenda.take_due(world.clock.true_s)) is not None:
+        action()
+    assert [(span.from_s, span.to_s) for span in world.ledger.during("disk bad", 0.0, 50.0)] == [(0.0, FOR_EVER), (0.0, 20.0)]
+    world.ledger.end("disk bad", 60.0)
+    assert world.ledger.during("disk bad", 61.0, 61.0) == []

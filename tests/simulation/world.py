@@ -36,6 +36,7 @@ from tests.simulation.story import Story
 
 STEP_S = 1.0
 STRODE_S = 1.5
+GLANCE_S = 0.05
 STRIDE_S = 25.0
 STRIDE_IDLE_S = 1200.0
 RESTART_S = 0.6
@@ -272,8 +273,13 @@ class World:
     def _live_until(self, end_s: float) -> None:
         while self.clock.true_s < end_s:
             before_s = self.clock.true_s
-            self.clock.true_s = max(before_s, min(end_s, self._next_s()))
-            self._live(strode=self.clock.true_s - before_s > STRODE_S)
+            at_s = max(before_s, min(end_s, self._next_s()))
+            strode = at_s - before_s > STRODE_S
+            if strode:
+                self.clock.true_s = at_s - GLANCE_S
+                self._read_meters()
+            self.clock.true_s = at_s
+            self._live(strode=strode)
 
     def _next_s(self) -> float:
         now_s = self.clock.true_s
@@ -302,11 +308,14 @@ class World:
         self._poll()
         self._tick()
 
-    def _say_all_states(self) -> None:
+    def _read_meters(self) -> None:
+        """Nobody acts after a stride on a reading from before it: those of all meters are there before anything is due."""
         meter = self.processes.get("meter")
         if meter is not None:
-            # Nobody acts after a stride on a reading from before it.
             meter.look()
+            self.bus.settle()
+
+    def _say_all_states(self) -> None:
         for process in self._alive():
             process.turn(process.node.broker_attached)
         self._polled_s = 0.0
