@@ -9,7 +9,8 @@
 #            100,000 frames of any kind into a running link (FUZZ_SEED and FUZZ_FRAMES repeat a run),
 #            each promise of the design broken on purpose, which the simulation has to find, and the clean root
 # make release makes the one file that a depot installs from, without a network; MACHINE=aarch64 PYTHON_VERSION=3.11 for other boards
-# make clean-root installs, upgrades, takes back and removes it in a Debian made for the purpose (needs root and mmdebstrap)
+# make clean-root installs, upgrades, takes back and removes it in a Debian made for the purpose (needs root and mmdebstrap);
+#            BOOTED=1 does so under a real systemd
 PYTHON ?= python3
 VENV := .venv
 WORKERS ?= 6
@@ -36,12 +37,13 @@ proof: $(READY)
 	FUZZ_FRAMES=$${FUZZ_FRAMES:-100000} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(VENV)/bin/python -m pytest -s tests/fuzz
 	$(VENV)/bin/python -m tests.simulation.mutations
 	$(VENV)/bin/python -m tests.clean_root --every 1
+	$(VENV)/bin/python -m tests.clean_root --booted
 
 release: $(READY)
 	PYTHON=$(VENV)/bin/python deploy/release.sh
 
 clean-root: $(READY)
-	$(VENV)/bin/python -m tests.clean_root $(if $(EVERY),--every $(EVERY))
+	$(VENV)/bin/python -m tests.clean_root $(if $(EVERY),--every $(EVERY)) $(if $(BOOTED),--booted)
 
 bench: $(READY)
 	mkdir -p build

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.clean_root import releases, system
+from tests.clean_root import booted, releases, system
 from tests.clean_root.proof import prove
 
 CANNOT = 77
@@ -25,6 +25,9 @@ def main() -> int:
     """0: all of it works; 1: something does not; CANNOT: it can't be tried here, and one line says what is missing."""
     parser = argparse.ArgumentParser(prog="python -m tests.clean_root", description="Install and upgrade in a clean root.")
     parser.add_argument("--every", type=int, default=7, help="cut the upgrade at every so many commands (1: at all of them)")
+    parser.add_argument(
+        "--booted", action="store_true", help="the unit under a real systemd, instead of the sessions in a chroot"
+    )
     parser.add_argument("--mirror", default="http://deb.debian.org/debian")
     parser.add_argument("--debian", metavar="DIR", type=Path, help="a clean Debian that mmdebstrap made earlier; it is copied")
     parser.add_argument(_INSIDE, metavar="DIR", help=argparse.SUPPRESS)
@@ -32,6 +35,8 @@ def main() -> int:
     if arguments.inside:
         return prove(Path(arguments.inside), every=arguments.every)
     lacking = system.lacking()
+    if arguments.booted and not lacking and booted.cgroup2() is None:
+        lacking = "there are no control groups of version 2, which systemd needs"
     if lacking:
         print(f"clean root: can't be made on this machine: {lacking}", file=sys.stderr)
         return CANNOT
@@ -48,17 +53,21 @@ def _prepared_and_proved(work: Path, arguments: argparse.Namespace) -> int:
         if arguments.debian:
             subprocess.run(["cp", "--archive", str(arguments.debian), str(work / "root")], check=True)
         else:
-            system.make(work / "root", arguments.mirror)
+            system.make(work / "root", arguments.mirror, *(booted.PACKAGES if arguments.booted else ()))
     except system.CannotBeMade as error:
         print(f"clean root: can't be made on this machine: {error}", file=sys.stderr)
         return CANNOT
     print(f"a clean Debian is there after {time.monotonic() - began_s:.0f} s", flush=True)
-    releases.build(work)
-    print(f"two releases are built after {time.monotonic() - began_s:.0f} s", flush=True)
-    again = [sys.executable, "-m", "tests.clean_root", "--every", str(arguments.every), _INSIDE, str(work)]
-    done = subprocess.run([*system.NAMESPACES, *again], check=False, env={**os.environ, "PYTHONUNBUFFERED": "1"})
-    print(f"clean root: {'all is well' if done.returncode == 0 else 'FAILED'} after {time.monotonic() - began_s:.0f} s")
-    return 1 if done.returncode else 0
+    releases.build(work, broken=arguments.booted)
+    print(f"the releases are built after {time.monotonic() - began_s:.0f} s", flush=True)
+    code = booted.prove_booted(work) if arguments.booted else _proved_in_namespaces(work, arguments.every)
+    print(f"clean root: {'all is well' if code == 0 else 'FAILED'} after {time.monotonic() - began_s:.0f} s")
+    return 1 if code else 0
+
+
+def _proved_in_namespaces(work: Path, every: int) -> int:
+    again = [sys.executable, "-m", "tests.clean_root", "--every", str(every), _INSIDE, str(work)]
+    return subprocess.run([*system.NAMESPACES, *again], check=False, env={**os.environ, "PYTHONUNBUFFERED": "1"}).returncode
 
 
 if __name__ == "__main__":

@@ -7,9 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
-import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from bus.version import VERSION
 from services.demo.central_system import CentralSystem
 from tests.clean_root import station as stations
 from tests.clean_root.releases import LATER
+from tests.clean_root.steps import run_steps
 from tests.clean_root.system import Root, differences
 
 USER = "chargebus"
@@ -37,7 +35,6 @@ def prove(work: Path, *, every: int) -> int:
     """0 if every step does what it should; 1 after the first that does not, with its reason."""
     root = Root(work / "root")
     root.mount()
-    (root.path / "srv" / "depot.toml").write_text(_configuration(root))
     proof = Proof(root, every)
     steps: tuple[Callable[[], None], ...] = (
         proof.a_dry_run_changes_nothing,
@@ -53,18 +50,7 @@ def prove(work: Path, *, every: int) -> int:
         proof.uninstall_keeps_the_state,
         proof.purge_leaves_nothing,
     )
-    for step in steps:
-        began_s = time.monotonic()
-        title = step.__name__.replace("_", " ")
-        try:
-            step()
-        except (AssertionError, TimeoutError, OSError, subprocess.SubprocessError):
-            print(f"FAILED  {title}", flush=True)
-            traceback.print_exc()
-            _print_logs(root)
-            return 1
-        print(f"ok      {title} ({time.monotonic() - began_s:.0f} s)", flush=True)
-    return 0
+    return run_steps(steps, root)
 
 
 class Proof:
@@ -242,12 +228,6 @@ class Proof:
         return done.returncode == 0
 
 
-def _configuration(root: Root) -> str:
-    """What a depot prepares: a profile of the release, for the Central System that is there."""
-    text = (root.path / "srv/releases" / VERSION / "profiles/default.toml").read_text()
-    return text.replace("ws://localhost:9000/ocpp", f"ws://127.0.0.1:{stations.PORT}/")
-
-
 def _central_system() -> CentralSystem:
     return CentralSystem(stations.PORT)
 
@@ -259,9 +239,3 @@ def _until_delivered(root: Root) -> None:
         return subprocess.run(root.command("station", "queue", "check"), capture_output=True, check=False).returncode == 0
 
     wait_until(delivered, 40, "the queue is empty")
-
-
-def _print_logs(root: Root) -> None:
-    for path in [root.path / "tmp/station-run.txt", *sorted((root.path / "var/log/chargebus").glob("*.log"))]:
-        if path.exists():
-            print(f"--- {path.name}", *path.read_text(errors="replace").splitlines()[-25:], sep="\n", file=sys.stderr)

@@ -42,11 +42,12 @@ def lacking() -> str:
     return f"namespaces or mounts are not allowed here ({tried.stderr.strip()})" if tried.returncode else ""
 
 
-def make(root: Path, mirror: str) -> None:
-    """The smallest Debian with a Python in it. Raises CannotBeMade."""
+def make(root: Path, mirror: str, *packages: str) -> None:
+    """The smallest Debian with a Python in it, and `packages`. Raises CannotBeMade."""
     # In a namespace of its own too: mmdebstrap mounts things inside, which must go even if it is killed.
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
-    command += ["mmdebstrap", "--mode=root", "--variant=minbase", "--include=python3", SUITE, str(root), mirror]
+    command += ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(('python3', *packages))}"]
+    command += [SUITE, str(root), mirror]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_MAKE_S_MAX, check=False)
     except subprocess.TimeoutExpired:
@@ -80,7 +81,11 @@ class Root:
         """`words` as a command inside the root, with an environment that owes nothing to this machine."""
         become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--"] if user else []
         clean = ["env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", "LANG=C.UTF-8"]
-        return ["chroot", str(self.path), *clean, *become, *words]
+        return [*self.way_in(), *clean, *become, *words]
+
+    def way_in(self) -> list[str]:
+        """How a command gets inside."""
+        return ["chroot", str(self.path)]
 
     def run(self, *words: str, user: str | None = None, code: int | None = 0) -> str:
         """What a command inside prints, of one that is expected to fail also its complaints.
