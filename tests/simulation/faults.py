@@ -148,9 +148,16 @@ def device(world: "World", lasts_s: float, number: int, kind: str) -> None:
         _span(world, f"controller {number} silent", lasts_s, lambda: setattr(point, "answers", True))
     elif kind == "ground fault":
         point.fault(True)
-        _until(world, lasts_s, lambda: point.fault(False))
+        world.ledger.begin(f"connector {number} faulted", world.clock.true_s)
+        _until(world, lasts_s, lambda: ground_fault_ends(world, number))
     else:
         point.restart_controller()
+
+
+def ground_fault_ends(world: "World", number: int) -> None:
+    """The controller closes again."""
+    world.points[number].fault(False)
+    world.ledger.end(f"connector {number} faulted", world.clock.true_s)
 
 
 def request(world: "World", _: float, kind: str, id_tag: str) -> None:

@@ -190,10 +190,11 @@ def said_s(timestamp: str) -> float:
 
 def judge(ledger: Ledger, book: Book, residue: Residue, rules: Rules) -> list[Finding]:
     """All broken promises, in the order of their time."""
-    from tests.simulation import judge_delivery, judge_money, judge_states
+    from tests.simulation import judge_delivery, judge_money, judge_reservations, judge_states
 
     whole = case(ledger, book, residue, rules)
-    found = [finding for rule in (*judge_delivery.RULES, *judge_money.RULES, *judge_states.RULES) for finding in rule(whole)]
+    modules = (judge_delivery, judge_money, judge_states, judge_reservations)
+    found = [finding for module in modules for rule in module.RULES for finding in rule(whole)]
     return sorted(found, key=lambda f: f.at_s)
 
 

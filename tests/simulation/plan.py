@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from services.configuration.model import CentralSystem, Connector, Evse, Meter, Reader, Station, StationConfig, Supply
-from tests.simulation import people
+from tests.simulation import people, reservations
 from tests.simulation.bus import Mood
 from tests.simulation.central_system import BAD_CARD, Temper
 
@@ -43,6 +43,8 @@ class Day(msgspec.Struct, frozen=True):
     """How long after a boot somebody disciplines the system clock; None: nobody does."""
     honest_clock: bool = True
     """Whether nobody ever tells the station a wrong time."""
+    wishes: tuple[reservations.Wish, ...] = ()
+    """What the Central System reserves and cancels."""
 
 
 def day(seed: int) -> Day:
@@ -60,6 +62,7 @@ def day(seed: int) -> Day:
         has_clock=dice.random() < 0.3,
         syncs_after_s=dice.choice((2.0, 60.0, 600.0, None)),
         honest_clock=honest,
+        wishes=reservations.wishes(seed, visits),
     )
 
 

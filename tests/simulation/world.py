@@ -21,7 +21,7 @@ from typing import Any
 
 from bus import chance
 from services.hardware.contract import EvseDesired
-from tests.simulation import faults, people
+from tests.simulation import faults, people, reservations
 from tests.simulation.book import Book, key_of
 from tests.simulation.bus import VirtualBus
 from tests.simulation.central_system import CentralSystem
@@ -98,6 +98,8 @@ class World:
             self.agenda.at(plan.at_s, lambda plan=plan: self._begin_visit(plan))
         for fault in self.day.faults:
             self.agenda.at(fault.at_s, lambda fault=fault: faults.begin(self, fault))
+        for wish in self.day.wishes:
+            self.agenda.at(wish.at_s, lambda wish=wish: reservations.ask(self, wish))
         self._start_all()
         self._live_until(DAY_S)
         faults.end_all(self)

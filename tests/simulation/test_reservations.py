@@ -1,0 +1,69 @@
+"""The judge on reservations fails on cooked books, and a seed reserves the same whatever else is drawn."""
+
+import msgspec
+import pytest
+
+from bus.logs import utc_text
+from tests.simulation import judge_reservations as judged
+from tests.simulation import reservations
+from tests.simulation.book import Asked
+from tests.simulation.clock import UTC_0_S
+from tests.simulation.cooked import Cooked
+from tests.simulation.plan import day
+
+
+def reserve(cooked: Cooked, id_tag: str, connector_id: int, *, for_s: float = 500.0, reservation_id: int = 7) -> None:
+    """Reserved before the first session of the cooked book began."""
+    expiry = utc_text(UTC_0_S + 10.0 + for_s)
+    payload = {"connectorId": connector_id, "idTag": id_tag, "reservationId": reservation_id, "expiryDate": expiry}
+    cooked.book.asked.append(Asked(10.0, "ReserveNow", payload, "Accepted", 10.1))
+
+
+@pytest.mark.parametrize(
+    ("id_tag", "connector_id", "for_s", "promise"),
+    [
+        ("OTHER", 1, 500.0, judged.KEPT),
+        ("OTHER", 0, 500.0, judged.ONE_LEFT),
+        ("TAG1", 1, 500.0, judged.TOLD),
+        ("OTHER", 1, 20.0, None),
+        ("OTHER", 2, 500.0, None),
+    ],
+)
+def test_a_session_in_a_reservation_is_judged(id_tag: str, connector_id: int, for_s: float, promise: str | None) -> None:
+    """OCPP 1.6 §4.8, §5.13."""
+    cooked = Cooked()
+    reserve(cooked, id_tag, connector_id, for_s=for_s)
+    assert cooked.promises() == ({promise} if promise else set())
+
+
+def test_the_holder_names_his_reservation() -> None:
+    """OCPP 1.6 §4.8."""
+    cooked = Cooked()
+    reserve(cooked, "TAG1", 1)
+    cooked.book.copies[0].payload["reservationId"] = 7
+    assert cooked.promises() == set()
+    cooked.book.copies[0].payload["reservationId"] = 8
+    assert cooked.promises() == {judged.TOLD}
+
+
+def test_what_may_have_ended_a_reservation_is_an_excuse() -> None:
+    """OCPP 1.6 §5.1, §5.13: cancelled, replaced, faulted."""
+    for action in ("CancelReservation", "ReserveNow"):
+        cooked = Cooked()
+        reserve(cooked, "OTHER", 1)
+        payload = {"reservationId": 7, "connectorId": 2, "idTag": "OTHER", "expiryDate": utc_text(UTC_0_S)}
+        cooked.book.asked.append(Asked(20.0, action, payload))
+        assert cooked.promises() == set()
+    cooked = Cooked()
+    reserve(cooked, "OTHER", 1)
+    cooked.ledger.begin("connector 1 faulted", 30.0)
+    cooked.ledger.end("connector 1 faulted", 31.0)
+    assert cooked.promises() == set()
+
+
+def test_reservations_are_drawn_beside_everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A seed keeps its visits and faults, so that what it has shown stays what it was."""
+    days = [day(seed) for seed in range(20)]
+    assert 5 < sum(bool(one.wishes) for one in days) < 20
+    monkeypatch.setattr(reservations, "wishes", lambda *_: ())
+    assert [day(seed) for seed in range(20)] == [msgspec.structs.replace(one, wishes=()) for one in days]
