@@ -335,8 +335,8 @@ def _accept_card(work: Work, id_tag: str, worth: Worth) -> None:
     parent_id_tag = worth.info.parent_id_tag
     usable = _usable(work.state, id_tag, parent_id_tag)
     if work.state.resetting is not None or not usable:
-        none_free = "reserved for another idTag" if _free(work.state) else "free"
-        work.note(f"card accepted, but it belongs to no running transaction and no connector is {none_free}", id_tag=id_tag)
+        why = "what is free is reserved for another idTag" if _free(work.state) else "no connector is free"
+        work.note(f"card accepted, but it belongs to no running transaction and {why}", id_tag=id_tag)
         return
     connector_id = choose_connector(work.state, id_tag, usable)
     _make_room(work, connector_id, usable, id_tag, parent_id_tag)
