@@ -292,5 +292,5 @@ class CentralSystem:
 
 def _short(payload: dict[str, Any]) -> str:
     """A payload in few words."""
-    left_out = ("meterValue", "transactionData", "chargePointVendor", "chargePointModel", "vendorId")
+    left_out = ("meterValue", "transactionData", "localAuthorizationList", "chargePointVendor", "chargePointModel", "vendorId")
     return " ".join(f"{key}={value}" for key, value in payload.items() if key not in left_out)

@@ -22,6 +22,7 @@ import msgspec
 from tests.simulation import judge_delivery as delivery
 from tests.simulation import judge_money as money
 from tests.simulation import judge_states as states
+from tests.simulation import lists
 from tests.simulation.simulation import simulate
 
 ROOT = Path(__file__).parents[2]
@@ -198,6 +199,18 @@ MUTATIONS = (
                 "services/connectors/transactions.py",
                 "return seen.session_energy_ws >= mark.energy_ws and seen.session_elapsed_s >= mark.elapsed_s",
                 "return seen.session_energy_ws >= 0 and mark.energy_ws >= 0",
+            ),
+        ),
+    ),
+    Mutation(
+        "commit in the midst of a local list",
+        (lists.WHOLE,),
+        (
+            Patch(
+                "services/connectors/list_table.py",
+                '        self._database.executemany("DELETE FROM local_list',
+                '        self._database.execute("COMMIT")\n        self._database.execute("BEGIN IMMEDIATE")\n'
+                '        self._database.executemany("DELETE FROM local_list',
             ),
         ),
     ),

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from services.configuration.model import CentralSystem, Connector, Evse, Meter, Reader, Station, StationConfig, Supply
-from tests.simulation import people, reservations
+from tests.simulation import lists, people, reservations
 from tests.simulation.bus import Mood
 from tests.simulation.central_system import BAD_CARD, Temper
 
@@ -45,6 +45,7 @@ class Day(msgspec.Struct, frozen=True):
     """Whether nobody ever tells the station a wrong time."""
     wishes: tuple[reservations.Wish, ...] = ()
     """What the Central System reserves and cancels."""
+    lists_sent: tuple[lists.Update, ...] = ()
 
 
 def day(seed: int) -> Day:
@@ -53,7 +54,12 @@ def day(seed: int) -> Day:
     connectors = dice.choice((1, 2, 2))
     visits = tuple(sorted(_visits(dice, connectors), key=lambda v: v.at_s))
     honest = dice.random() < 0.6
-    faults = _faults(dice, visits, honest=honest) + _swaps(random.Random(f"{seed} swaps"), visits)
+    sent = lists.updates(seed, visits, LAST_FAULT_S)
+    faults = [
+        *_faults(dice, visits, honest=honest),
+        *_swaps(random.Random(f"{seed} swaps"), visits),
+        *_deaths_over(sent),
+    ]
     return Day(
         seed,
         _config(dice, connectors),
@@ -63,6 +69,7 @@ def day(seed: int) -> Day:
         syncs_after_s=dice.choice((2.0, 60.0, 600.0, None)),
         honest_clock=honest,
         wishes=reservations.wishes(seed, visits),
+        lists_sent=sent,
     )
 
 
@@ -243,6 +250,13 @@ def _request(dice: random.Random, at_s: float) -> list[Fault]:
     if dice.random() < 0.4:
         faults.append(_held_call(dice, at_s))
     return faults
+
+
+def _deaths_over(sent: tuple[lists.Update, ...]) -> list[Fault]:
+    """`connectors` dies among the things that it does when a list is sent."""
+    return [
+        Fault(one.at_s - 0.001, "crash", 0.0, ("connectors", one.dies_after, 3.0)) for one in sent if one.dies_after is not None
+    ]
 
 
 def _death_at_start(dice: random.Random, visit: people.Plan) -> Fault:

@@ -4,19 +4,19 @@ import ast
 
 import pytest
 
-from tests.simulation import judge_delivery, judge_money, judge_states
+from tests.simulation import judge_delivery, judge_money, judge_states, lists
 from tests.simulation.mutations import MUTATIONS, ROOT, Mutation
 
 PROMISES = {
     value
-    for module in (judge_delivery, judge_money, judge_states)
+    for module in (judge_delivery, judge_money, judge_states, lists)
     for name, value in vars(module).items()
     if name.isupper() and isinstance(value, str)
 }
 
 
-def test_there_are_fifteen_of_them() -> None:
-    assert len({mutation.name for mutation in MUTATIONS}) == 15
+def test_there_are_sixteen_of_them() -> None:
+    assert len({mutation.name for mutation in MUTATIONS}) == 16
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)

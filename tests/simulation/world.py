@@ -21,7 +21,7 @@ from typing import Any
 
 from bus import chance
 from services.hardware.contract import EvseDesired
-from tests.simulation import faults, people, reservations
+from tests.simulation import faults, lists, people, reservations
 from tests.simulation.book import Book, key_of
 from tests.simulation.bus import VirtualBus
 from tests.simulation.central_system import CentralSystem
@@ -96,6 +96,8 @@ class World:
         """The day, and the time to deliver what is left of it."""
         for plan in self.day.visits:
             self.agenda.at(plan.at_s, lambda plan=plan: self._begin_visit(plan))
+        for sent in self.day.lists_sent:
+            self.agenda.at(sent.at_s, lambda sent=sent: self._send_list(sent))
         for fault in self.day.faults:
             self.agenda.at(fault.at_s, lambda fault=fault: faults.begin(self, fault))
         for wish in self.day.wishes:
@@ -109,6 +111,7 @@ class World:
         self._live_until(DAY_S + 120.0)
         while self.clock.true_s < DAY_S + DRAIN_S and not self.drained():
             self._live_until(self.clock.true_s + 60.0)
+        lists.look(self)
         self.story.tell("people", "the day is over")
 
     def drained(self) -> bool:
@@ -247,6 +250,10 @@ class World:
         self.central.ask("RemoteStartTransaction", {"idTag": id_tag, "connectorId": connector_id})
         self.wake(5.0)
 
+    def _send_list(self, sent: lists.Update) -> None:
+        self.central.ask("SendLocalList", sent.payload)
+        self.wake(8.0)
+
     def _begin_visit(self, plan: people.Plan) -> None:
         hands = people.Hands(
             self.points[plan.connector_id],
@@ -364,6 +371,8 @@ class World:
     def _start(self, name: str, run: tuple[int, int]) -> None:
         if run != (self.clock.boots, self.run_number) or not self.powered or name in self.processes:
             return
+        if name == "connectors":
+            lists.look(self)
         process = self.processes[name] = CLASSES[name](name, self)
         if process.start():
             self.ledger.end(f"{name} down", self.clock.true_s)
