@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.bench import bus, drain, imports, queue, station, yardsticks
+from tests.bench import bus, drain, imports, locallist, queue, station, yardsticks
 from tests.bench.figures import Figure, Run, table, unmet
 from tests.harness import CommandFailed
 
@@ -30,6 +30,7 @@ SUITES: dict[str, Suite] = {
     "queue": queue.measure,
     "month": queue.month,
     "drain": drain.measure,
+    "locallist": locallist.measure,
 }
 """By name, in the order of the table. Each gets a directory of its own."""
 LONG = frozenset({"month"})
