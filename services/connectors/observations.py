@@ -5,10 +5,13 @@ Owns: the facts of a connector that come from its controller. Does not: move pha
 
 from typing import Any
 
+import msgspec
+
+from bus.vocabulary import ChargePointErrorCode
 from services.connectors.errors import stopping_faults
 from services.connectors.state import Connector, Running
 from services.connectors.work import Work
-from services.hardware.contract import EvseObservation
+from services.hardware.contract import EvseFault, EvseObservation
 
 SETTLING_AFTER_PILOT_S = 2.0
 """Between the vehicle's request and the closed contactor lies the controller's self-test; it is not SuspendedEVSE."""
@@ -18,6 +21,17 @@ FAULT_RETURN_S = 300.0
 Choice: after a first fault charging goes on as soon as the controller says that it is over. A contactor is not closed again
 and again on a fault that returns; OpenEVSE waits as long between its own tries (hardware.md §3.1).
 """
+
+
+STUCK_S = 10.0
+"""A contactor that is seen closed, or current that flows, so long after energy was withdrawn, means that it is stuck.
+
+Longer than any controller lets a vehicle take to let go (hardware.md §2.1, §3.1).
+"""
+STUCK_POWER_W = 200.0
+"""More than a meter shows of nothing, less than any vehicle charges with."""
+READING_AGE_S_MAX = 3.0
+STUCK = EvseFault(ChargePointErrorCode.POWER_SWITCH_FAILURE, "contactor-stuck", "contactor stuck closed")
 
 
 def missed_unplugging(connector: Connector, new: EvseObservation) -> bool:
@@ -35,7 +49,9 @@ def missed_unplugging(connector: Connector, new: EvseObservation) -> bool:
 def observed(work: Work, connector: Connector, new: EvseObservation) -> None:
     """Take over what the controller says."""
     now_s = work.now.boottime_s
-    facts: dict[str, Any] = {"seen": new, "evse_failure": ""}
+    live_since_s = _live_since_s(connector, new, now_s)
+    new = _with_stuck_contactor(new, live_since_s, now_s)
+    facts: dict[str, Any] = {"seen": new, "evse_failure": "", "live_since_s": live_since_s}
     if new.plugged is not None:
         facts["plugged"] = new.plugged
         if new.plugged and not connector.plugged:
@@ -48,6 +64,30 @@ def observed(work: Work, connector: Connector, new: EvseObservation) -> None:
 def asks_for_energy(seen: EvseObservation | None) -> bool:
     """Whether the vehicle is ready to charge (hardware.md §2.1)."""
     return seen is not None and seen.control_pilot in ("C", "D")
+
+
+def _live_since_s(connector: Connector, new: EvseObservation, now_s: float) -> float | None:
+    """Since when energy can flow, or does, although it is withdrawn; None while it does not."""
+    if connector.commanded is None or connector.commanded.energy_allowed:
+        return None
+    if not new.relay_closed and not _draws(connector, now_s):
+        return None
+    return now_s if connector.live_since_s is None else connector.live_since_s
+
+
+def _draws(connector: Connector, now_s: float) -> bool:
+    """Whether the meter shows now that a vehicle is charged: what a controller without a look at its contactor can't know."""
+    sample = connector.sample
+    fresh = sample is not None and now_s - sample.read_boottime_s <= READING_AGE_S_MAX
+    return sample is not None and fresh and (sample.power_w or 0.0) > STUCK_POWER_W
+
+
+def _with_stuck_contactor(new: EvseObservation, live_since_s: float | None, now_s: float) -> EvseObservation:
+    """A fault of the contactor that the controller does not tell itself (hardware.md §3.4)."""
+    told = any(fault.error_code is STUCK.error_code for fault in new.faults)
+    if told or live_since_s is None or now_s < live_since_s + STUCK_S:
+        return new
+    return msgspec.structs.replace(new, faults=(STUCK, *new.faults))
 
 
 def _fault_facts(connector: Connector, new: EvseObservation, now_s: float) -> dict[str, Any]:

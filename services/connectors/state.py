@@ -284,6 +284,8 @@ class Connector(Facts, frozen=True):
     """The present or last fault came back soon after the one before."""
     offer_from_s: float = 0.0
     """No energy until then, because the fault had come back; 0: nothing to wait for."""
+    live_since_s: float | None = None
+    """Since when the contactor is seen closed, or current flows, although energy is withdrawn; None: it does not."""
     unlocking: Unlocking | None = None
     unlock_attempts: int = 0
     availability: Availability = Availability()

@@ -252,7 +252,11 @@ def close_at_last_reading(work: Work, transaction: Transaction, kept: tuple[Kept
 
 
 def same_session(mark: SessionMark, seen: EvseObservation) -> bool:
-    """Whether the controller's counters have gone on from `mark`; another plug-in would have set them back."""
+    """Whether the controller's counters have gone on from `mark`; another plug-in would have set them back.
+
+    Choice: with a controller that counts nothing (EVSE-WB) a plug that is in is taken for the same one. A restart of this
+    service takes a second; to end each session there because a car might have been exchanged meanwhile would help nobody.
+    """
     return seen.session_energy_ws >= mark.energy_ws and seen.session_elapsed_s >= mark.elapsed_s
 
 
