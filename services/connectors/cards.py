@@ -390,8 +390,8 @@ def _usable_by_group(state: State, id_tag: str) -> list[Connector]:
 
 
 def _group_decides(state: State, id_tag: str, parent_id_tag: str | None) -> bool:
-    """Whether only the Central System can say if an idTag may use what is free (OCPP 1.6 §5.13)."""
-    return parent_id_tag is None and not _usable(state, id_tag, None) and bool(_usable_by_group(state, id_tag))
+    """Whether only the Central System can say if an idTag may use something that is free (OCPP 1.6 §5.13)."""
+    return parent_id_tag is None and len(_usable_by_group(state, id_tag)) > len(_usable(state, id_tag, None))
 
 
 def _room(state: State, usable: list[Connector], id_tag: str, parent_id_tag: str | None) -> int:

@@ -165,6 +165,17 @@ def test_local_pre_authorize_does_not_keep_a_group_from_its_reservation() -> Non
     assert starts(bench) == [(1, "DAD", 1)]
 
 
+def test_a_group_is_asked_for_also_where_another_connector_is_free() -> None:
+    """OCPP 1.6 §5.13: who is of the group gets what is reserved for it, not whatever is free."""
+    bench = station(2, local_pre_authorize=True)
+    bench.feed(e.AuthorizeAnswered("long ago", ACCEPTED, "DAD"))
+    bench.reserve(parent_id_tag="FAMILY")
+    bench.plug_in(1)
+    bench.card("DAD")
+    bench.advance(4)
+    assert starts(bench) == [(1, "DAD", 1)]
+
+
 def test_local_pre_authorize_lets_the_holder_begin_at_once() -> None:
     """OCPP 1.6 §9.1.13: nothing has to be asked about an idTag that is the reservation's own."""
     bench = station(local_pre_authorize=True)
