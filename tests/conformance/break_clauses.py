@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.conformance.break_plugin import REPORT
-from tests.conformance.clauses import ROOT, TABLE, Row, rows
+from tests.conformance.clauses import ROOT, Row, whole_table
 from tests.conformance.one_break import Break, all_breaks
 
 RUN_S_MAX = 300
@@ -171,7 +171,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--trust", action="store_true", help="do not first run the tests without a break")
     arguments = parser.parse_args()
-    table = {row.row.split()[0]: row for row in rows(TABLE.read_text(encoding="utf-8"))}
+    table = {row.row.split()[0]: row for row in whole_table()}
     wanted = set(arguments.rows)
     chosen = [
         one

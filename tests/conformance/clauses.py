@@ -1,4 +1,4 @@
-"""The table of clauses in `core.md`, as data; and which tests show a clause, for the command line of pytest.
+"""The table of clauses, a file for each profile, as data; and which tests show a clause, for the command line of pytest.
 
     pytest $(python -m tests.conformance.clauses 4.9 E3.22)
 
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-TABLE = Path(__file__).with_name("core.md")
+PROFILES = ("core.md", "reservation.md")
+"""The files of the table."""
 _NUMBER = re.compile(r"(J|E|JE)?(A\.)?\d+(\.\d+)*")
 _TEST = re.compile(r"`(tests/[\w/]+\.py::[\w:]+)`")
 _COLUMNS = 4
@@ -37,8 +38,13 @@ class Malformed(ValueError):
     """A line of the table that is no row; the text says which."""
 
 
+def whole_table() -> list[Row]:
+    """The rows of all profiles. Raises Malformed."""
+    return [row for name in PROFILES for row in rows(Path(__file__).with_name(name).read_text(encoding="utf-8"))]
+
+
 def rows(text: str) -> list[Row]:
-    """All rows of the table. Raises Malformed."""
+    """All rows of a file of the table. Raises Malformed."""
     return [_row(number, line) for number, line in enumerate(text.splitlines(), 1) if _is_row(line)]
 
 
@@ -82,7 +88,7 @@ def _row(number: int, line: str) -> Row:
 
 def main() -> None:
     """Print the tests of the clauses that are given; of all, where none is."""
-    table = rows(TABLE.read_text(encoding="utf-8"))
+    table = whole_table()
     print("\n".join(shown_by(table, sys.argv[1:] or [row.clause for row in table])))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conformance import break_clauses
 from tests.conformance.break_clauses import Tree, try_break
-from tests.conformance.clauses import ROOT, TABLE, Row, rows
+from tests.conformance.clauses import ROOT, Row, whole_table
 from tests.conformance.one_break import Break, Malformed, all_breaks, parse
 
 GOOD = "services/a.py: two at a time [4.9-1 E3.19]\n-if one:\n-    pass\n+if two:"
@@ -19,7 +19,7 @@ TEST = "tests/conformance/test_breaks.py::test_a_break_has_a_form"
 def test_every_row_with_a_test_is_broken_on_purpose() -> None:
     """Issue 3, acceptance 2: each row's test fails when the clause is broken."""
     broken = {row for one in all_breaks() for row in one.rows}
-    with_tests = {row.row.split()[0] for row in rows(TABLE.read_text(encoding="utf-8")) if row.tests}
+    with_tests = {row.row.split()[0] for row in whole_table() if row.tests}
     assert broken - with_tests == set(), "rows of breaks that are not in the table, or have no test there"
     assert with_tests - broken == set(), "rows that no break is for"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.clauses import ROOT, TABLE, Malformed, Row, named_tests, rows, shown_by
+from tests.conformance.clauses import ROOT, Malformed, Row, named_tests, rows, shown_by, whole_table
 
 GOOD = "| 4.9-1 | A change is told | it is | `tests/conformance/test_clauses.py::test_each_clause_has_a_row` |"
 
@@ -22,7 +22,7 @@ OCPP = (
     " 7.15 7.16 7.17 7.18 7.19 7.20 7.22 7.23 7.24 7.27 7.28 7.29 7.30 7.31 7.32 7.33 7.34 7.35 7.36 7.38 7.39 7.40 7.41 7.42"
     " 7.43 7.44 7.45 7.46 7.47 7.49 8 9 9.2 9.3 9.4"
 )
-"""Sections of OCPP 1.6 edition 2 with rules for a Charge Point. Sections of other profiles that stand together share a row."""
+"""Sections of OCPP 1.6 edition 2 with rules for a Charge Point. Those of profiles that there are not share a row."""
 KEYS = [f"9.1.{number}" for number in range(1, 35)]
 ERRATA = [f"E3.{number}" for number in range(1, 90)] + [f"E4.{number}" for number in range(1, 30)]
 OCPP_J = "J2 J3.1 J3.1.1 J3.1.2 J3.2 J4.1.1 J4.1.2 J4.1.3 J4.1.4 J4.2.1 J4.2.2 J4.2.3 J5.1 J5.3 J5.4 J5.5 J6.1 J6.2.1 J6.2.2 J7"
@@ -32,7 +32,7 @@ CLAUSES = [*OCPP.split(), *KEYS, *ERRATA, *OCPP_J.split(), *OCPP_J_ERRATA.split(
 
 @cache
 def table() -> list[Row]:
-    return rows(TABLE.read_text(encoding="utf-8"))
+    return whole_table()
 
 
 @cache

@@ -1,6 +1,6 @@
 """The table of transitions of OCPP 1.6 §4.9, cell by cell, as a car and its driver cause them.
 
-Cells of ChangeAvailability are in `tests/connectors/test_availability.py`, those of Reserved belong to another profile.
+Cells of ChangeAvailability are in `tests/connectors/test_availability.py`, those of Reserved in `test_reservations.py` there.
 """
 
 import pytest
