@@ -26,6 +26,7 @@ from services.configuration.model import (
     Supply,
     System,
 )
+from services.hardware import outside
 
 CONNECTORS_MAX = 16
 _LENGTHS = {"vendor": 20, "model": 20, "serial_number": 25, "firmware_version": 50, "iccid": 20, "imsi": 20}
@@ -196,7 +197,7 @@ def _check_phases(phases: int) -> None:
 
 
 def _reader_rules(reader: Reader) -> Iterator[Rule]:
-    yield partial(one_of, "[reader] driver", reader.driver, model.READER_DRIVERS)
+    yield partial(_check_driver, "[reader]", "reader", reader, model.READER_DRIVERS)
     yield partial(one_of, "[reader] id_tag_format", reader.id_tag_format, model.ID_TAG_FORMATS)
     yield partial(one_of, "[reader] framing", reader.framing, model.FRAMINGS)
     yield partial(one_of, "[reader] payload", reader.payload, model.PAYLOADS)
@@ -204,6 +205,16 @@ def _reader_rules(reader: Reader) -> Iterator[Rule]:
     yield partial(_check_belongs, reader, "baud", ("line",))
     yield partial(_check_belongs, reader, "framing", ("line",))
     yield partial(_check_belongs, reader, "payload", ("line", "hid"))
+
+
+def _check_driver(where: str, kind: str, device: Reader | Evse | Meter, own: tuple[str, ...]) -> None:
+    """Its name is one of ours or of an entry point, and only the latter has `options`."""
+    key = f"{where} driver" if where.startswith("[reader") else f"{where}.driver"
+    if device.driver in own:
+        if device.options:
+            raise ConfigurationError(f"{where} options: are for drivers from outside, not for {device.driver}; remove them")
+        return
+    one_of(key, device.driver, (*own, *outside.names(kind)))
 
 
 def _check_belongs(reader: Reader, key: str, drivers: tuple[str, ...]) -> None:
@@ -249,9 +260,9 @@ def connector_rules(connector: Connector, number: int) -> Iterator[Rule]:
     yield partial(one_of, f"{where} cable", connector.cable, model.CABLES)
     if connector.max_current_a is not None:
         yield partial(within, f"{where} max_current_a", connector.max_current_a, 6, 1000)
-    yield partial(one_of, f"{where} evse.driver", connector.evse.driver, model.EVSE_DRIVERS)
+    yield partial(_check_driver, f"{where} evse", "evse", connector.evse, model.EVSE_DRIVERS)
     yield from _evse_rules(f"{where} evse", connector.evse)
-    yield partial(one_of, f"{where} meter.driver", connector.meter.driver, model.METER_MEASURANDS)
+    yield partial(_check_driver, f"{where} meter", "meter", connector.meter, tuple(model.METER_MEASURANDS))
     yield partial(_check_meter_in_evse, where, connector)
     yield partial(one_of, f"{where} meter.parity", connector.meter.parity, model.PARITIES)
     yield partial(within, f"{where} meter.baud", connector.meter.baud, 300, 921600)

@@ -1,8 +1,11 @@
 """Shapes of `station.toml`: frozen structs, one a section, units last in names.
 
 Owns: names, types and defaults of all device and station settings. Does not: check values (`checks.py`) or read files
-(`station.py`). A new driver gets its name into the tuple of its class here.
+(`station.py`). A new driver gets its name into the tuple of its class here; drivers from outside of this package are found by
+their entry points (`services/hardware/outside.py`).
 """
+
+from typing import Any
 
 import msgspec
 
@@ -18,7 +21,7 @@ METER_PHASES = {"sdm630": 3, "sdm120": 1, "sdm230": 1, "sdm72d-m-2": 3, "abb-b23
 METER_IN_EVSE = "evse"
 """The driver of a meter that is part of the charging controller: the controller's driver reads it."""
 EVSES_WITH_METER = ("openevse",)
-_MEASURED = (
+MEASURED = (
     Measurand.ENERGY_ACTIVE_IMPORT_REGISTER,
     Measurand.ENERGY_ACTIVE_EXPORT_REGISTER,
     Measurand.POWER_ACTIVE_IMPORT,
@@ -29,7 +32,7 @@ _MEASURED = (
     Measurand.POWER_FACTOR,
 )
 METER_MEASURANDS: dict[str, tuple[Measurand, ...]] = {
-    **dict.fromkeys(METER_BAUDS, _MEASURED),
+    **dict.fromkeys(METER_BAUDS, MEASURED),
     METER_IN_EVSE: (
         Measurand.ENERGY_ACTIVE_IMPORT_REGISTER,
         Measurand.POWER_ACTIVE_IMPORT,
@@ -38,7 +41,8 @@ METER_MEASURANDS: dict[str, tuple[Measurand, ...]] = {
     ),
 }
 """What each model measures, as `services/meter/drivers/models.py` reads it: these all the same."""
-EVSE_MEASURANDS = dict.fromkeys(EVSE_DRIVERS, (Measurand.CURRENT_OFFERED, Measurand.POWER_OFFERED))
+OFFERED = (Measurand.CURRENT_OFFERED, Measurand.POWER_OFFERED)
+EVSE_MEASURANDS = dict.fromkeys(EVSE_DRIVERS, OFFERED)
 """What each charging controller tells."""
 READER_DRIVERS = ("rdm6300", "pn532", "line", "hid")
 FRAMINGS = ("line", "stx-etx", "stx-etx-lrc")
@@ -108,6 +112,8 @@ class Reader(Section, frozen=True, kw_only=True):
     """Of a `line` reader: ended by CR or LF; between STX and ETX; or that with a check byte behind it."""
     payload: str = "hex"
     """What `line` and `hid` readers send: a UID's hexadecimal digits, its decimal number, or an idTag as text."""
+    options: dict[str, Any] = {}
+    """For a driver from outside of this package, which says what it wants."""
 
 
 class EmergencyStopInput(Section, frozen=True, kw_only=True):
@@ -132,6 +138,7 @@ class Evse(Section, frozen=True, kw_only=True):
     parity: str = "N"
     unit: int = 1
     shared: bool = False
+    options: dict[str, Any] = {}
 
 
 class Meter(Section, frozen=True, kw_only=True):
@@ -145,6 +152,8 @@ class Meter(Section, frozen=True, kw_only=True):
     """Modbus address."""
     shared: bool = False
     """Other units hang on the same line (RS-485); all who use it say so, and take turns."""
+    options: dict[str, Any] = {}
+    """For a driver from outside of this package."""
 
 
 class Connector(Section, frozen=True, kw_only=True):

@@ -134,11 +134,14 @@ def capabilities(config: StationConfig) -> keys.Capabilities:
 
     `[ocpp] SupportedFeatureProfiles` switches profiles on; without it all that the firmware has are on.
     """
-    phases = min((model.METER_PHASES.get(connector.meter.driver, 1) for connector in config.connectors), default=1)
+    phases = min(
+        (model.METER_PHASES.get(connector.meter.driver, _phases_outside(config, connector)) for connector in config.connectors),
+        default=1,
+    )
     given: set[Measurand] = set()
     for connector in config.connectors:
-        given.update(model.METER_MEASURANDS.get(connector.meter.driver, ()))
-        given.update(model.EVSE_MEASURANDS.get(connector.evse.driver, ()))
+        given.update(model.METER_MEASURANDS.get(connector.meter.driver, model.MEASURED))
+        given.update(model.EVSE_MEASURANDS.get(connector.evse.driver, model.OFFERED))
     return keys.Capabilities(
         connectors=len(config.connectors),
         fixed_cable=all(connector.fixed_cable for connector in config.connectors),
@@ -147,6 +150,12 @@ def capabilities(config: StationConfig) -> keys.Capabilities:
         profiles=formats.items(config.ocpp.get(keys.SUPPORTED_FEATURE_PROFILES, ",".join(keys.PROFILES))),
         not_offered=config.policy.keys_not_offered,
     )
+
+
+def _phases_outside(config: StationConfig, connector: Connector) -> int:
+    """Choice: a meter from outside of this package is taken to have the supply's phases, and to measure what a reading can
+    hold; what a reading then lacks is not sent."""
+    return 1 if connector.meter_in_evse else config.supply.phases
 
 
 def initial_values(config: StationConfig) -> dict[str, str]:

@@ -12,7 +12,11 @@ def evse_driver(connector: Connector, port: str) -> Driver[EvseDesired, EvseObse
         from services.hardware.modbus import Wire
 
         return EvseWb(Wire("charging controller", port, evse.baud, evse.parity, evse.unit, evse.shared), socket=socket)
-    assert evse.driver == "openevse", f"no driver {evse.driver}"
+    if evse.driver != "openevse":
+        from services.hardware import outside
+
+        found: Driver[EvseDesired, EvseObservation] = outside.made("evse", evse.driver, connector, port)
+        return found
     from services.connectors.drivers.openevse import OpenEvse
 
     return OpenEvse(port, socket=socket, is_meter=connector.meter_in_evse)
