@@ -59,9 +59,12 @@ def config_text(
     meters: tuple[str, ...] = ("sdm630",),
     reader: str = "rdm6300",
     cable: str = "fixed",
+    connectors: str = "",
 ) -> str:
-    """A station.toml with a connector for each meter."""
-    connectors = "".join(CONNECTOR.format(number=number, meter=meter, cable=cable) for number, meter in enumerate(meters, 1))
+    """A station.toml with a connector for each meter, or with `connectors` as they stand."""
+    connectors = connectors or "".join(
+        CONNECTOR.format(number=number, meter=meter, cable=cable) for number, meter in enumerate(meters, 1)
+    )
     return CONFIG.format(url=url, identity=identity, reader=reader, connectors=connectors)
 
 
@@ -167,12 +170,17 @@ def rig(
     reader: str = "rdm6300",
     identity: str = "CP-1",
     state_dir: Path | None = None,
+    connectors: str = "",
     cable: str = "fixed",
     ocpp: str = "",
 ) -> Iterator[Rig]:
-    """A Central System and a station that has booted there. `ocpp`: more lines of the section of that name."""
+    """A Central System and a station that has booted there. `connectors`: in place of what `meters` and `cable` give.
+
+    `ocpp`: more lines of the section of that name.
+    """
     with CentralSystem() as central_system:
-        text = config_text(central_system.url, identity=identity, meters=meters, reader=reader, cable=cable) + ocpp
+        devices: dict[str, Any] = {"meters": meters, "reader": reader, "cable": cable, "connectors": connectors}
+        text = config_text(central_system.url, identity=identity, **devices) + ocpp
         with Station(text, state_dir=state_dir) as station:
             found = Rig(station, central_system, identity)
             found.wait_for_boot()

@@ -61,6 +61,19 @@ def test_a_session_is_offered_confirmed_limited_and_withdrawn(pair: Pair) -> Non
     assert pair.run(1.0, OFF).plugged is False
 
 
+def test_the_contactor_counts_as_closed_until_the_vehicle_has_let_go(pair: Pair) -> None:
+    """The reading of a stop is taken once it is open (hardware.md §2.1); without a believed bit the pilot tells."""
+    pair.opened()
+    pair.plug_in()
+    pair.run(4.0, OFFER_16)
+    pair.board.current_a = pair.connector.car.current_a = 16.0
+    seen = pair.driver.exchange(OFF)[0]
+    assert (seen.offering, seen.relay_closed) == (False, True)
+    assert pair.connector.contactor.closed
+    seen = pair.run(2.0, OFF)
+    assert (seen.relay_closed, pair.connector.contactor.closed) == (False, False)
+
+
 def test_a_charging_vehicle_keeps_its_contactor_closed_over_a_restart_of_ours(pair: Pair) -> None:
     pair.opened()
     pair.plug_in()

@@ -37,6 +37,8 @@ SELF_TEST_S = 40.0
 """The test takes 30 s; while it lasts bit 4 is no fault, though some clones mean one by it."""
 RELAY_SETTLES_S = 10.0
 """A contactor that is not where it should be for so long is stuck."""
+LETS_GO_S = 5.0
+"""A vehicle that goes on asking when the offer has ended may still be connected for so long (hardware.md §2.1)."""
 _PILOTS: dict[int, ControlPilot] = {READY: "A", PRESENT: "B", CHARGING: "C", VENTILATED: "D"}
 
 
@@ -74,6 +76,9 @@ class Controller(msgspec.Struct, frozen=True):
     bit: Relay = Relay()
     seen_s: float = 0.0
     pwm_since_s: float | None = None
+    """Since when it offers to a vehicle that asks."""
+    withdrawn_s: float | None = None
+    """When the offer to a vehicle ended that still asks."""
     boots: int = 0
 
     @property
@@ -96,6 +101,8 @@ def with_state(known: Controller, words: list[int], now_s: float) -> Controller:
     if vehicle not in (READY, PRESENT, CHARGING, VENTILATED, FAILURE) or evse not in (1, 2, 3):
         raise WrongAnswer(f"registers 1002 and 1006 are {vehicle} and {evse}; is it an EVSE-WB?")
     since_s = known.pwm_since_s if known.pwm_since_s is not None else now_s
+    charges, asks = _charges(vehicle, evse), vehicle in (CHARGING, VENTILATED)
+    withdrawn_s = now_s if known.pwm_since_s is not None else known.withdrawn_s
     return msgspec.structs.replace(
         known,
         current=current,
@@ -105,7 +112,8 @@ def with_state(known: Controller, words: list[int], now_s: float) -> Controller:
         firmware=firmware,
         evse=evse,
         seen_s=now_s,
-        pwm_since_s=since_s if _charges(vehicle, evse) else None,
+        pwm_since_s=since_s if charges else None,
+        withdrawn_s=withdrawn_s if asks and not charges else None,
     )
 
 
@@ -118,7 +126,9 @@ def relay_closed(known: Controller) -> bool:
     """Whether the contactor is closed: by its bit where that can be believed, else by what the controller does."""
     if known.status is not None and known.bit.believed:
         return bool(known.status & BIT_RELAY) == known.bit.charging
-    return _charges(known.vehicle, known.evse)
+    # The controller gives a vehicle a moment to let go before it opens the contactor.
+    letting_go = known.withdrawn_s is not None and known.seen_s < known.withdrawn_s + LETS_GO_S
+    return _charges(known.vehicle, known.evse) or letting_go
 
 
 def observation(known: Controller) -> EvseObservation:
