@@ -5,7 +5,8 @@
 set -euo pipefail
 
 source_dir=$(cd "${1:-$(dirname "$0")/..}" && pwd)
-python=${PYTHON:-python3}
+python=$(command -v "${PYTHON:-python3}")
+if [ "${python#/}" = "$python" ]; then python=$PWD/$python; fi
 machine=${MACHINE:-$(uname -m)}
 python_version=${PYTHON_VERSION:-$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')}
 out=${OUT:-$source_dir/build}
