@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-PROFILES = ("core.md", "reservation.md")
-"""The files of the table."""
-_NUMBER = re.compile(r"(J|E|JE)?(A\.)?\d+(\.\d+)*")
+PROFILES = ("core.md", "local_auth_list.md", "remote_trigger.md", "reservation.md")
+"""The files of the table. A letter before a number tells rows of a profile from those of Core on the same section: L3.5-1."""
+_NUMBER = re.compile(r"[LT]?(J|E|JE)?(A\.)?\d+(\.\d+)*")
 _TEST = re.compile(r"`(tests/[\w/]+\.py::[\w:]+)`")
 _COLUMNS = 4
 

@@ -27,7 +27,14 @@ KEYS = [f"9.1.{number}" for number in range(1, 35)]
 ERRATA = [f"E3.{number}" for number in range(1, 90)] + [f"E4.{number}" for number in range(1, 30)]
 OCPP_J = "J2 J3.1 J3.1.1 J3.1.2 J3.2 J4.1.1 J4.1.2 J4.1.3 J4.1.4 J4.2.1 J4.2.2 J4.2.3 J5.1 J5.3 J5.4 J5.5 J6.1 J6.2.1 J6.2.2 J7"
 OCPP_J_ERRATA = "JE2.1 JE2.2 JE2.3 JE2.4 JE2.5 JE3.1 JE3.2 JE3.3 JE3.4 JE3.5 JE3.6 JE3.7 JE3.8 JE3.9 JE3.10 JE5.1 JE5.2"
-CLAUSES = [*OCPP.split(), *KEYS, *ERRATA, *OCPP_J.split(), *OCPP_J_ERRATA.split()]
+LOCAL_AUTH_LIST = (
+    "L3.5 L3.5.2 L3.5.3 L3.5.4 L3.10 L4.1 L4.2 L5.10 L5.11 L5.15 L6.27 L6.41 L7.1 L7.47 L7.48 L9.2.1 L9.2.2 L9.2.3 LE3.52"
+    " LJE2.2"
+)
+REMOTE_TRIGGER = "T4.2 T4.4 T4.5 T5.17 T6.51 T7.32 T7.35 T7.44 T9.1.20 TE3.22 TE3.35 TE3.40 TE3.46"
+"""Of these profiles also what they say of sections that Core has rows of."""
+_OF_PROFILES = [*LOCAL_AUTH_LIST.split(), *REMOTE_TRIGGER.split()]
+CLAUSES = [*OCPP.split(), *KEYS, *ERRATA, *OCPP_J.split(), *OCPP_J_ERRATA.split(), *_OF_PROFILES]
 
 
 @cache

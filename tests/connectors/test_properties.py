@@ -7,6 +7,7 @@ process dies and comes back from its store, and the power fails.
 import os
 from typing import Any
 
+import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -27,9 +28,16 @@ from bus.messages import (
     Reset,
     UnlockConnector,
 )
-from bus.profile_messages import CancelReservation, ReserveNow
-from bus.vocabulary import AuthorizationStatus, AvailabilityType, ChargePointErrorCode, Measurand, ResetType
-from services.connectors import core
+from bus.profile_messages import (
+    AuthorizationData,
+    CancelReservation,
+    GetLocalListVersion,
+    ReserveNow,
+    SendLocalList,
+    TakeMeterValues,
+)
+from bus.vocabulary import AuthorizationStatus, AvailabilityType, ChargePointErrorCode, Measurand, ResetType, UpdateType
+from services.connectors import core, local_list
 from services.connectors import events as e
 from services.connectors.state import Connector, Finished, Idle, Now, Resuming, Running, Settings, State
 from services.hardware.contract import EvseDesired, EvseFault, EvseObservation
@@ -50,6 +58,7 @@ INFOS = st.builds(
     expiry_utc_ms=st.sampled_from([None] * 3 + [round((UTC_OFFSET_S + at_s) * 1000) for at_s in (15, 1030, 1300, 99_000)]),
     parent_id_tag=st.sampled_from([None, None, "G", "H"]),
 )
+ENTRIES = st.builds(AuthorizationData, ID_TAGS, st.one_of(INFOS, INFOS, INFOS, st.none()))
 GROUND = EvseFault(ChargePointErrorCode.GROUND_FAILURE, "x")
 EV = EvseFault(ChargePointErrorCode.EV_COMMUNICATION_ERROR, "x")
 HOT = EvseFault(ChargePointErrorCode.HIGH_TEMPERATURE, "x", warning=True)
@@ -71,6 +80,9 @@ SETTINGS = st.builds(
     authorization_cache_enabled=st.sampled_from([True, True, False]),
     local_authorize_offline=st.booleans(),
     local_pre_authorize=st.booleans(),
+    local_auth_list_enabled=st.sampled_from([True, True, True, False]),
+    local_auth_list_max_length=st.sampled_from([10_000, 10_000, 2]),
+    send_local_list_max_length=st.sampled_from([1000, 1000, 2]),
     max_energy_on_invalid_id_wh=st.sampled_from([0, 0, 1, 400]),
     charge_before_first_acceptance=st.booleans(),
     reserve_connector_zero_supported=st.sampled_from([True, True, True, False]),
@@ -105,7 +117,7 @@ class Station(RuleBasedStateMachine):
         self.unlocking: set[str] = set()
         self.orders = dict.fromkeys(range(1, CONNECTORS + 1), EvseDesired())
         self.state = self._blank()
-        self._take(*core.resume(self.state, self.audit.store.load(), self._now()))
+        self._take(*core.resume(self.state, self.audit.store.load(), self._now(e.Tick())))
 
     def teardown(self) -> None:
         self.database.close()
@@ -300,6 +312,20 @@ class Station(RuleBasedStateMachine):
     def cache_is_cleared(self) -> None:
         self._call(lambda call_id: e.ClearCacheRequested(call_id, ClearCache()))
 
+    @rule(version=st.integers(-1, 9), type_=st.sampled_from(UpdateType), entries=st.lists(ENTRIES, max_size=4))
+    def a_list_is_sent(self, version: int, type_: UpdateType, entries: list[AuthorizationData]) -> None:
+        self._call(lambda call_id: e.LocalListSent(call_id, SendLocalList(version, type_, tuple(entries))))
+        rows = self.database.execute("SELECT id_tag, body FROM local_list").fetchall()
+        assert {key: msgspec.json.decode(body, type=IdTagInfo) for key, body in rows} == self.authority.listed
+
+    @rule()
+    def the_list_is_asked_for(self) -> None:
+        self._call(lambda call_id: e.LocalListVersionAsked(call_id, GetLocalListVersion()))
+
+    @rule(connector_id=st.sampled_from([None, 0, 1, 2, 3, 4]))
+    def readings_are_triggered(self, connector_id: int | None) -> None:
+        self._call(lambda call_id: e.MeterValuesAsked(call_id, TakeMeterValues(connector_id)))
+
     @rule(link=LINKS)
     def link_changes(self, link: object) -> None:
         self._feed(e.LinkChanged(link))  # type: ignore[arg-type]
@@ -387,7 +413,7 @@ class Station(RuleBasedStateMachine):
         self._feed(e.AuthorizeAnswered(asked.token, info, asked.id_tag))
 
     def _feed(self, event: e.Event) -> tuple[e.Effect, ...]:
-        now = self._now()
+        now = self._now(event)
         before = self.state
         state, effects = core.step(before, event, now)
         self._take(state, effects)
@@ -421,7 +447,7 @@ class Station(RuleBasedStateMachine):
         self.reads.clear()
         self.asked.clear()
         self.state = self._blank()
-        now = self._now()
+        now = self._now(e.Tick())
         self._take(*core.resume(self.state, self.audit.store.load(), now))
         self.keeper.process_starts(self.state, now)
 
@@ -429,9 +455,11 @@ class Station(RuleBasedStateMachine):
         connectors = tuple(Connector(number, 32.0, socket=number == SOCKET) for number in range(1, CONNECTORS + 1))
         return core.initial(connectors, self.settings, 17.0)
 
-    def _now(self) -> Now:
+    def _now(self, event: e.Event) -> Now:
         self.ids += 1
-        return Now(self.now_s, f"boot-{self.boot}", f"id{self.ids}", UTC_OFFSET_S if self.ids % 7 else None)
+        listed = self.audit.store.local_list.find(local_list.in_question(self.state, event))
+        utc_offset_s = UTC_OFFSET_S if self.ids % 7 else None
+        return Now(self.now_s, f"boot-{self.boot}", f"id{self.ids}", utc_offset_s, listed=listed)
 
     def _sample(self, number: int, age_s: float) -> MeterSample:
         return MeterSample(number, self.now_s - age_s, self.serials[number], self.registers[number])

@@ -199,6 +199,7 @@ class TestBootNotification:
         world.advance(1)
         assert trigger(world, "BootNotification") == ACCEPTED
         assert world.said() == []
+        assert world.link._rpc.waiting == ()
 
     def test_is_rejected_once_accepted(self, online: World) -> None:
         """Errata v4.0 3.35; over a reconnect too, as the acceptance holds."""
@@ -274,13 +275,13 @@ class TestMinimumStatusDuration:
 def test_the_newest_status_comes_last(online: World) -> None:
     """OCPP 1.6 §4.9: what still waits is told before, so that the Central System ends with the truth."""
     online.answers["StatusNotification"] = None
-    online.say(connector(1, PREPARING, at_s=200.0), connector(1, AVAILABLE, at_s=201.0))
+    online.say(connector(1, PREPARING, 200.0), connector(1, CHARGING, 201.0), connector(1, AVAILABLE, 202.0))
     (_, unique_id, first), *_ = [call for call in online.calls if call[2].get("status") == "Preparing"]
     assert first["connectorId"] == 1
     trigger(online, "StatusNotification", 1)
     online.answers["StatusNotification"] = {}
     online.answer(unique_id, {})
-    assert [payload["status"] for payload in online.said("StatusNotification")] == ["Available", "Available"]
+    assert [payload["status"] for payload in online.said("StatusNotification")] == ["Charging", "Available", "Available"]
 
 
 def test_a_triggered_heartbeat_gives_the_time(pending: World) -> None:
