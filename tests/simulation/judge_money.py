@@ -183,10 +183,9 @@ def _unbilled(case: Case, connector_id: int, between_wh: tuple[float, float], be
     contacts = [c for c in case.ledger.contacts if c.connector_id == connector_id]
     contacts = [c for c in contacts if c.opened_wh > from_wh + 1 and c.closed_wh < to_wh - 1]
     at_s = contacts[0].opened_s if contacts else case.ledger.end_s
-    lost_wh = 0.0
-    if contacts and before is not None and (before.stop is None or before.stop.at_s > contacts[0].closed_s):
-        # What was over when the contactor closed can't have been cut short.
-        lost_wh = _lost_at_most(case, connector_id, at_s)
+    # What was over when the contactor closed can't have been cut short.
+    cut_short = [c for c in contacts if before and (before.stop is None or before.stop.at_s > c.closed_s)]
+    lost_wh = max((_lost_at_most(case, connector_id, c.opened_s) for c in cut_short), default=0.0)
     if to_wh - from_wh > lost_wh + ROUNDING_WH:
         text = f"{to_wh - from_wh:.0f} Wh flowed on connector {connector_id} from {from_wh:.0f} Wh on, and nobody is billed"
         if lost_wh:

@@ -139,6 +139,25 @@ def be_deaf_and_then_away_while_it_is_swapped(cooked: Cooked) -> None:
     cooked.ledger.spans.append(Span("connectors down", 195.0, 215.0))
 
 
+def charge_the_other_car_on_the_old_order(cooked: Cooked) -> None:
+    """The first car was full a while before; the other one got energy until `connectors` was back, which nobody can pay."""
+    first = cooked.ledger.contacts[0]
+    first.opened_s, first.opened_wh = 350.0, 1800.0
+    cooked.ledger.plug_ins[0].out_s = 390.0
+    cooked.ledger.plug_ins.append(PlugIn(1, 9, 392.0, 420.0))
+    cooked.ledger.contacts.insert(1, Contact(1, 394.0, 1800.0, 9, 402.0, 1900.0))
+    register = cooked.ledger.registers[1] = Register(1000.0)
+    for at_s, wh in ((102.0, 1000.0), (350.0, 1800.0), (394.0, 1800.0), (402.0, 1900.0), (1002.0, 1900.0), (1302.0, 3000.0)):
+        register.add(at_s, wh)
+    cooked.ledger.contacts[2].closed_wh = 1900.0
+    cooked.book.copies[1].payload.update(meterStop=1790, timestamp=utc_text(UTC_0_S + 347.0))
+    cooked.book.copies[2].payload["meterStart"] = 1900
+
+
+def be_away_when_the_other_car_came(cooked: Cooked) -> None:
+    cooked.ledger.spans.append(Span("connectors down", 385.0, 401.0))
+
+
 def close_once_more_for_the_other_car(cooked: Cooked) -> None:
     """The guard withdrew, and `connectors` offers again when it is back: without a meter, so that its last reading is old."""
     swap_the_car(cooked)
@@ -225,6 +244,7 @@ EXCUSES: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = 
     (swap_the_car, money.ONE_PLUG_IN, be_away_while_it_is_swapped),
     (swap_the_car, money.ONE_PLUG_IN, be_deaf_while_it_is_swapped),
     (swap_the_car, money.ONE_PLUG_IN, be_deaf_and_then_away_while_it_is_swapped),
+    (charge_the_other_car_on_the_old_order, money.BILLED, be_away_when_the_other_car_came),
     (close_once_more_for_the_other_car, money.START_FIRST, be_away_until_it_offers_again),
     (begin_before_the_plug, money.TRUE_TIMES, be_deaf_while_it_is_replugged),
     (last_long_by_a_wrong_clock, money.TRUE_DURATION, lose_its_anchor),
@@ -256,6 +276,11 @@ SHIFTS: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = [
         begin_before_the_plug,
         money.TRUE_TIMES,
         lambda cooked: cooked.ledger.spans.append(Span("controller 1 silent", 103.0, 110.0)),
+    ),
+    (
+        charge_the_other_car_on_the_old_order,
+        money.BILLED,
+        lambda cooked: cooked.ledger.spans.append(Span("connectors down", 480.0, 490.0)),
     ),
     (last_long_by_a_wrong_clock, money.TRUE_DURATION, lambda cooked: lose_store(cooked, "transactions.db", 900.0)),
     (last_until_it_was_found, money.TRUE_DURATION, lambda cooked: lose_store(cooked, "connectors.db", 240.0)),
