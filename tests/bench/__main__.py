@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.bench import bus, drain, imports, locallist, queue, station, yardsticks
+from tests.bench import bus, connection, drain, imports, locallist, queue, soak, station, yardsticks
 from tests.bench.figures import Figure, Run, table, unmet
 from tests.harness import CommandFailed
 
@@ -31,9 +31,11 @@ SUITES: dict[str, Suite] = {
     "month": queue.month,
     "drain": drain.measure,
     "locallist": locallist.measure,
+    "connection": connection.measure,
+    "soak": soak.measure,
 }
 """By name, in the order of the table. Each gets a directory of its own."""
-LONG = frozenset({"month"})
+LONG = frozenset({"month", "soak"})
 """Suites of a quarter of an hour: run only where they are named."""
 
 

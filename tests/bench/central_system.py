@@ -55,6 +55,11 @@ class CentralSystem:
         """What a station connects to, without its identity."""
         return f"ws://127.0.0.1:{self._port}/"
 
+    @property
+    def port(self) -> int:
+        """On loopback, the same for ever."""
+        return self._port
+
     def start(self) -> None:
         """Listen, on the port of the first start."""
         self._server = serve(self._serve, "127.0.0.1", self._port, subprotocols=["ocpp1.6"], compression=None)  # type: ignore[list-item]

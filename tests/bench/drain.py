@@ -14,7 +14,7 @@ from services.transaction_queue.store import Store
 from tests.bench import procfs
 from tests.bench.central_system import CentralSystem
 from tests.bench.figures import Budget, Figure
-from tests.bench.station import config
+from tests.bench.station import calls, config
 from tests.bench.yardsticks import commit_ms
 from tests.harness import Station
 
@@ -25,14 +25,16 @@ COUNTED_MAX = 2000
 """Of a large backlog only so many are waited for."""
 QUICK_COMMIT_S, QUICK_RATE_MIN = 0.0005, 500.0
 """`design.md` §8: so many messages a second where a commit is that quick, else 80 % of what commit and round trip allow."""
+BACKLOG_OF_CALLS = 40_000
 BACKLOGS = ((1_000, 0.0), (100_000, 0.0), (400, 0.02), (60, 0.2))
 """Messages, and the Central System's round trip in seconds."""
 
 
 def measure(directory: Path) -> Iterator[Figure]:
-    """One station for each backlog."""
+    """One station for each backlog, and the answers of one that is busy with it."""
     for count, round_trip_s in BACKLOGS:
         yield from _drain(directory / f"{count}-{round_trip_s}", count, round_trip_s)
+    yield from _calls(directory / "calls")
 
 
 def _drain(state_dir: Path, count: int, round_trip_s: float) -> Iterator[Figure]:
@@ -50,6 +52,17 @@ def _drain(state_dir: Path, count: int, round_trip_s: float) -> Iterator[Figure]
     detail = f"{rate / allowed * 100:.0f} % of the {allowed:.0f}/s that round trip and one commit a message allow"
     yield Figure(name, rate, "messages/s", budget, detail=detail)
     yield Figure(f"memory of the queue, {name}", memory_mb, "MB", detail="PSS")
+
+
+def _calls(state_dir: Path) -> Iterator[Figure]:
+    """Response times while messages go out as fast as they can."""
+    state_dir.mkdir(parents=True)
+    fill(state_dir / "transactions.db", BACKLOG_OF_CALLS)
+    with CentralSystem() as central, Station(config(central.url, 1), state_dir=state_dir):
+        central.wait_for("StartTransaction", after_s=0.0)
+        yield from calls(central, "a backlog draining")
+        delivered = sum(one.action == "StopTransaction" for one in list(central.received)) * MESSAGES_IN_A_TRANSACTION
+        assert delivered < BACKLOG_OF_CALLS, "the backlog was gone before the calls were answered"
 
 
 def fill(path: Path, count: int) -> None:
