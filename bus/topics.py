@@ -10,6 +10,7 @@ from enum import Enum
 import msgspec
 
 from bus import device_messages as dm
+from bus import key_messages as km
 from bus import messages as m
 from bus import profile_messages as pm
 from bus import queue_messages as qm
@@ -73,6 +74,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("connector.meter_values.", m.ConnectorMeterValues, "connectors", Kind.EVENT, age_s_max=10.0),
     Topic("late_report.", m.DeliveryReport, "ocpp_link", Kind.EVENT, age_s_max=30.0),
     _call("call.link.authorize.", m.Authorize, "ocpp_link", m.IdTagInfo),
+    _call("call.link.change_key.", km.ChangeKey, "ocpp_link", km.KeyChanged),
     _call("call.link.deliver.", m.Deliver, "ocpp_link", m.DeliveryReport),
     _call("call.connectors.remote_start_transaction.", m.RemoteStartTransaction, "connectors", m.RemoteStartStopAnswer),
     _call("call.connectors.remote_stop_transaction.", m.RemoteStopTransaction, "connectors", m.RemoteStartStopAnswer),

@@ -223,6 +223,11 @@ def find(name: str, capabilities: Capabilities) -> Key | None:
     return key
 
 
+def find_any(name: str) -> Key | None:
+    """The key of that name, whether this station offers it or not."""
+    return _BY_NAME.get(name.casefold())
+
+
 def access(key: Key, capabilities: Capabilities) -> Access:
     """What the Central System may do with `key` here. A fixed cable has no lock to configure (errata v4.0 3.83)."""
     if key.name == "UnlockConnectorOnEVSideDisconnect" and capabilities.fixed_cable:

@@ -22,6 +22,7 @@ log = logs.logger("configuration")
 FILE_NAME = "configuration.db"
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS configuration (key TEXT PRIMARY KEY, value TEXT NOT NULL, changed_utc TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS set_here (key TEXT PRIMARY KEY)",
     "CREATE TABLE IF NOT EXISTS previous_key (id INTEGER PRIMARY KEY CHECK (id = 1), value TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS session"
     " (boot_id TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (boot_id, name))",
@@ -44,13 +45,27 @@ class ConfigurationStore:
         """What the Central System changed: text by key, as printed. Not checked against this firmware."""
         return _pairs(self._database, "SELECT key, value FROM configuration")
 
-    def set_value(self, key: str, text: str, changed_utc: str) -> None:
-        """Keep a changed value; committed when this returns, so that the answer may go out (design §3)."""
-        self._write(
-            "INSERT INTO configuration VALUES (?, ?, ?)"
-            " ON CONFLICT (key) DO UPDATE SET value = excluded.value, changed_utc = excluded.changed_utc",
-            (key, text, changed_utc),
-        )
+    def set_value(self, key: str, text: str, changed_utc: str, *, here: bool = False) -> None:
+        """Keep a changed value; committed when this returns, so that the answer may go out (design §3).
+
+        `here`: by a person at the station, not by the Central System.
+        """
+        with transaction(self._database) as database:
+            database.execute(
+                "INSERT INTO configuration VALUES (?, ?, ?)"
+                " ON CONFLICT (key) DO UPDATE SET value = excluded.value, changed_utc = excluded.changed_utc",
+                (key, text, changed_utc),
+            )
+            if here:
+                database.execute("INSERT OR IGNORE INTO set_here VALUES (?)", (key,))
+            else:
+                database.execute("DELETE FROM set_here WHERE key = ?", (key,))
+
+    def forget_value(self, key: str) -> None:
+        """What `station.toml` or the default says holds again."""
+        with transaction(self._database) as database:
+            database.execute("DELETE FROM configuration WHERE key = ?", (key,))
+            database.execute("DELETE FROM set_here WHERE key = ?", (key,))
 
     def previous_key(self) -> str | None:
         """The AuthorizationKey from before a change that has not opened a connection yet."""
@@ -142,6 +157,23 @@ def read_configuration(path: str, config: StationConfig, report: Callable[[str],
         report(f"{path} can't be read ({error}): station.toml and defaults apply; see the log of ocpp_link")
         stored = {}
     return keys.public(effective(keys.public(stored), config, report))
+
+
+def read_changes(path: str) -> dict[str, tuple[str, str, bool]]:
+    """Each changed value, for a person: (text, when in UTC, whether it was set at the station). Secrets are in it.
+
+    Raises FileNotFoundError, sqlite3.Error.
+    """
+    if not os.path.exists(path):
+        raise FileNotFoundError(path)
+    database = sqlite3.connect(f"file:{_uri_path(path)}?mode=ro", uri=True, timeout=2.0)
+    try:
+        tables = {str(name) for (name,) in database.execute("SELECT name FROM sqlite_master")}
+        here = "key IN (SELECT key FROM set_here)" if "set_here" in tables else "0"
+        rows = database.execute(f"SELECT key, value, changed_utc, {here} FROM configuration")
+        return {str(key): (str(value), str(changed_utc), bool(by_hand)) for key, value, changed_utc, by_hand in rows}
+    finally:
+        database.close()
 
 
 def _stored(path: str) -> dict[str, str]:

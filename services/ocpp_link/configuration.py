@@ -6,6 +6,7 @@ or when something is sent.
 
 import sqlite3
 
+from bus.key_messages import ChangeKey, KeyChanged
 from bus.vocabulary import ConfigurationStatus
 from services.configuration import keys
 from services.configuration.formats import Problem
@@ -85,11 +86,38 @@ class Configuration:
             self._values = change.values
         return Answered(p.ChangeConfigurationConf(status=change.status), change.reason)
 
-    def _store_change(self, change: keys.Change, changed_utc: str) -> None:
+    def change_by_hand(self, request: ChangeKey, changed_utc: str) -> KeyChanged:
+        """By a person at the station, by the same rules as a ChangeConfiguration; on the disk when this returns.
+
+        Without a value the key goes back to `station.toml` or its default. Raises sqlite3.Error.
+        """
+        if request.value is None:
+            return self._reset(request.key)
+        change = keys.change(self._values, request.key, request.value, self._able)
+        if change.accepted:
+            self._store_change(change, changed_utc, here=True)
+            self._values = change.values
+        return KeyChanged(change.status, change.reason)
+
+    def _reset(self, name: str) -> KeyChanged:
+        key = keys.find(name, self._able)
+        if key is None:
+            return KeyChanged(ConfigurationStatus.NOT_SUPPORTED, "this station has no such key")
+        if key.name == keys.AUTHORIZATION_KEY:
+            return KeyChanged(ConfigurationStatus.REJECTED, "a password is never taken back, set the new one")
+        self._store.forget_value(key.name)
+        before = self._values.get(keys.AUTHORIZATION_KEY)
+        self._values = effective(self._store.values(), self._config)
+        if before is not None:
+            self._values[keys.AUTHORIZATION_KEY] = before
+        status = ConfigurationStatus.REBOOT_REQUIRED if key.reboot_required else ConfigurationStatus.ACCEPTED
+        return KeyChanged(status)
+
+    def _store_change(self, change: keys.Change, changed_utc: str, *, here: bool = False) -> None:
         """An AuthorizationKey that a Central System checks is kept beside the new one until that has worked."""
         text = change.values[change.key]
         if change.key != keys.AUTHORIZATION_KEY or self._config.central_system.security_profile == 0:
-            self._store.set_value(change.key, text, changed_utc)
+            self._store.set_value(change.key, text, changed_utc, here=here)
             return
         # The connection over which the change came was opened with this one.
         working = self.authorization_key()

@@ -15,6 +15,7 @@ from bus import chance
 from bus import messages as m
 from bus import profile_messages as pm
 from bus.calls import IncomingCall, Reply
+from bus.key_messages import ChangeKey
 from bus.logs import Logger, utc_text
 from bus.node import Node
 from bus.vocabulary import MessageTrigger, RegistrationStatus, ResetStatus, TriggerMessageStatus
@@ -172,6 +173,7 @@ class LinkService:
         )
         node.serve(m.Authorize, lambda request, call: self._called(call, e.AuthorizeAsked(call.call_id, request.id_tag)))
         node.serve(m.Deliver, lambda request, call: self._called(call, e.DeliverAsked(call.call_id, request)))
+        node.serve(ChangeKey, self._change_by_hand)
         node.on_cancel(self._cancelled)
 
     def _called(self, call: IncomingCall, event: e.Event) -> None:
@@ -390,8 +392,23 @@ class LinkService:
         before, key = self._configuration.public(), self._configuration.authorization_key()
         answered = self._configuration.change(req, self._utc_text())
         self._answer(unique_id, action, answered)
+        self._obey_changes(before, key)
+
+    def _change_by_hand(self, request: ChangeKey, call: IncomingCall) -> None:
+        """`station config set` and `reset`."""
+        before, key = self._configuration.public(), self._configuration.authorization_key()
+        try:
+            answer = self._configuration.change_by_hand(request, self._utc_text())
+        except sqlite3.Error as error:
+            call.refuse(f"configuration.db can't be written, check the disk: {error}")
+            return
+        call.answer(answer)
+        self._log.info("key changed at the station", key=request.key[:50], answer=answer.status, reason=answer.reason or None)
+        self._obey_changes(before, key)
+
+    def _obey_changes(self, before: dict[str, str], key: str) -> None:
         if self._configuration.authorization_key() != key:
-            self._log.warning("AuthorizationKey was changed by the Central System")
+            self._log.warning("AuthorizationKey was changed")
             if self._config.central_system.security_profile > 0:
                 self._feed(e.CredentialsChanged())
         if (values := self._configuration.public()) != before:

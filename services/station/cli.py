@@ -12,6 +12,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("services.station.status", "show whether the station is well, and what it is doing"),
     "logs": ("services.station.log_reader", "show the log lines of all services in the order of time"),
     "queue": ("services.station.queue", "transaction messages that no Central System has: list, export, import, send again"),
+    "config": ("services.station.config", "OCPP keys: value, origin, what it shadows; set and reset one"),
     "devices": ("services.station.devices", "devices: what answers and who it is, the last frames of one"),
     "restart": ("services.station.restart", "restart one service of the running station"),
     "check": ("services.station.check", "say all that is wrong before the start: station.toml, devices, disk, clock"),

@@ -654,6 +654,11 @@ class FailingStore(ConfigurationStore):
             raise sqlite3.OperationalError("database or disk is full")
         super()._write(statement, parameters)
 
+    def set_value(self, key: str, text: str, changed_utc: str, *, here: bool = False) -> None:
+        if self.full:
+            raise sqlite3.OperationalError("database or disk is full")
+        super().set_value(key, text, changed_utc, here=here)
+
     def keep(self, boot_id: str, facts: Any) -> None:
         if self.full:
             raise sqlite3.OperationalError("database or disk is full")
