@@ -30,6 +30,12 @@ def test_each_break_is_of_a_file_that_there_is_and_named_once() -> None:
     assert [file for file, _ in names if not (ROOT / file).is_file()] == []
 
 
+def test_each_break_finds_its_lines_once() -> None:
+    """Whoever changes a line that is broken on purpose sees it here, and not at the next long run."""
+    found = [(one.file, one.what, (ROOT / one.file).read_text(encoding="utf-8").count(one.old)) for one in all_breaks()]
+    assert [one for one in found if one[2] != 1] == []
+
+
 def test_a_break_has_a_form() -> None:
     assert parse(f"# a remark\n\n{GOOD}\n") == [
         Break("two at a time", "services/a.py", "if one:\n    pass", "if two:", ("4.9-1", "E3.19"))
