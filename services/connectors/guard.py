@@ -2,6 +2,7 @@
 
     --gone-for S    it is gone for so long already, as far as the caller knows
     --silent        it is there and does not work: end it, by SIGTERM and then by SIGKILL
+    --once          the station has ended: withdraw at once, and end when that is done
 
 It waits until the service is gone for `[system] orphan_grace_s`, takes the controllers' ports, withdraws energy and goes on
 withdrawing, as a controller that restarts comes up enabled; when the service is back, it gives the ports back and ends. It
@@ -10,8 +11,8 @@ may be called at any time and as often as one likes.
 Owns: the ports while nobody else does. Does not: decide that a service is silent, or start one; those are the watchdog's and
 supervisord's. What is told to whom is decided in `orphans.py`.
 
-Exit codes: 0 the service is there; 1 an error, told in one line; 2 the configuration can't be used; 3 another guard is at
-work; 4 told to end while the service was still gone.
+Exit codes: 0 the service is there, or with --once all is withdrawn; 1 an error, told in one line; 2 the configuration can't be
+used; 3 another guard is at work; 4 told to end while the service was still gone.
 """
 
 import argparse
@@ -41,6 +42,8 @@ LOOK_PERIOD_S = 0.1
 TERM_WAIT_S = 3.0
 KILL_WAIT_S = 2.0
 CLOSE_WAIT_S = 1.5
+ONCE_S_MAX = 12.0
+"""With --once: a controller that has not answered by then is told of, and left."""
 
 
 def main() -> int:
@@ -67,7 +70,7 @@ def main() -> int:
     if arguments.silent:
         end_service(log)
     guard = Guard(config, state_dir, log, gone_since_s=boottime_s() - arguments.gone_for)
-    code = guard.work(stopping)
+    code = guard.withdraw_once(stopping) if arguments.once else guard.work(stopping)
     os.close(lock)
     return code
 
@@ -110,6 +113,27 @@ class Guard:
             self._give_back()
         self._log.info("the connectors service is there, its ports are its own")
         return THERE
+
+    def withdraw_once(self, stopping: Stopping) -> int:
+        """Whatever the grace: nobody is left who could come back in time. The exit code."""
+        poller = select.poll()
+        poller.register(stopping.fileno(), select.POLLIN)
+        poller.register(self._reports.fileno(), select.POLLIN)
+        deadline_s = boottime_s() + ONCE_S_MAX
+        try:
+            if not process.locked(SERVICE_LOCK):
+                self._take(boottime_s())
+            while self._controllers and boottime_s() < deadline_s and not stopping.requested():
+                if process.locked(SERVICE_LOCK) or all(orphans.is_withdrawn(c.seen) for c in self._controllers.values()):
+                    return THERE
+                self._turn(boottime_s())
+                poller.poll(LOOK_PERIOD_S * 1000)
+            left = [name for name, controller in self._controllers.items() if not orphans.is_withdrawn(controller.seen)]
+        finally:
+            self._give_back()
+        if left:
+            self._log.error("energy could not be withdrawn from all controllers", devices=" ".join(left))
+        return FAILED if left else THERE
 
     def _turn(self, now_s: float) -> None:
         if not self._controllers and orphans.is_due(self._gone_since_s, now_s, self._config.system.orphan_grace_s):
@@ -171,6 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--virtual", action="store_true", help="devices are those of services.simulator")
     parser.add_argument("--gone-for", type=float, default=0.0, metavar="S", help="seconds that the service is gone already")
     parser.add_argument("--silent", action="store_true", help="the service is there and does not work: end it")
+    parser.add_argument("--once", action="store_true", help="the station has ended: withdraw at once, then end")
     parser.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
     return parser
 

@@ -136,6 +136,17 @@ def test_the_guard_withdraws_keeps_it_so_and_gives_the_ports_back(station: Stati
 
 
 @pytest.mark.process
+def test_at_the_end_of_the_station_energy_is_withdrawn_whatever_the_grace(station: Station) -> None:
+    """The unit's last deed: nobody is left who would come back and look."""
+    done = subprocess.run(station.command("--once"), check=False, timeout=20, capture_output=True, text=True)
+    assert (done.returncode, station.offering(), station.closed()) == (guard.THERE, [False, False], [False, False])
+    lock = take_lock(station.lock)
+    done = subprocess.run(station.command("--once"), check=False, timeout=20, capture_output=True, text=True)
+    assert (done.returncode, "withdrawn" in done.stderr) == (guard.THERE, False), "a station that runs again is left alone"
+    os.close(lock)
+
+
+@pytest.mark.process
 def test_the_guard_ends_a_service_that_does_not_work(station: Station) -> None:
     """A stopped process hears no SIGTERM; who holds the lock is proved before it is killed."""
     holder = (
