@@ -6,6 +6,7 @@ A seed's day changes with `plan.py`; what it showed is written down here by hand
 import msgspec
 
 from tests.simulation import people
+from tests.simulation.bus import Mood
 from tests.simulation.central_system import Temper
 from tests.simulation.plan import Day, Fault, day
 
@@ -62,9 +63,28 @@ def stop_whose_start_was_given_up() -> Day:
     return _quiet(visits=(visit,), faults=faults, TransactionMessageAttempts="1")
 
 
+def another_session_before_the_lost_one_is_found() -> Day:
+    """`connectors.db` was lost while a car charged, and the next one came before the queue asked: nobody paid the rest."""
+    first = people.Plan(600.0, 1, "ANNA", gap_s=1.0, charge_s=120.0, leaves_by="plug")
+    second = people.Plan(726.0, 1, "BERT", gap_s=1.0, charge_s=100.0)
+    return _quiet(visits=(first, second), faults=(Fault(720.0, "lose_store", 0.0, ("connectors",)),))
+
+
+def question_that_the_bus_loses() -> Day:
+    """The queue asked about a lost transaction once, in vain, and then not for five minutes: its stop was dated as late."""
+    visit = people.Plan(600.0, 1, "ANNA", gap_s=1.0, charge_s=60.0)
+    faults = (
+        Fault(645.0, "lose_store", 0.0, ("connectors",)),
+        Fault(645.5, "hold_calls", 20.0, (Mood(loss=1.0, only=(b"call.connectors.",)),)),
+    )
+    return _quiet(visits=(visit,), faults=faults)
+
+
 ALL = (
     another_car_while_connectors_is_away,
     stop_whose_start_is_long_delivered,
     stop_that_waits_for_its_start,
     stop_whose_start_was_given_up,
+    another_session_before_the_lost_one_is_found,
+    question_that_the_bus_loses,
 )
