@@ -12,16 +12,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bus.messages import (
-    Deliver,
-    Failed,
-    NotSent,
-    QueueChanged,
-    QueueTransactionAgain,
-    StopTransaction,
-    TakeInTransaction,
-    TransactionEntry,
-)
+from bus.messages import Deliver, Failed, NotSent, StopTransaction, TransactionEntry
+from bus.queue_messages import QueueChanged, QueueTransactionAgain, TakeInTransaction
 from services.transaction_queue import handover, schema, store
 from tests.transaction_queue.test_lost_stores import long_session
 from tests.transaction_queue.world import World, meter_values, moment, session, start, stop
