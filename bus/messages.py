@@ -393,6 +393,7 @@ class CloseLostTransaction(Message, frozen=True):
     """Call of the queue to connectors: an open transaction that connectors does not show. Answer: LostTransactionAnswer.
 
     `last_wh`, `last_at`: of its last MeterValues, else of its start; Wh. `next_number`: after its last message.
+    `next_start_wh`, `next_started_at`: of the transaction that was the next one on its connector; None: there is none yet.
     """
 
     local_tx_id: str
@@ -404,6 +405,8 @@ class CloseLostTransaction(Message, frozen=True):
     last_at: Moment
     next_number: int
     transaction_id: int | None = None
+    next_start_wh: int | None = None
+    next_started_at: Moment | None = None
 
 
 class LostTransactionAnswer(Message, frozen=True):

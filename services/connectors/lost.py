@@ -14,7 +14,7 @@ from bus.messages import CloseLostTransaction, LostTransactionAnswer
 from bus.vocabulary import Reason
 from services.connectors import events as e
 from services.connectors import transactions
-from services.connectors.state import Connector, Now, Reading, Segment, SessionMark, Transaction
+from services.connectors.state import Reading, Segment, SessionMark, Transaction
 from services.connectors.work import Work
 
 
@@ -32,23 +32,25 @@ def take_up(work: Work, call_id: str, request: CloseLostTransaction, *, closed_h
         local_tx_id=request.local_tx_id,
         warning=True,
     )
-    transaction = _transaction(request)
-    connector = work.connector(request.connector_id)
-    if connector is not None:
-        transaction = _to_its_end(transaction, connector, work.now)
+    transaction = _to_its_end(work, request, _transaction(request))
     transactions.close_at_last_reading(work, transaction, (), reason)
 
 
-def _to_its_end(transaction: Transaction, connector: Connector, now: Now) -> Transaction:
-    """All that flowed until the connector's next transaction was its own; a register below its last one is another meter's."""
-    following = connector.transaction
-    if following is not None:
-        if following.meter_start_wh < transaction.last.energy_wh:
-            return transaction
-        return msgspec.structs.replace(transaction, last=Reading(following.meter_start_wh, following.started_at))
-    if connector.sample is None:
+def _to_its_end(work: Work, request: CloseLostTransaction, transaction: Transaction) -> Transaction:
+    """All that flowed until the connector's next transaction was its own; a register below its last one is another meter's.
+
+    The next one may be over by now: the queue knows it all the same.
+    """
+    connector = work.connector(request.connector_id)
+    following = None if connector is None else connector.transaction
+    end = None if following is None else Reading(following.meter_start_wh, following.started_at)
+    if request.next_start_wh is not None and request.next_started_at is not None:
+        end = Reading(request.next_start_wh, request.next_started_at)
+    if end is not None:
+        return transaction if end.energy_wh < transaction.last.energy_wh else msgspec.structs.replace(transaction, last=end)
+    if connector is None or connector.sample is None:
         return transaction
-    return transactions.follow_register(transaction, connector.sample, now)[0]
+    return transactions.follow_register(transaction, connector.sample, work.now)[0]
 
 
 def _transaction(request: CloseLostTransaction) -> Transaction:

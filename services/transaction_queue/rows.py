@@ -153,8 +153,8 @@ def register_columns(message: MeterValues) -> dict[str, Any]:
     return {}
 
 
-def open_transaction(values: tuple[Any, ...]) -> CloseLostTransaction | None:
-    """A row of `SELECT_OPEN`; None if it can't be read any more."""
+def open_transaction(values: tuple[Any, ...], following: tuple[Any, ...] | None) -> CloseLostTransaction | None:
+    """A row of `SELECT_OPEN`, and register and moment of the start after it; None if it can't be read any more."""
     local_tx_id, connector_id, id_tag, boot_id, boottime_ms, utc_ms, start_wh, *last, last_number, transaction_id = values
     started = (boot_id, boottime_ms, utc_ms)
     at = started if last[1] is None else tuple(last[1:])
@@ -169,6 +169,9 @@ def open_transaction(values: tuple[Any, ...]) -> CloseLostTransaction | None:
         "next_number": (last_number or 0) + 1,
         "transaction_id": None if transaction_id is None else int(transaction_id),
     }
+    if following is not None:
+        fields["next_start_wh"] = following[0]
+        fields["next_started_at"] = dict(zip(Moment.__struct_fields__, following[1:], strict=True))
     try:
         return msgspec.convert(fields, CloseLostTransaction)
     except msgspec.ValidationError:

@@ -135,8 +135,11 @@ class Store:
 
     def open_transactions(self, limit: int) -> list[CloseLostTransaction]:
         """Transactions whose StartTransaction is or was here and whose StopTransaction never came, at most `limit`."""
-        rows = self._database.execute(SELECT_OPEN, (limit,)).fetchall()
-        return [found for found in map(open_transaction, rows) if found is not None]
+        found = []
+        for row_id, *values in self._database.execute(SELECT_OPEN, (limit,)).fetchall():
+            following = self._database.execute(SELECT_NEXT, (row_id, values[1])).fetchone()
+            found.append(open_transaction(tuple(values), following))
+        return [one for one in found if one is not None]
 
     def transaction_after(self, local_tx_id: str) -> str | None:
         """The next transaction with messages that wait, in the order of their names; None: no more."""
@@ -421,9 +424,13 @@ START_WAS_GIVEN_UP = (
 """As `connectors` tells a store that has lost it; one that has the StartTransaction knows better."""
 SELECT_PENDING = "SELECT 1 FROM messages WHERE local_tx_id = ? AND number = ?"
 SELECT_OPEN = (
-    "SELECT local_tx_id, connector_id, id_tag, start_boot_id, start_boottime_ms, start_utc_ms, meter_start_wh, last_wh,"
+    "SELECT rowid, local_tx_id, connector_id, id_tag, start_boot_id, start_boottime_ms, start_utc_ms, meter_start_wh, last_wh,"
     " last_boot_id, last_boottime_ms, last_utc_ms, last_number, transaction_id FROM transactions"
     " WHERE stop_reason IS NULL AND start_boot_id IS NOT NULL AND finished_number IS NULL LIMIT ?"
+)
+SELECT_NEXT = (
+    "SELECT meter_start_wh, start_boot_id, start_boottime_ms, start_utc_ms FROM transactions"
+    " WHERE rowid > ? AND connector_id = ? AND start_boot_id IS NOT NULL ORDER BY rowid LIMIT 1"
 )
 NEXT_TRANSACTION = "SELECT local_tx_id FROM messages WHERE local_tx_id > ? ORDER BY local_tx_id LIMIT 1"
 SELECT_METER_VALUES = (

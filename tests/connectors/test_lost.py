@@ -101,6 +101,24 @@ def test_another_transaction_on_the_connector_goes_on_and_its_energy_is_its_own(
     assert entry.message.meter_stop_wh > asked.last_wh
 
 
+def test_another_transaction_that_is_over_has_its_energy_to_itself() -> None:
+    """The queue knows where it began; the register of now is beyond its end."""
+    bench = charging()
+    asked = lose_database(bench)
+    bench.card("OTHER")
+    bench.advance(30)
+    other = bench.connector().transaction
+    assert other is not None
+    bench.card("OTHER")
+    bench.advance(30)
+    assert bench.connector().transaction is None
+    known = msgspec.structs.replace(asked, next_start_wh=other.meter_start_wh, next_started_at=other.started_at)
+    assert ask(bench, known)
+    (entry,) = stops(bench, asked.local_tx_id)
+    assert isinstance(entry.message, StopTransaction)
+    assert (entry.message.meter_stop_wh, entry.message.at) == (other.meter_start_wh, other.started_at)
+
+
 def test_another_transaction_by_another_meter_says_nothing_of_the_one_before() -> None:
     bench = charging()
     asked = lose_database(bench)

@@ -70,6 +70,13 @@ def another_session_before_the_lost_one_is_found() -> Day:
     return _quiet(visits=(first, second), faults=(Fault(720.0, "lose_store", 0.0, ("connectors",)),))
 
 
+def another_session_that_is_over_before_the_lost_one_is_found() -> Day:
+    """The same, and the next one was over too: its energy was billed to both."""
+    first = people.Plan(600.0, 1, "ANNA", gap_s=1.0, charge_s=120.0, leaves_by="plug")
+    second = people.Plan(726.0, 1, "BERT", gap_s=1.0, charge_s=4.0, car_a=32.0, leaves_by="plug")
+    return _quiet(visits=(first, second), faults=(Fault(720.0, "lose_store", 0.0, ("connectors",)),))
+
+
 def question_that_the_bus_loses() -> Day:
     """The queue asked about a lost transaction once, in vain, and then not for five minutes: its stop was dated as late."""
     visit = people.Plan(600.0, 1, "ANNA", gap_s=1.0, charge_s=60.0)
@@ -86,5 +93,6 @@ ALL = (
     stop_that_waits_for_its_start,
     stop_whose_start_was_given_up,
     another_session_before_the_lost_one_is_found,
+    another_session_that_is_over_before_the_lost_one_is_found,
     question_that_the_bus_loses,
 )

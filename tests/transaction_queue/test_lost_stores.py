@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bus.calls import IncomingCall
@@ -412,6 +413,17 @@ def test_a_transaction_that_is_shown_or_whose_connectors_is_silent_is_not_asked_
         world.connectors.node.publish(state, number)
     world.advance(100)
     assert asked == []
+
+
+def test_the_question_tells_where_the_next_transaction_on_the_connector_began(world: World) -> None:
+    """What flowed from there on is not the lost one's, be it over or not (design §3)."""
+    asked = lost_calls(world)
+    opened = session("open", 500)[:1]
+    elsewhere = TransactionEntry("other", 0, msgspec.structs.replace(start(moment(590), 77), connector_id=2))
+    world.connectors.write(*opened, elsewhere, *session("after", 600), *session("later", 700))
+    world.advance(30)
+    told = [(one.local_tx_id, one.next_start_wh, one.next_started_at) for one in asked]
+    assert told == [("open", 1000, moment(600)), ("other", None, None)]
 
 
 def test_a_question_that_is_not_answered_is_asked_again_soon(world: World) -> None:
