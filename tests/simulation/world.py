@@ -286,7 +286,7 @@ class World:
             strode = at_s - before_s > STRODE_S
             if strode:
                 self.clock.true_s = at_s - GLANCE_S
-                self._read_meters()
+                self._glance()
             self.clock.true_s = at_s
             self._live(strode=strode)
 
@@ -317,12 +317,15 @@ class World:
         self._poll()
         self._tick()
 
-    def _read_meters(self) -> None:
-        """Nobody acts after a stride on a reading from before it: those of all meters are there before anything is due."""
-        meter = self.processes.get("meter")
-        if meter is not None:
-            meter.look()
-            self.bus.settle()
+    def _glance(self) -> None:
+        """Nobody acts after a stride on a reading or an observation from before it: all are there before anything is due."""
+        for point in self.points.values():
+            point.advance()
+        for name in ("meter", "connectors"):
+            process = self.processes.get(name)
+            if process is not None and process.alive:
+                process.look()
+                self.bus.settle()
 
     def _say_all_states(self) -> None:
         for process in self._alive():
