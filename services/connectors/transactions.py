@@ -163,7 +163,8 @@ def sample_and_checkpoint(work: Work, connector: Connector, phase: Running) -> N
 
     A controller that counts anew (it restarted, or the plug came back while the transaction runs on) is a checkpoint too:
     by its old counters the plug-in would not be found again after a restart of this service. So is one that begins to
-    count: the mark that is on the disk until then fits any plug-in.
+    count: the mark that is on the disk until then fits any plug-in. And so is the first reading after the meter, or this
+    service, was away for long: the one that is on the disk is older than it may be.
     """
     now_s, seen, transaction = work.now.boottime_s, connector.seen, phase.transaction
     sample_due_s = phase.sample_due_s
@@ -176,7 +177,8 @@ def sample_and_checkpoint(work: Work, connector: Connector, phase: Running) -> N
     taken = transaction.next_number != phase.transaction.next_number or connector.kept != kept
     counts_anew = bool(connector.plugged) and seen is not None and not same_session(transaction.mark, seen)
     begins_to_count = bool(connector.plugged) and transaction.mark == NOTHING_COUNTED != mark_of(seen)
-    if not (taken or counts_anew or begins_to_count or phase.checkpoint_due_s <= now_s):
+    due = phase.checkpoint_due_s <= now_s or _is_old(phase.saved.last, transaction.last)
+    if not (taken or counts_anew or begins_to_count or due):
         work.put(connector, phase=msgspec.structs.replace(phase, sample_due_s=sample_due_s))
         return
     if connector.plugged:
@@ -186,6 +188,11 @@ def sample_and_checkpoint(work: Work, connector: Connector, phase: Running) -> N
     age_s = now_s - transaction.started_at.boottime_ms / 1000
     checkpoint_due_s = now_s + min(CHECKPOINT_S, max(CHECKPOINT_S_MIN, age_s))
     work.put(connector, phase=Running(transaction, transaction, sample_due_s, checkpoint_due_s))
+
+
+def _is_old(saved: Reading, last: Reading) -> bool:
+    """Whether the reading on the disk is further behind the last one than CHECKPOINT_S."""
+    return saved.at.boot_id != last.at.boot_id or last.at.boottime_ms - saved.at.boottime_ms >= CHECKPOINT_S * 1000
 
 
 def follow_interval(work: Work) -> None:

@@ -263,6 +263,32 @@ def test_a_power_cut_without_a_meter_closes_at_the_last_checkpoint_with_its_own_
     assert cut_s - stop.at.boottime_ms / 1000 <= 62
 
 
+def kept_reading_age_s(bench: Bench) -> float:
+    return bench.now_s - bench.audit.store.load().transactions[0].last.at.boottime_ms / 1000
+
+
+def test_the_first_reading_of_a_meter_that_is_back_is_on_disk_at_once() -> None:
+    """Design §2: at most 60 s old. Found by simulation (seed 650): the next turn of the minute was waited for."""
+    bench = charging(settings=Settings(meter_value_sample_interval_s=0))
+    bench.advance(100)
+    bench.plants[1].meter_answers = False
+    bench.advance(170)
+    bench.plants[1].meter_answers = True
+    bench.advance(3)
+    assert kept_reading_age_s(bench) <= 4
+
+
+def test_the_first_reading_after_a_restart_is_on_disk_at_once() -> None:
+    """The same; what is resumed was written with the reading from before (seed 788)."""
+    bench = charging(settings=Settings(meter_value_sample_interval_s=0))
+    bench.advance(100)
+    bench.end()
+    bench.now_s += 170
+    bench.restart()
+    bench.advance(5)
+    assert kept_reading_age_s(bench) <= 6
+
+
 def test_a_power_cut_in_the_middle_of_a_stop_keeps_its_reason() -> None:
     bench = charging()
     bench.plants[1].meter_answers = False

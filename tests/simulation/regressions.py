@@ -77,6 +77,16 @@ def another_session_that_is_over_before_the_lost_one_is_found() -> Day:
     return _quiet(visits=(first, second), faults=(Fault(720.0, "lose_store", 0.0, ("connectors",)),))
 
 
+def another_car_soon_after_the_meter_is_back() -> Day:
+    """The first reading after an outage of the meter waited for the next turn of the minute: `connectors` died before it."""
+    visit = people.Plan(600.0, 1, "ANNA", gap_s=3.0, charge_s=190.0, leaves_by="other car")
+    faults = (
+        Fault(620.0, "crash", 0.0, ("meter", None, 150.0)),
+        Fault(790.0, "crash", 0.0, ("connectors", None, 12.0)),
+    )
+    return _quiet(visits=(visit,), faults=faults)
+
+
 def question_that_the_bus_loses() -> Day:
     """The queue asked about a lost transaction once, in vain, and then not for five minutes: its stop was dated as late."""
     visit = people.Plan(600.0, 1, "ANNA", gap_s=1.0, charge_s=60.0)
@@ -94,5 +104,6 @@ ALL = (
     stop_whose_start_was_given_up,
     another_session_before_the_lost_one_is_found,
     another_session_that_is_over_before_the_lost_one_is_found,
+    another_car_soon_after_the_meter_is_back,
     question_that_the_bus_loses,
 )
