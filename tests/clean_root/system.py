@@ -15,6 +15,15 @@ SUITE = "bookworm"
 PYTHON_VERSION = "3.11"
 """The one that the suite has."""
 NAMESPACES = ("unshare", "--mount", "--pid", "--net", "--fork", "--kill-child=KILL", "--mount-proc")
+_TRIED = """
+mount -t tmpfs none /mnt
+mknod /mnt/null c 1 3
+echo > /mnt/null
+mkdir /mnt/pts /mnt/proc
+mount -t devpts -o newinstance devpts /mnt/pts
+mount -t proc proc /mnt/proc
+"""
+"""What `Root.mount` does; a container may allow namespaces and forbid the rest."""
 _MAKE_S_MAX = 180
 _COMMAND_S_MAX = 180
 _DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
@@ -38,8 +47,8 @@ def lacking() -> str:
     missing = [name for name in ("mmdebstrap", "unshare", "chroot", "setpriv") if shutil.which(name) is None]
     if missing:
         return f"there is no {', '.join(missing)}; apt-get install mmdebstrap util-linux coreutils"
-    tried = subprocess.run([*NAMESPACES, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, text=True, check=False)
-    return f"namespaces or mounts are not allowed here ({tried.stderr.strip()})" if tried.returncode else ""
+    tried = subprocess.run([*NAMESPACES, "sh", "-ec", _TRIED], capture_output=True, text=True, check=False)
+    return f"namespaces, mounts or devices are not allowed here ({tried.stderr.strip()})" if tried.returncode else ""
 
 
 def make(root: Path, mirror: str, *packages: str) -> None:
