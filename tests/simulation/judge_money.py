@@ -28,6 +28,8 @@ FOUND_S = 30.0
 """Within so long the queue, if it lives, has a transaction closed that `connectors` has lost."""
 NEAR_S = 4.0
 CALL_S = 5.0
+ASKED_S_MAX = 12.0
+"""MessageTimeout of a day, and the margin that `connectors` gives the link: only then the offline rules decide about a card."""
 """How long the link waits for the owner of a CALL; nothing may begin because of it later (design §3)."""
 FOR_EVER = float("inf")
 BLINDING = ("connectors down", "meter down", "broker down", "bus bad", "disk bad", "power off")
@@ -342,6 +344,8 @@ def _asked_for(case: Case, transaction: Transaction, contact: Contact) -> bool:
     """Whether the card of a transaction was presented, or the app used, before its contactor closed first."""
     from_s = _plug_in(case, contact).in_s - case.rules.connection_time_out_s - NEAR_S
     presented = [p.at_s for p in case.ledger.presented if p.id_tag == transaction.id_tag]
+    if any(from_s - ASKED_S_MAX <= at_s <= contact.closed_s for at_s in presented):
+        return True
     remote = [
         at_s
         for asked in case.book.asked
@@ -349,7 +353,7 @@ def _asked_for(case: Case, transaction: Transaction, contact: Contact) -> bool:
         if asked.action == "RemoteStartTransaction" and asked.payload["idTag"] == transaction.id_tag
         if asked.answer in ("Accepted", "") or _answer_was_lost(case, asked)
     ]
-    return any(from_s <= at_s <= contact.closed_s for at_s in presented + remote)
+    return any(from_s <= at_s <= contact.closed_s for at_s in remote)
 
 
 def _answer_was_lost(case: Case, asked: Asked) -> bool:

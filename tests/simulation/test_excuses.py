@@ -17,7 +17,7 @@ from tests.simulation.clock import UTC_0_S, Agenda, Clock
 from tests.simulation.cooked import Cooked
 from tests.simulation.judge import DeadLetter, Residue, Rules
 from tests.simulation.judge_money import FOR_EVER
-from tests.simulation.ledger import Contact, Death, PlugIn, Register, Span
+from tests.simulation.ledger import Contact, Death, PlugIn, Presented, Register, Span
 from tests.simulation.plan import day
 from tests.simulation.story import Story
 from tests.simulation.test_judge import close_without_a_transaction, go_on_with_another_car, tell_a_wrong_duration
@@ -44,6 +44,16 @@ def test_a_blind_station_may_miss_what_flowed_since_its_last_checkpoint_and_no_m
     assert cooked.promises() == set()
     cooked.book.copies[1].payload["meterStop"] = 1500
     assert money.BILLED in cooked.promises()
+
+
+def test_a_card_that_nobody_answered_for_waits_from_when_the_offline_rules_decided() -> None:
+    """OCPP 1.6 §3.5, §9.1.6: silence takes MessageTimeout, and ConnectionTimeOut begins after it."""
+    cooked = Cooked()
+    earliest_s = 98.0 - cooked.rules.connection_time_out_s - money.NEAR_S - money.ASKED_S_MAX
+    cooked.ledger.presented[0] = Presented(earliest_s, "TAG1")
+    assert cooked.promises() == set()
+    cooked.ledger.presented[0] = Presented(earliest_s - 1.0, "TAG1")
+    assert cooked.promises() == {money.AUTHORIZED}
 
 
 def test_a_remote_start_authorizes_unless_it_was_refused() -> None:
