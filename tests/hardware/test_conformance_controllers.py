@@ -3,6 +3,8 @@
 A new pair is one line in CONTROLLERS, and its kind in `virtual_evse.Pair`.
 """
 
+import contextlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -49,13 +51,24 @@ def _in_pieces(pty: PtyPeer, reply: bytes) -> bytes:
     return reply[-1:]
 
 
+def _later(seconds: float) -> Spoil:
+    def late(_: PtyPeer, reply: bytes) -> bytes:
+        threading.Event().wait(seconds)
+        return reply
+
+    return late
+
+
 SPOILT: dict[str, Spoil] = {
+    "slow": _later(0.2),
     "lost": lambda _, __: b"",
     "cut in half": lambda _, reply: reply[: len(reply) // 2],
     "with a wrong checksum": lambda _, reply: reply[:-2] + bytes([reply[-2] ^ 1]) + reply[-1:],
     "after garbage": lambda _, reply: b"\x00\xff\xa5" + reply,
 }
 """What may happen to one reply."""
+TOO_LATE = _later(0.7)
+"""Longer than any driver waits: it meets the next question."""
 
 
 @pytest.fixture(params=CONTROLLERS)
@@ -175,6 +188,15 @@ def test_one_reply_that_is_spoilt_is_made_good(pair: Pair, how: str) -> None:
     charging(pair)
     spoil(pair.pty, SPOILT[how], 1)
     assert pair.run(2.0, OFFER_16).relay_closed
+    assert pair.connector.contactor.opened_count == 0
+
+
+def test_a_reply_that_is_too_late_is_no_answer_to_the_next_question(pair: Pair) -> None:
+    charging(pair)
+    spoil(pair.pty, TOO_LATE, 1)
+    with contextlib.suppress(DeviceError):
+        pair.run(1.0, OFFER_16)
+    assert pair.run(4.0, OFFER_16).relay_closed
     assert pair.connector.contactor.opened_count == 0
 
 

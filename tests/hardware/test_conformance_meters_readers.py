@@ -3,6 +3,7 @@
 A new meter is in METER_BAUDS and has its virtual one; a new reader is one line in READERS.
 """
 
+import contextlib
 import math
 import select
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from services.rfid.drivers import reader_driver
 from services.simulator.readers import CardReader, made
 from services.simulator.settings import ReaderSettings
 from tests.hardware.peers import PtyPeer
-from tests.hardware.test_conformance_controllers import SPOILT, spoil
+from tests.hardware.test_conformance_controllers import SPOILT, TOO_LATE, spoil
 from tests.hardware.test_meters_and_their_devices import VirtualMeter
 
 MakePeer = Callable[..., PtyPeer]
@@ -51,6 +52,17 @@ def test_a_meters_reply_that_is_spoilt_is_made_good(meter: MeterPair, how: str) 
     wanted = meter.read().energy_import_wh
     spoil(meter.pty, SPOILT[how], 1)
     assert meter.read().energy_import_wh == wanted
+    meter.driver.close()
+
+
+def test_a_meters_reply_that_is_too_late_is_no_answer_to_the_next_question(meter: MeterPair) -> None:
+    meter.driver.open()
+    wanted = meter.read()
+    spoil(meter.pty, TOO_LATE, 1)
+    with contextlib.suppress(DeviceError):
+        meter.read()
+    found = [meter.read() for _ in range(2)]
+    assert [(one.energy_import_wh, one.voltages_v) for one in found] == [(wanted.energy_import_wh, wanted.voltages_v)] * 2
     meter.driver.close()
 
 
