@@ -79,10 +79,10 @@ def another_session_that_is_over_before_the_lost_one_is_found() -> Day:
 
 def another_car_soon_after_the_meter_is_back() -> Day:
     """The first reading after an outage of the meter waited for the next turn of the minute: `connectors` died before it."""
-    visit = people.Plan(600.0, 1, "ANNA", gap_s=3.0, charge_s=190.0, leaves_by="other car")
+    visit = people.Plan(600.0, 1, "ANNA", gap_s=3.0, charge_s=179.5, leaves_by="other car")
     faults = (
         Fault(620.0, "crash", 0.0, ("meter", None, 150.0)),
-        Fault(790.0, "crash", 0.0, ("connectors", None, 12.0)),
+        Fault(782.0, "crash", 0.0, ("connectors", None, 12.0)),
     )
     return _quiet(visits=(visit,), faults=faults)
 
