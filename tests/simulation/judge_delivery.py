@@ -143,10 +143,18 @@ def _lives(case: Case, copies: list[Copy]) -> list[list[Copy]]:
 
 def _too_many(case: Case, copies: list[Copy]) -> Findings:
     """Failures that nobody died over count."""
-    certain = [c for c in copies if c.fate in ERRORS and not _death_over(case, c)]
+    after = [*copies[1:], None]
+    failed = [c for c, following in zip(copies, after, strict=True) if not _report_lost(case, c, following)]
+    certain = [c for c in failed if c.fate in ERRORS and not _death_over(case, c)]
     if len(certain) > case.rules.attempts:
         text = f"{certain[0].action} was sent again after {case.rules.attempts} failures: {certain[0].raw[:100]}"
         yield Finding(RETRY_RULE, text, certain[-1].at_s)
+
+
+def _report_lost(case: Case, copy: Copy, following: Copy | None) -> bool:
+    """Whether the bus was bad when the link told of this copy, and the connection broke before the queue had heard of it."""
+    broke = following is not None and following.connection != copy.connection
+    return broke and bool(case.ledger.during("bus bad", copy.at_s, copy.at_s + SETTLING_S))
 
 
 def _too_soon(case: Case, copies: list[Copy]) -> Findings:

@@ -92,6 +92,20 @@ def repeat_too_often(cooked: Cooked) -> None:
     error_then_again(cooked, (61.0, 121.0, 181.0, 61.0))
 
 
+def repeat_once_too_often(cooked: Cooked) -> None:
+    """The connection broke after the first failure."""
+    error_then_again(cooked, (61.0, 121.0, 181.0))
+    cooked.book.copies[-1].fate = "error"
+    ids = tuple(c.unique_id for c in cooked.book.copies if c.raw == cooked.book.copies[1].raw)
+    cooked.residue = Residue(dead_letters=(DeadLetter(ids, 3, "StopTransaction"),))
+    for copy in cooked.book.copies:
+        copy.connection = 2 if copy.at_s > 403.0 else 1
+
+
+def lose_its_report(cooked: Cooked) -> None:
+    cooked.ledger.spans.append(Span("bus bad", 400.0, 410.0))
+
+
 def lose_the_counters(cooked: Cooked) -> None:
     lose_store(cooked, "transactions.db", 420.0)
 
@@ -248,6 +262,7 @@ def answer_it_late(cooked: Cooked) -> None:
 EXCUSES: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = [
     (repeat_too_soon, delivery.RETRY_RULE, lose_the_counters),
     (repeat_too_often, delivery.RETRY_RULE, lose_the_counters_in_between),
+    (repeat_once_too_often, delivery.RETRY_RULE, lose_its_report),
     (tell_the_stop_again_of_another_time, delivery.ONE_STOP, lose_what_was_told),
     (give_the_stop_up, delivery.ONE_STOP, say_that_it_is_given_up),
     (stop_after_the_next_start, delivery.IN_ORDER, lose_the_open_transaction),
@@ -278,6 +293,7 @@ def test_an_injected_fault_excuses_what_nobody_could_do_better(
 
 SHIFTS: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = [
     (repeat_too_soon, delivery.RETRY_RULE, lambda cooked: lose_store(cooked, "transactions.db", 440.0)),
+    (repeat_once_too_often, delivery.RETRY_RULE, lambda cooked: cooked.ledger.spans.append(Span("bus bad", 420.0, 430.0))),
     (repeat_too_often, delivery.RETRY_RULE, lambda cooked: lose_store(cooked, "transactions.db", 1500.0)),
     (tell_the_stop_again_of_another_time, delivery.ONE_STOP, lambda cooked: lose_store(cooked, "transactions.db", 430.0)),
     (stop_after_the_next_start, delivery.IN_ORDER, lambda cooked: lose_store(cooked, "connectors.db", 1200.0)),
