@@ -9,6 +9,7 @@ from enum import Enum
 
 import msgspec
 
+from bus import card_messages as cm
 from bus import device_messages as dm
 from bus import key_messages as km
 from bus import messages as m
@@ -71,6 +72,7 @@ TOPICS: tuple[Topic, ...] = (
     _state("queue.", m.QueueState, "transaction_queue", 5.0, "the queue is down; finished steps wait in connectors.db"),
     _state("watchdog.", m.WatchdogState, "watchdog", 5.0, "nobody looks after the services, and nobody tells of them"),
     Topic("rfid.presented.", m.IdTagPresented, "rfid", Kind.EVENT, age_s_max=2.0),
+    Topic("connector.card.", cm.CardAnswered, "connectors", Kind.EVENT, age_s_max=2.0),
     Topic("connector.meter_values.", m.ConnectorMeterValues, "connectors", Kind.EVENT, age_s_max=10.0),
     Topic("late_report.", m.DeliveryReport, "ocpp_link", Kind.EVENT, age_s_max=30.0),
     _call("call.link.authorize.", m.Authorize, "ocpp_link", m.IdTagInfo),

@@ -1,8 +1,8 @@
 """The connectors process: `python -m services.connectors`.
 
 Owns: `connectors.db`, the charging controllers' threads, the emergency stop input. Does not: decide (`core.py`).
-Topics: publishes connector.status., connector.reading., connector.reset., journal.transaction., position.delivery.; answers
-call.connectors.…; reads link., clock., configuration., meter.…, rfid.…, journal.delivery.
+Topics: publishes connector.status., connector.card., connector.reading., connector.reset., journal.transaction.,
+position.delivery.; answers call.connectors.…; reads link., clock., configuration., meter.…, rfid.…, journal.delivery.
 Its end leaves each controller's output as it is: the watchdog's guard decides about orphans (design §2).
 """
 

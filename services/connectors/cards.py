@@ -6,6 +6,7 @@ worth (`authorization.py`), open or close transactions (`transactions.py`).
 
 import msgspec
 
+from bus.card_messages import CardAnswered, CardOutcome
 from bus.messages import (
     RemoteStartStopAnswer,
     RemoteStartTransaction,
@@ -51,20 +52,26 @@ def presented(work: Work, id_tag: str, *, maybe_held: bool) -> None:
     for connector in state.connectors:
         if connector.ongoing is not None and same_id_tag(connector.ongoing.id_tag, id_tag):
             transactions.stop(work, connector, Reason.LOCAL, id_tag=id_tag)
+            tell(work, id_tag, CardOutcome.ACCEPTED)
             return
     if locks.let_go(work, id_tag, None):
+        tell(work, id_tag, CardOutcome.ACCEPTED)
         return
     for waiting in all_waiting(state):
         if same_id_tag(waiting.id_tag, id_tag):
             # OCPP 1.6 §4.9, B1: the second presentation ends the intended usage.
             drop_waiting(work, waiting)
             work.note("second presentation of the card takes the authorization back", id_tag=id_tag)
+            # Choice: whoever presents a card twice by mistake has to learn that nobody may charge with it now.
+            tell(work, id_tag, CardOutcome.REFUSED)
             return
     if any(same_id_tag(asked.id_tag, id_tag) for asked in state.asked):
         work.note("card presented again while the Central System is asked about it", id_tag=id_tag)
+        tell(work, id_tag, CardOutcome.WAIT)
         return
     if not _useful(state, id_tag):
         work.note("card refused, no connector can begin or end a session now", id_tag=id_tag)
+        tell(work, id_tag, CardOutcome.REFUSED)
         return
     _ask(work, id_tag, None)
 
@@ -173,6 +180,11 @@ def drop_all_waiting(work: Work) -> None:
         drop_waiting(work, waiting)
 
 
+def tell(work: Work, id_tag: str, outcome: CardOutcome) -> None:
+    """Say it to whoever holds the card to the reader; of a remote start nobody stands there."""
+    work.tell(e.TellCard(CardAnswered(id_tag, outcome)))
+
+
 def ask_for_remote_starts(work: Work) -> None:
     """Remote starts that a restart of this process left unasked are asked for now."""
     under_way = {asked.waiting_id for asked in work.state.asked}
@@ -261,6 +273,8 @@ def _ask(work: Work, id_tag: str, waiting_id: str | None) -> None:
     else:
         work.set(asked=(*work.state.asked, asked))
         work.ask(e.AskAuthorize(asked.token, id_tag))
+        if waiting_id is None:
+            tell(work, id_tag, CardOutcome.WAIT)
 
 
 def _locally(work: Work, id_tag: str) -> Worth:
@@ -272,16 +286,22 @@ def _decide(work: Work, asked: Asked, worth: Worth) -> None:
     if asked.waiting_id is not None:
         _decide_remote(work, asked, worth)
         return
+    accepted = _is_accepted(work, asked.id_tag, worth)
+    tell(work, asked.id_tag, CardOutcome.ACCEPTED if accepted else CardOutcome.REFUSED)
+
+
+def _is_accepted(work: Work, id_tag: str, worth: Worth) -> bool:
+    """Let a card do what it is good for; False: it is good for nothing."""
     # Choice: a family's second card is meant for the second car, if that one is plugged in and waits for a card.
-    meant_to_start = worth.may_start and _vehicle_awaits(work.state, asked.id_tag, worth.info.parent_id_tag)
-    if worth.valid and not meant_to_start and _stop_by_parent(work, asked.id_tag, worth.info.parent_id_tag):
-        return
-    if worth.valid and locks.let_go(work, asked.id_tag, worth.info.parent_id_tag):
-        return
+    meant_to_start = worth.may_start and _vehicle_awaits(work.state, id_tag, worth.info.parent_id_tag)
+    if worth.valid and not meant_to_start and _stop_by_parent(work, id_tag, worth.info.parent_id_tag):
+        return True
+    if worth.valid and locks.let_go(work, id_tag, worth.info.parent_id_tag):
+        return True
     if worth.may_start:
-        _accept_card(work, asked.id_tag, worth)
-    else:
-        work.note("card refused", id_tag=asked.id_tag, detail=_words(worth))
+        return _accept_card(work, id_tag, worth)
+    work.note("card refused", id_tag=id_tag, detail=_words(worth))
+    return False
 
 
 def _decide_remote(work: Work, asked: Asked, worth: Worth) -> None:
@@ -331,13 +351,14 @@ def _stop_by_parent(work: Work, id_tag: str, parent_id_tag: str | None) -> bool:
     return False
 
 
-def _accept_card(work: Work, id_tag: str, worth: Worth) -> None:
+def _accept_card(work: Work, id_tag: str, worth: Worth) -> bool:
+    """An authorization waits for its vehicle; False: there is no connector for it."""
     parent_id_tag = worth.info.parent_id_tag
     usable = _usable(work.state, id_tag, parent_id_tag)
     if work.state.resetting is not None or not usable:
         why = "what is free is reserved for another idTag" if _free(work.state) else "no connector is free"
         work.note(f"card accepted, but it belongs to no running transaction and {why}", id_tag=id_tag)
-        return
+        return False
     connector_id = choose_connector(work.state, id_tag, usable)
     _make_room(work, connector_id, usable, id_tag, parent_id_tag)
     work.add_waiting(
@@ -351,6 +372,7 @@ def _accept_card(work: Work, id_tag: str, worth: Worth) -> None:
         )
     )
     work.note("card accepted", id_tag=id_tag, connector_id=connector_id, detail=worth.reason)
+    return True
 
 
 def _make_room(work: Work, connector_id: int | None, usable: list[Connector], id_tag: str, parent_id_tag: str | None) -> None:

@@ -16,6 +16,7 @@ Does not: know the clock, the disk, the bus or a device; `service.py` carries ou
 
 import msgspec
 
+from bus.card_messages import CardOutcome
 from bus.messages import LinkState, MeterSample
 from bus.vocabulary import Reason, ResetType
 from services.connectors import (
@@ -236,6 +237,8 @@ def _on_register(work: Work, token: str, sample: MeterSample | None) -> None:
                         warning=True,
                     )
                     cards.drop_waiting(work, starting.waiting)
+                    if starting.waiting.call_id is None:
+                        cards.tell(work, starting.waiting.id_tag, CardOutcome.REFUSED)
                 else:
                     transactions.open_transaction(work, connector, starting, sample)
             case Stopping(read_token=expected, transaction=transaction) if expected == token and expected:

@@ -5,6 +5,7 @@ Owns: shapes. Does not: decide or act.
 
 import msgspec
 
+from bus.card_messages import CardAnswered
 from bus.messages import (
     ChangeAvailability,
     ClearCache,
@@ -451,6 +452,12 @@ class TellMeterValues(Effect, frozen=True):
     """Say readings that belong to no transaction; lost where the station is offline."""
 
     values: ConnectorMeterValues
+
+
+class TellCard(Effect, frozen=True):
+    """Say at the reader what becomes of a card; lost where nobody shows it."""
+
+    card: CardAnswered
 
 
 class PublishLocalList(Effect, frozen=True):

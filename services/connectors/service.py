@@ -310,6 +310,8 @@ class ConnectorsService:
                 self._node.publish(local_list)
             case e.TellMeterValues(values=values):
                 self._node.emit(values, str(values.connector_id))
+            case e.TellCard(card=card):
+                self._node.emit(card)
             case e.Note():
                 self._write_note(effect)
             case _:

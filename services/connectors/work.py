@@ -85,7 +85,7 @@ class Work:
         """Ask another service, after the output is set."""
         self._questions.append(effect)
 
-    def tell(self, effect: e.TellMeterValues) -> None:
+    def tell(self, effect: e.TellMeterValues | e.TellCard) -> None:
         """Say something that is no state, after the news."""
         self._told.append(effect)
 
