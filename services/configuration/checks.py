@@ -205,6 +205,21 @@ def _reader_rules(reader: Reader) -> Iterator[Rule]:
     yield partial(_check_belongs, reader, "baud", ("line",))
     yield partial(_check_belongs, reader, "framing", ("line",))
     yield partial(_check_belongs, reader, "payload", ("line", "hid"))
+    yield partial(_check_pins, reader)
+
+
+def _check_pins(reader: Reader) -> None:
+    """Each lamp of the reader has a pin of its own, of those that may be had."""
+    taken: dict[str, str] = {}
+    for key in ("wait_pin", "accepted_pin", "refused_pin"):
+        _check_belongs(reader, key, ("pn532",))
+        pin = getattr(reader, key)
+        if not pin:
+            continue
+        one_of(f"[reader] {key}", pin, model.READER_PINS)
+        if pin in taken:
+            raise ConfigurationError(f"[reader] {key}: {pin} is the {taken[pin]} already; give each lamp a pin of its own")
+        taken[pin] = key
 
 
 def _check_driver(where: str, kind: str, device: Reader | Evse | Meter, own: tuple[str, ...]) -> None:

@@ -47,6 +47,8 @@ EVSE_MEASURANDS = dict.fromkeys(EVSE_DRIVERS, OFFERED)
 READER_DRIVERS = ("rdm6300", "pn532", "line", "hid")
 FRAMINGS = ("line", "stx-etx", "stx-etx-lrc")
 PAYLOADS = ("hex", "decimal", "text")
+READER_PINS = ("P30", "P31", "P33", "P35", "P71", "P72")
+"""Of a PN532 on a serial line: those that the chip needs for nothing itself."""
 ID_TAG_FORMATS = ("hex", "hex_reversed", "dec10", "dec10_reversed")
 CABLES = ("fixed", "socket")
 PARITIES = ("N", "E", "O")
@@ -112,6 +114,10 @@ class Reader(Section, frozen=True, kw_only=True):
     """Of a `line` reader: ended by CR or LF; between STX and ETX; or that with a check byte behind it."""
     payload: str = "hex"
     """What `line` and `hid` readers send: a UID's hexadecimal digits, its decimal number, or an idTag as text."""
+    wait_pin: str = ""
+    accepted_pin: str = ""
+    refused_pin: str = ""
+    """Of a `pn532`: the pins that have lamps; empty: there is none for it."""
     options: dict[str, Any] = {}
     """For a driver from outside of this package, which says what it wants."""
 

@@ -10,6 +10,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
+from bus.card_messages import CardOutcome
 from bus.vocabulary import ChargePointErrorCode
 
 Desired = TypeVar("Desired", contravariant=True)
@@ -140,6 +141,12 @@ class MeterDesired(msgspec.Struct, frozen=True):
     """A reading is wanted that is not older than this boottime."""
 
     read_not_before_boottime_s: float = 0.0
+
+
+class ReaderDesired(msgspec.Struct, frozen=True):
+    """What a reader shall show to the person before it, as far as it can; None: nothing."""
+
+    outcome: CardOutcome | None = None
 
 
 class TokenSeen(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """Input devices of the kernel (evdev), for readers that are keyboards (hardware.md §5.4).
 
-Owns: opening one for this process alone, and its name. Does not: know keys. A pseudo-terminal or FIFO that carries the same
-structs is taken too: it has no name, and nobody else types on it.
+Owns: opening one for this process alone, its name, which lamps it has. Does not: know keys. A pseudo-terminal or FIFO that
+carries the same structs is taken too: it has no name, nobody else types on it, and it can't be asked for lamps.
 """
 
 import errno
@@ -12,10 +12,13 @@ import struct
 
 from services.hardware.contract import DeviceInfo, PortMissing
 from services.hardware.port import Port, port_missing
+from services.hardware.trace import of_this_thread
 
 _NAME_BYTES = 128
 _EVIOCGNAME = 0x80004506 | _NAME_BYTES << 16
 _EVIOCGID = 0x80084502
+_EVIOCGBIT_LED = 0x80014531
+"""EVIOCGBIT(EV_LED, 1): a bit for each lamp of the first eight."""
 _EVIOCGRAB = 0x40044590
 _PSEUDO_TERMINALS = "/dev/pts/"
 
@@ -25,10 +28,13 @@ class _Descriptor:
 
     def __init__(self, fd: int) -> None:
         self.fd: int | None = fd
+        self._trace = of_this_thread()
 
     def write(self, data: bytes) -> None:
         """Send to the device."""
         assert self.fd is not None
+        if self._trace is not None:
+            self._trace.note(data, sent=True)
         os.write(self.fd, data)
 
     def close(self) -> None:
@@ -54,6 +60,18 @@ def open_input(path: str) -> tuple[Port, DeviceInfo]:
     except PortMissing:
         device.close()
         raise
+
+
+def lamps(port: Port) -> frozenset[int]:
+    """The codes of the lamps that a keyboard has (LED_NUML 0, LED_CAPSL 1, LED_SCROLLL 2). Raises PortMissing."""
+    try:
+        (bits,) = fcntl.ioctl(port.fileno(), _EVIOCGBIT_LED, bytes(1))
+    except OSError as error:
+        if error.errno not in (errno.ENOTTY, errno.EINVAL):
+            raise port_missing(port.path, error) from None
+        # What it writes to a FIFO a process would read itself; behind a pseudo-terminal is a whole keyboard.
+        return frozenset() if stat.S_ISFIFO(os.fstat(port.fileno()).st_mode) else frozenset(range(3))
+    return frozenset(code for code in range(8) if bits >> code & 1)
 
 
 def _grabbed(path: str, fd: int) -> DeviceInfo:

@@ -1,7 +1,7 @@
 """The virtual reader that is a keyboard: struct input_event on its line, a number and Enter for each card (hardware.md §5.4).
 Sans I/O.
 
-Owns: which keys are pressed for a tag. Does not: move bytes. Time comes in as `now_s`.
+Owns: which keys are pressed for a tag, and its three lamps. Does not: move bytes. Time comes in as `now_s`.
 """
 
 import struct
@@ -9,7 +9,9 @@ import struct
 from services.simulator.line_reader import typed
 from services.simulator.rdm6300 import DWELL_S, TagError
 
-_SYN, _KEY = 0, 1
+_SYN, _KEY, _LED = 0, 1, 0x11
+_LAMPS = ("NumLock", "CapsLock", "ScrollLock")
+_EVENT = struct.Struct("llHHi")
 _ENTER, _SHIFT = 28, 42
 _ROWS = ((2, "1234567890-"), (16, "QWERTYUIOP"), (30, "ASDFGHJKL"), (44, "ZXCVBNM"))
 _CODES = {character: first + place for first, row in _ROWS for place, character in enumerate(row)}
@@ -17,7 +19,7 @@ _CODES = {character: first + place for first, row in _ROWS for place, character 
 
 def event(now_s: float, kind: int, code: int, value: int) -> bytes:
     """One struct input_event of this machine."""
-    return struct.pack("llHHi", int(now_s), int(now_s % 1 * 1e6), kind, code, value)
+    return _EVENT.pack(int(now_s), int(now_s % 1 * 1e6), kind, code, value)
 
 
 def press(now_s: float, code: int) -> bytes:
@@ -34,6 +36,13 @@ class Reader:
         self._payload = payload
         self._waiting: list[int] = []
         self._until_s: float | None = None
+        self._input = b""
+        self._lit: set[int] = set()
+
+    @property
+    def lamps(self) -> tuple[str, ...]:
+        """Those that are lit."""
+        return tuple(_LAMPS[code] for code in sorted(self._lit))
 
     @property
     def card_present(self) -> bool:
@@ -66,6 +75,12 @@ class Reader:
             self._until_s = None
         return output
 
-    def receive(self, _: bytes, now_s: float) -> bytes:
+    def receive(self, data: bytes, now_s: float) -> bytes:
         """Lamps and the like: nothing that it would answer."""
+        self._input += data
+        whole = len(self._input) // _EVENT.size * _EVENT.size
+        events, self._input = self._input[:whole], self._input[whole:]
+        for _, _, kind, code, value in _EVENT.iter_unpack(events):
+            if kind == _LED and code < len(_LAMPS):
+                self._lit = self._lit | {code} if value else self._lit - {code}
         return self.advance(now_s)

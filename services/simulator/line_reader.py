@@ -52,6 +52,11 @@ class Reader:
         return self._until_s is not None
 
     @property
+    def lamps(self) -> tuple[str, ...]:
+        """It has none."""
+        return ()
+
+    @property
     def next_s(self) -> float | None:
         """When the card is taken away; None: there is none."""
         return self._until_s

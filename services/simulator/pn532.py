@@ -60,11 +60,18 @@ class Reader:
         self._card = b""
         self._until_s = 0.0
         self._now_s = 0.0
+        self._ports = {"P3": 0x3F, "P7": 0x06}
 
     @property
     def card_present(self) -> bool:
         """Whether a card lies on it."""
         return bool(self._card)
+
+    @property
+    def lamps(self) -> tuple[str, ...]:
+        """The pins that are low: a lamp between such a pin and the supply is lit."""
+        pins = {"P3": (0, 1, 2, 3, 4, 5), "P7": (1, 2)}
+        return tuple(f"{port}{pin}" for port, value in self._ports.items() for pin in pins[port] if not value >> pin & 1)
 
     @property
     def next_s(self) -> float | None:
@@ -124,6 +131,9 @@ class Reader:
         match command:
             case 0x02:
                 return self._answered(command, _FIRMWARE)
+            case 0x0E:
+                self._set_pins(data)
+                return self._answered(command)
             case 0x14:
                 return self._answered(command)
             case 0x32:
@@ -135,6 +145,11 @@ class Reader:
                 self._selected = False
                 return self._answered(command, b"\x00")
         return ERROR
+
+    def _set_pins(self, data: bytes) -> None:
+        """Each port whose byte says that it counts gets all its pins at once."""
+        for (port, before), byte in zip(self._ports.items(), data, strict=False):
+            self._ports[port] = byte & 0x3F if byte & 0x80 else before
 
     def _list(self) -> bytes:
         self._missed = self.misses_every_second_look and not self._missed

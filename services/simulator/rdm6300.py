@@ -67,6 +67,11 @@ class Reader:
         return self.next_s is not None
 
     @property
+    def lamps(self) -> tuple[str, ...]:
+        """It has none."""
+        return ()
+
+    @property
     def next_s(self) -> float | None:
         """When there is something to send; None: no card is there."""
         return self._since_s + self._sent * REPEAT_S if self._sent < self._count else None

@@ -18,6 +18,10 @@ class CardReader(Protocol):
         """Whether a card is held to it."""
 
     @property
+    def lamps(self) -> tuple[str, ...]:
+        """What is lit at it, by the device's own names."""
+
+    @property
     def next_s(self) -> float | None:
         """When something happens by itself; None: nothing will."""
 

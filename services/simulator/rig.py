@@ -90,7 +90,7 @@ class Rig:
         return {
             **self.world.facts(),
             "devices": {name: port.plugged for name, port in self.ports.items()},
-            "reader": None if reader is None else {"card_present": reader.card_present},
+            "reader": None if reader is None else {"card_present": reader.card_present, "lamps": reader.lamps},
         }
 
     def close(self) -> None:

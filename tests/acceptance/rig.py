@@ -102,6 +102,10 @@ class Rig:
         relay = self.hardware(connector_id)["relay"]
         return bool(relay["closed"]), int(relay["opened_count"])
 
+    def lamps(self) -> list[str]:
+        """What is lit at the reader."""
+        return list(self.station.sim("state")["reader"]["lamps"])
+
     def wait_for_boot(self) -> None:
         """Until the Central System has the status of every connector."""
         self.central_system.wait_for(lambda book: book.status(1, self.identity), 20, "the first StatusNotification")

@@ -108,12 +108,16 @@ def test_soft_reset_stops_the_transaction_and_the_station_boots_again() -> None:
 
 
 def test_a_card_of_seven_bytes_at_a_pn532_starts_and_stops_a_transaction() -> None:
-    """Field report 49: the whole UID is the idTag. hardware.md §5.2."""
-    with rig(reader="pn532") as station:
+    """Field report 49: the whole UID is the idTag. hardware.md §5.2. Who has to wait at the reader sees it (issue 6)."""
+    with rig(reader='pn532"\nwait_pin = "P33') as station:
         station.start_by_card(tag="04a1b2c3d4e580")
         station.stop_by_card(tag="04a1b2c3d4e580")
         transaction = station.check_one_transaction(0)
         assert transaction.id_tag == "04A1B2C3D4E580"
+        assert station.lamps() == []
+        station.central_system.behaviour.silence("Authorize")
+        station.station.sim("swipe", "DEADBEEF")
+        wait_until(lambda: station.lamps() == ["P33"], 15, "the reader shows that the card is asked about")
         station.station.sim("unplug-device", "reader")
         wait_until(lambda: station.station.status()["reader"], 15, "the lost reader is told")
         station.station.sim("replug-device", "reader")

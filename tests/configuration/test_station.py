@@ -22,6 +22,7 @@ OF_QUANTITY = {
 }
 
 ESTOP = '[emergency_stop]\nchip = "/dev/gpiochip0"\nline = 17\n'
+PINS = 'driver = "pn532"\nrefused_pin = "P30"\naccepted_pin = "P30"'
 GOOD = """
 [station]
 identity = "CP001"
@@ -124,6 +125,9 @@ def test_a_station_without_a_reader_is_possible(tmp_path: Path) -> None:
         ("[supply]", '[emergency_stop]\nchip = "/dev/g"\nline = -1\n[supply]', "[emergency_stop] line", "give 0 to 1023"),
         ("[supply]", f'{ESTOP}bias = "pullup"\n[supply]', "[emergency_stop] bias", "did you mean pull-up?"),
         ("[supply]", f"{ESTOP}pressed_level = 1\n[supply]", "[emergency_stop] pressed_level", "must be text in quotes"),
+        ('driver = "rdm6300"', 'driver = "line"\nwait_pin = "P30"', "[reader] wait_pin", "is for pn532 readers"),
+        ('driver = "rdm6300"', 'driver = "pn532"\nwait_pin = "GPIO32"', "[reader] wait_pin", "known are P30, P31, P33"),
+        ('driver = "rdm6300"', PINS, "[reader] refused_pin", "P30 is the accepted_pin already"),
         ('driver = "rdm6300"', 'driver = "line"\nframing = "stx"', "[reader] framing", "stx-etx"),
         ('driver = "rdm6300"', 'driver = "hid"\npayload = "dec"', "[reader] payload", "decimal"),
         ('driver = "rdm6300"', 'driver = "line"\nbaud = 1', "[reader] baud", "300 to 921600"),

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from bus.card_messages import CardOutcome
 from bus.clock import boottime_s
 from services.configuration.model import METER_BAUDS, READER_DRIVERS, Meter, Reader
-from services.hardware.contract import DeviceError, Driver, MeterDesired, PortMissing, RawReading, TokenSeen
+from services.hardware.contract import DeviceError, Driver, MeterDesired, PortMissing, RawReading, ReaderDesired, TokenSeen
 from services.meter.drivers import meter_driver
 from services.rfid.drivers import reader_driver
 from services.simulator.readers import CardReader, made
@@ -24,6 +25,14 @@ from tests.hardware.test_meters_and_their_devices import VirtualMeter
 
 MakePeer = Callable[..., PtyPeer]
 NOW = MeterDesired(math.inf)
+READER_SECTIONS = {
+    "rdm6300": Reader(driver="rdm6300"),
+    "pn532": Reader(driver="pn532", wait_pin="P33", accepted_pin="P30", refused_pin="P71"),
+    "line": Reader(driver="line"),
+    "hid": Reader(driver="hid"),
+}
+SHOWN = {"pn532": ("P33", "P30", "P71"), "hid": ("ScrollLock", "NumLock", "CapsLock")}
+"""What is lit for wait, accepted and refused; the other readers only ever send."""
 READERS = {"rdm6300": "0100CDA4EC", "pn532": "04A1B2C3D4E580", "line": "04A1B2C3D4E580", "hid": "DEADBEEF"}
 """Each driver, and a card that its reader can carry."""
 
@@ -114,7 +123,7 @@ class ReaderPair:
     def __init__(self, make: MakePeer, name: str) -> None:
         self.reader: CardReader = made(ReaderSettings(name))
         self.pty = make(lambda data: self.reader.receive(data, boottime_s()))
-        self.driver: Driver[None, TokenSeen] = reader_driver(Reader(driver=name), self.pty.path)
+        self.driver: Driver[ReaderDesired, TokenSeen] = reader_driver(READER_SECTIONS[name], self.pty.path)
         self.tag = READERS[name]
 
     def swipe(self) -> None:
@@ -134,6 +143,16 @@ class ReaderPair:
                 select.select([descriptor], [], [], 0.2)
             found = self.driver.exchange(None)
         return found
+
+    def shows(self, outcome: CardOutcome | None) -> tuple[str, ...]:
+        """What is lit at the reader within a second once this is to be shown."""
+        wanted = (SHOWN[self.driver.name][list(CardOutcome).index(outcome)],) if outcome and self.driver.name in SHOWN else ()
+        self.driver.exchange(ReaderDesired(outcome))
+        until_s = boottime_s() + 1.0
+        while self.reader.lamps != wanted and boottime_s() < until_s:
+            select.select([], [], [], 0.01)
+        assert self.reader.lamps == wanted
+        return wanted
 
 
 @pytest.fixture(params=READERS)
@@ -179,6 +198,32 @@ def test_a_reader_that_is_pulled_out_is_missing_and_reads_when_it_is_back(reader
     reader.swipe()
     assert reader.heard()[0].uid == reader.tag
     reader.driver.close()
+    reader.driver.close()
+
+
+def test_a_reader_shows_what_becomes_of_a_card_as_far_as_it_can(reader: ReaderPair) -> None:
+    """Issue 6: accepted, refused, wait where the device can show it; and cards are read all the same."""
+    reader.driver.open()
+    lit = [reader.shows(outcome) for outcome in (*CardOutcome, None)]
+    assert lit[-1] == ()
+    assert len(set(lit)) == (4 if reader.driver.name in SHOWN else 1)
+    reader.shows(CardOutcome.WAIT)
+    reader.swipe()
+    assert reader.heard()[0].uid == reader.tag
+    assert reader.driver.counters().errors == 0
+    reader.driver.close()
+
+
+def test_a_reader_that_was_away_shows_what_it_has_to_show_by_now(reader: ReaderPair) -> None:
+    reader.driver.open()
+    reader.shows(CardOutcome.WAIT)
+    reader.pty.vanish()
+    with pytest.raises(PortMissing):
+        reader.driver.exchange(ReaderDesired(CardOutcome.ACCEPTED))
+    reader.reader = made(ReaderSettings(reader.driver.name))
+    reader.pty.appear()
+    reader.driver.open()
+    reader.shows(CardOutcome.WAIT)
     reader.driver.close()
 
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bus.card_messages import CardOutcome
 from services.hardware import input_device
-from services.hardware.contract import PortMissing, TokenSeen
+from services.hardware.contract import PortMissing, ReaderDesired, TokenSeen
 from services.hardware.port import port_missing
 from services.rfid.drivers import hid, line
 from services.rfid.drivers.hid import HidReader
@@ -23,6 +24,7 @@ from services.rfid.presentation import IdTagRules, id_tag_of
 from services.simulator import keyboard, line_reader
 from services.simulator.rdm6300 import TagError
 from tests.hardware.peers import PtyPeer
+from tests.harness import wait_until
 
 MakePeer = Callable[..., PtyPeer]
 KEYS = {"0": 11, "1": 2, "2": 3, "3": 4, "4": 5, "5": 6, "6": 7, "7": 8, "8": 9, "9": 10}
@@ -252,6 +254,8 @@ def test_a_keyboard_of_the_kernel_is_grabbed_and_named(tmp_path: Path, monkeypat
         match request:
             case 0x80804506:
                 return b"Sycreader RFID  Technology\0".ljust(128, b"\0")
+            case 0x80014531:
+                return bytes(1)
             case 0x80084502:
                 return struct.pack("4H", 3, 0xFFFF, 0x0035, 0x110)
         return 0
@@ -263,6 +267,32 @@ def test_a_keyboard_of_the_kernel_is_grabbed_and_named(tmp_path: Path, monkeypat
     assert (info.model, info.serial) == ("Sycreader RFID Technology", "ffff:0035")
     assert (0x40044590, 1) in asked
     driver.close()
+
+
+@pytest.mark.parametrize(
+    ("bits", "told"),
+    [
+        (0b111, [(0x11, 0, 0), (0x11, 1, 1), (0x11, 2, 0), (0, 0, 0)]),
+        (0b011, [(0x11, 0, 0), (0x11, 1, 1), (0, 0, 0)]),
+        (0b000, []),
+    ],
+)
+def test_a_keyboard_is_told_of_those_lamps_that_it_has(
+    peer: MakePeer, monkeypatch: pytest.MonkeyPatch, bits: int, told: list[tuple[int, int, int]]
+) -> None:
+    """EVIOCGBIT(EV_LED, 1), then EV_LED (0x11): LED_NUML 0, LED_CAPSL 1, LED_SCROLLL 2; and nothing twice."""
+    answers = {0x80804506: b"Reader\0".ljust(128, b"\0"), 0x80084502: bytes(8), 0x80014531: bytes((bits,))}
+    monkeypatch.setattr(input_device.fcntl, "ioctl", lambda _, request, __: answers.get(request, 0))
+    heard = bytearray()
+    device = peer(lambda data: heard.extend(data) or b"")
+    driver = HidReader(device.path, payload="hex")
+    driver.open()
+    for _ in range(3):
+        driver.exchange(ReaderDesired(CardOutcome.REFUSED))
+    wait_until(lambda: len(heard) >= len(told) * struct.calcsize("llHHi"), 5, "the keyboard has heard it")
+    driver.close()
+    assert driver.counters().transmissions == bool(told)
+    assert [event[2:] for event in struct.iter_unpack("llHHi", bytes(heard))] == told
 
 
 def test_who_may_not_read_a_keyboard_is_told_the_right_group() -> None:

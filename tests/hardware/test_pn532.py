@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.hardware.contract import NoAnswer, PortMissing, TokenSeen, WrongAnswer
-from services.rfid.drivers.pn532 import REPEATS_MAX, WAKE_UPS_MAX, Pn532
+from bus.card_messages import CardOutcome
+from services.hardware.contract import DeviceError, NoAnswer, PortMissing, ReaderDesired, TokenSeen, WrongAnswer
+from services.rfid.drivers.pn532 import REPEATS_MAX, WAKE_UPS_MAX, Pn532, port_bytes
 from services.rfid.drivers.pn532_frames import (
     ACK,
     NACK,
@@ -114,6 +115,34 @@ def test_frames_survive_noise_before_them_and_any_pieces(noise: bytes, sizes: li
 @given(st.binary(max_size=60))
 def test_arbitrary_answers_never_crash_and_give_only_whole_uids(data: bytes) -> None:
     assert all(len(uid) in (4, 7, 10) for uid in uids(data) or [])
+
+
+@pytest.mark.parametrize(
+    ("outcome", "params"),
+    [(None, "BF 86"), (CardOutcome.WAIT, "BF 82"), (CardOutcome.ACCEPTED, "BE 86"), (CardOutcome.REFUSED, "B7 86")],
+)
+def test_a_lamp_is_a_low_pin_and_all_others_are_high(outcome: CardOutcome | None, params: str) -> None:
+    """UM0701-02, WriteGPIO: P3 and P7 with bit 7 set; P32 and P34 are the chip's own and stay 1."""
+    lamps = {CardOutcome.WAIT: "P72", CardOutcome.ACCEPTED: "P30", CardOutcome.REFUSED: "P33"}
+    assert port_bytes(lamps, outcome) == bytes_of(params)
+
+
+def test_a_port_without_a_lamp_and_a_chip_without_lamps_are_left_alone(peer: MakePeer) -> None:
+    assert port_bytes({CardOutcome.ACCEPTED: "P30"}, CardOutcome.ACCEPTED) == bytes_of("BE 00")
+    chip = Chip()
+    driver = Pn532(peer(chip).path)
+    driver.open()
+    driver.exchange(ReaderDesired(CardOutcome.ACCEPTED))
+    driver.close()
+    assert bytes_of("D4 0E") not in chip.heard
+
+
+def test_a_chip_that_does_not_set_its_pins_is_a_failure_as_any_other(peer: MakePeer) -> None:
+    driver = Pn532(peer(Chip()).path, lamps={CardOutcome.ACCEPTED: "P30"})
+    driver.open()
+    with pytest.raises(DeviceError):
+        driver.exchange(ReaderDesired(CardOutcome.ACCEPTED))
+    driver.close()
 
 
 class Chip:

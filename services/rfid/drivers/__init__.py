@@ -1,10 +1,10 @@
 """Drivers of RFID readers, by the names that station.toml uses."""
 
 from services.configuration.model import Reader
-from services.hardware.contract import Driver, TokenSeen
+from services.hardware.contract import Driver, ReaderDesired, TokenSeen
 
 
-def reader_driver(reader: Reader, port: str) -> Driver[None, TokenSeen]:
+def reader_driver(reader: Reader, port: str) -> Driver[ReaderDesired, TokenSeen]:
     """The driver of a reader; its name was checked when station.toml was read."""
     match reader.driver:
         case "rdm6300":
@@ -12,9 +12,9 @@ def reader_driver(reader: Reader, port: str) -> Driver[None, TokenSeen]:
 
             return Rdm6300(port)
         case "pn532":
-            from services.rfid.drivers.pn532 import Pn532
+            from services.rfid.drivers.pn532 import Pn532, pins
 
-            return Pn532(port)
+            return Pn532(port, lamps=pins(reader))
         case "line":
             from services.rfid.drivers.line import LineReader
 
@@ -25,5 +25,5 @@ def reader_driver(reader: Reader, port: str) -> Driver[None, TokenSeen]:
             return HidReader(port, payload=reader.payload)
     from services.hardware import outside
 
-    found: Driver[None, TokenSeen] = outside.made("reader", reader.driver, reader, port)
+    found: Driver[ReaderDesired, TokenSeen] = outside.made("reader", reader.driver, reader, port)
     return found

@@ -3,14 +3,18 @@
 Owns: reading struct input_event, and keys as characters. Does not: know what the characters mean (`payloads.py`), or decide
 when a card counts as presented. Anything that carries these structs will do for a device, a pseudo-terminal too. The reader
 can't be asked anything: it is lost only when its device is.
+
+It shows what becomes of a card by the lamps of a keyboard, those of them that it has: NumLock for accepted, CapsLock for
+refused, ScrollLock for wait. The lamps lock nothing.
 """
 
 import struct
 from collections.abc import Callable
 
+from bus.card_messages import CardOutcome
 from bus.clock import boottime_s
-from services.hardware.contract import Counters, DeviceInfo, TokenSeen
-from services.hardware.input_device import open_input
+from services.hardware.contract import Counters, DeviceInfo, ReaderDesired, TokenSeen
+from services.hardware.input_device import lamps, open_input
 from services.hardware.port import Port
 from services.hardware.tally import Tally
 from services.rfid.drivers.payloads import CHARACTERS_MAX, Card, card
@@ -20,8 +24,10 @@ GAP_S = 0.2
 """A reader types faster than a person: keys further apart do not belong together."""
 _EVENT = struct.Struct("llHHi")
 """struct input_event as the kernel of this machine has it: seconds, microseconds, type, code, value."""
-EV_SYN, EV_KEY = 0, 1
-SYN_DROPPED = 3
+EV_SYN, EV_KEY, EV_LED = 0, 1, 0x11
+SYN_REPORT, SYN_DROPPED = 0, 3
+LAMPS = {CardOutcome.ACCEPTED: 0, CardOutcome.REFUSED: 1, CardOutcome.WAIT: 2}
+"""LED_NUML, LED_CAPSL, LED_SCROLLL."""
 KEY_DOWN = 1
 _ENTER = frozenset((28, 96))
 _SHIFT = frozenset((42, 54))
@@ -86,21 +92,26 @@ class HidReader:
         self._tally = Tally()
         self._port: Port | None = None
         self._heard_s = 0.0
+        self._lamps: dict[int, bool | None] = {}
+        """Of each lamp that it has: whether it is lit; None: nobody knows."""
 
     def open(self) -> DeviceInfo:
         """Take the keyboard for this process alone, and read its name. Raises PortMissing."""
         self.close()
         self._parser.forget()
         self._port, info = open_input(self._path)
+        self._lamps = dict.fromkeys(sorted(lamps(self._port) & set(LAMPS.values())))
         return info
 
     def fileno(self) -> int | None:
         """Readable when a key was pressed, or the device is gone."""
         return None if self._port is None else self._port.fileno()
 
-    def exchange(self, desired: None) -> list[TokenSeen]:  # noqa: ARG002
-        """The cards typed since the last call. Raises PortMissing."""
+    def exchange(self, desired: ReaderDesired | None) -> list[TokenSeen]:
+        """Light the lamp that is wanted; the cards typed since the last call. Raises PortMissing."""
         assert self._port is not None
+        if desired is not None:
+            self._light(self._port, desired.outcome)
         data = self._port.read()
         now_s = self._now()
         if not data:
@@ -113,6 +124,15 @@ class HidReader:
         self._tally.replies += len(cards)
         self._tally.errors += self._parser.bad - bad
         return [TokenSeen(read.uid, now_s, read.verbatim) for read in cards]
+
+    def _light(self, port: Port, outcome: CardOutcome | None) -> None:
+        wanted = {code: outcome is not None and LAMPS[outcome] == code for code in self._lamps}
+        if wanted == self._lamps:
+            return
+        told = [(EV_LED, code, int(lit)) for code, lit in wanted.items()]
+        port.write(b"".join(_EVENT.pack(0, 0, *event) for event in (*told, (EV_SYN, SYN_REPORT, 0))))
+        self._tally.transmissions += 1
+        self._lamps = dict(wanted)
 
     def close(self) -> None:
         """Let go of the keyboard."""

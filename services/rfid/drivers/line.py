@@ -5,14 +5,15 @@
     `stx-etx-lrc`  the same and one byte more: the XOR of everything from STX to ETX
 
 Owns: the frames. Does not: know what the characters mean (`payloads.py`), or decide when a card counts as presented. The
-reader can't be asked anything: it is lost only when its port is.
+reader can't be asked anything: it is lost only when its port is. It takes nothing either, so it shows nothing of what becomes
+of a card.
 """
 
 from collections.abc import Callable
 
 from bus import logs
 from bus.clock import boottime_s
-from services.hardware.contract import Counters, DeviceInfo, TokenSeen
+from services.hardware.contract import Counters, DeviceInfo, ReaderDesired, TokenSeen
 from services.hardware.port import Port, open_port
 from services.hardware.tally import Tally
 from services.rfid.drivers.payloads import CHARACTERS_MAX, Card, card
@@ -117,7 +118,7 @@ class LineReader:
         """Readable when a card is there, or the port is gone."""
         return None if self._port is None else self._port.fileno()
 
-    def exchange(self, desired: None) -> list[TokenSeen]:  # noqa: ARG002
+    def exchange(self, desired: ReaderDesired | None) -> list[TokenSeen]:  # noqa: ARG002
         """The cards seen since the last call, repeats included. Raises PortMissing."""
         assert self._port is not None
         data = self._port.read()

@@ -2,12 +2,18 @@
 
 Owns: the conversation: wake-up, configuration, polling. Does not: frame (`pn532_frames.py`), or decide when a card counts as
 presented. Each poll is answered whether or not a card is there, so that a dead reader is noticed by the next one.
+
+It shows what becomes of a card by lamps at its own pins, one for each outcome, where station.toml names these pins (WriteGPIO
+of the user manual UM0701-02). Choice: a lamp is lit by a low pin. After power-up the pins are high and hardly drive anything,
+so that the lamps are dark until they are meant; pins of the same port that nobody has named stay high.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from bus.card_messages import CardOutcome
 from bus.clock import boottime_s
-from services.hardware.contract import Counters, DeviceInfo, NoAnswer, TokenSeen, WrongAnswer
+from services.configuration.model import Reader
+from services.hardware.contract import Counters, DeviceInfo, NoAnswer, ReaderDesired, TokenSeen, WrongAnswer
 from services.hardware.port import Port, open_port
 from services.hardware.tally import Tally
 from services.rfid.drivers import pn532_frames as frames
@@ -22,6 +28,7 @@ REPEATS_MAX = 2
 """So often a reply with a wrong checksum is asked for again."""
 
 GET_FIRMWARE_VERSION = 0x02
+WRITE_GPIO = 0x0E
 SAM_CONFIGURATION = 0x14
 RF_CONFIGURATION = 0x32
 IN_LIST_PASSIVE_TARGET = 0x4A
@@ -31,6 +38,34 @@ NORMAL_MODE = bytes((0x01, 0x14, 0x01))
 RETRIES = bytes((0x05, 0xFF, 0x01, 0x01))
 """MaxRetries: look for a card only briefly. As it leaves the factory the chip would look for ever and answer nothing."""
 ONE_TYPE_A = bytes((0x01, 0x00))
+_WRITTEN = 0x80
+"""The rest of the byte counts: without this bit its port is left as it is."""
+_PORTS = {"P3": 0x3F, "P7": 0x06}
+"""All pins of both ports, high, in the order of WriteGPIO. The chip itself needs P32 and P34 to be so."""
+
+Lamps = Mapping[CardOutcome, str]
+"""The pin of each lamp: `P30`."""
+
+
+def pins(reader: Reader) -> Lamps:
+    """The lamps that station.toml tells of."""
+    named = {
+        CardOutcome.WAIT: reader.wait_pin,
+        CardOutcome.ACCEPTED: reader.accepted_pin,
+        CardOutcome.REFUSED: reader.refused_pin,
+    }
+    return {outcome: pin for outcome, pin in named.items() if pin}
+
+
+def port_bytes(lamps: Lamps, outcome: CardOutcome | None) -> bytes:
+    """Parameters of WriteGPIO that light the lamp of `outcome` alone. A port without a lamp is left as it is."""
+    lit = lamps.get(outcome, "") if outcome is not None else ""
+    found = []
+    for port, high in _PORTS.items():
+        low = 1 << int(lit[2:]) if lit.startswith(port) else 0
+        has_lamp = any(pin.startswith(port) for pin in lamps.values())
+        found.append(_WRITTEN | high & ~low if has_lamp else 0)
+    return bytes(found)
 
 
 class Pn532:
@@ -38,7 +73,10 @@ class Pn532:
 
     name = "pn532"
 
-    def __init__(self, path: str, *, now: Callable[[], float] = boottime_s) -> None:
+    def __init__(self, path: str, *, lamps: Lamps | None = None, now: Callable[[], float] = boottime_s) -> None:
+        self._lamps = lamps or {}
+        self._shown: bytes | None = None
+        """What the pins were set to; None: nobody knows how they are."""
         self.poll_period_s = POLL_PERIOD_S
         self._path = path
         self._now = now
@@ -52,6 +90,7 @@ class Pn532:
     def open(self) -> DeviceInfo:
         """Wake the chip, find out which one it is, and have it look for cards only briefly. Raises DeviceError."""
         self.close()
+        self._shown = None
         self._parser = frames.Parser()
         self._port = open_port(self._path, BAUD)
         self._wake_up()
@@ -65,8 +104,9 @@ class Pn532:
         """It never speaks unasked."""
         return None
 
-    def exchange(self, desired: None) -> list[TokenSeen]:  # noqa: ARG002
-        """The cards that lie on it now. Raises DeviceError."""
+    def exchange(self, desired: ReaderDesired | None) -> list[TokenSeen]:
+        """Light the lamp that is wanted; the cards that lie on it now. Raises DeviceError."""
+        self._light(desired)
         seen_s = self._now()
         found = frames.uids(self._ask(IN_LIST_PASSIVE_TARGET, ONE_TYPE_A))
         if found is None:
@@ -86,6 +126,14 @@ class Pn532:
     def counters(self) -> Counters:
         """Commands and answers since the driver was made."""
         return self._tally.snapshot()
+
+    def _light(self, desired: ReaderDesired | None) -> None:
+        if desired is None or not self._lamps:
+            return
+        wanted = port_bytes(self._lamps, desired.outcome)
+        if wanted != self._shown:
+            self._ask(WRITE_GPIO, wanted)
+            self._shown = wanted
 
     def _wake_up(self) -> None:
         for last in (False,) * (WAKE_UPS_MAX - 1) + (True,):

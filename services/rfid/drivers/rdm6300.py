@@ -4,7 +4,7 @@
     STX, `=`, 1 to 20 printable characters, 2 digits of the XOR of these, ETX           -> the characters as they are
 
 Owns: the frames. Does not: decide when a tag counts as presented. The reader can't be asked anything: it is lost only when
-its port is.
+its port is. It takes nothing either, so it shows nothing of what becomes of a card.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import msgspec
 from bus import logs
 from bus.clock import boottime_s
 from bus.vocabulary import ID_TAG_LENGTH_MAX
-from services.hardware.contract import Counters, DeviceInfo, TokenSeen
+from services.hardware.contract import Counters, DeviceInfo, ReaderDesired, TokenSeen
 from services.hardware.port import Port, open_port
 from services.hardware.tally import Tally
 
@@ -114,7 +114,7 @@ class Rdm6300:
         """Readable when a tag is there, or the port is gone."""
         return None if self._port is None else self._port.fileno()
 
-    def exchange(self, desired: None) -> list[TokenSeen]:  # noqa: ARG002
+    def exchange(self, desired: ReaderDesired | None) -> list[TokenSeen]:  # noqa: ARG002
         """The tags seen since the last call, repeats included. Raises PortMissing."""
         assert self._port is not None
         bad = self._parser.bad
