@@ -32,6 +32,9 @@ CONNECTORS_MAX = 16
 _LENGTHS = {"vendor": 20, "model": 20, "serial_number": 25, "firmware_version": 50, "iccid": 20, "imsi": 20}
 """Longest values that BootNotification.req can carry (OCPP 1.6 §6.3)."""
 _IDENTITY_LENGTH_MAX = 255
+_PREFIX_LENGTH_MAX = 14
+"""It leaves room in an idTag for the six digits of the shortest UID."""
+_UID_BYTES = (3, 10)
 
 
 class ConfigurationError(Exception):
@@ -205,7 +208,19 @@ def _reader_rules(reader: Reader) -> Iterator[Rule]:
     yield partial(_check_belongs, reader, "baud", ("line",))
     yield partial(_check_belongs, reader, "framing", ("line",))
     yield partial(_check_belongs, reader, "payload", ("line", "hid"))
+    yield partial(_check_digits, reader)
     yield partial(_check_pins, reader)
+
+
+def _check_digits(reader: Reader) -> None:
+    """What may be done to the digits of a UID; a text is an idTag as it comes."""
+    for key in ("prefix", "max_bytes", "strip_leading_zeros"):
+        if getattr(reader, key) and reader.payload == "text":
+            raise ConfigurationError(f'[reader] {key}: is for UIDs, and payload "text" is an idTag as it comes; remove it')
+    if not (reader.prefix.isascii() and reader.prefix.isprintable()) or len(reader.prefix) > _PREFIX_LENGTH_MAX:
+        raise ConfigurationError(f"[reader] prefix: give at most {_PREFIX_LENGTH_MAX} printable ASCII characters")
+    if reader.max_bytes:
+        within("[reader] max_bytes", reader.max_bytes, *_UID_BYTES)
 
 
 def _check_pins(reader: Reader) -> None:

@@ -108,6 +108,11 @@ class Reader(Section, frozen=True, kw_only=True):
     port: str = ""
     id_tag_format: str = "hex"
     """How the bytes of a card become an idTag: hexadecimal or ten decimal digits, bytes as received or reversed."""
+    prefix: str = ""
+    """Goes before the digits of each UID."""
+    max_bytes: int = 0
+    """So many bytes of a UID count, the first ones that the reader sends; 0: all."""
+    strip_leading_zeros: bool = False
     baud: int = 9600
     """Of a `line` reader."""
     framing: str = "line"

@@ -14,7 +14,7 @@ from bus.logs import Logger
 from bus.messages import IdTagPresented, ReaderState
 from bus.node import Node
 from bus.runtime import Runtime, run
-from services.configuration.model import StationConfig
+from services.configuration.model import Reader, StationConfig
 from services.configuration.station import load
 from services.hardware.contract import ReaderDesired, TokenSeen
 from services.hardware.fleet import Fleet
@@ -76,7 +76,7 @@ class RfidProcess:
 
     def __init__(self, runtime: Runtime, config: StationConfig) -> None:
         reader = config.reader
-        rules = presentation.IdTagRules(format=reader.id_tag_format) if reader else presentation.IdTagRules()
+        rules = _rules(reader) if reader else presentation.IdTagRules()
         self._fleet: Fleet[ReaderDesired] = Fleet(runtime, "reader")
         if reader is None:
             runtime.log.info("no reader is configured, sessions begin by RemoteStartTransaction only")
@@ -108,6 +108,15 @@ class RfidProcess:
     def close(self) -> None:
         """Stop the thread."""
         self._fleet.close()
+
+
+def _rules(reader: Reader) -> presentation.IdTagRules:
+    return presentation.IdTagRules(
+        format=reader.id_tag_format,
+        prefix=reader.prefix,
+        max_bytes=reader.max_bytes,
+        strip_leading_zeros=reader.strip_leading_zeros,
+    )
 
 
 def build(runtime: Runtime) -> RfidProcess:

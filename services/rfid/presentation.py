@@ -35,6 +35,10 @@ class IdTagRules(msgspec.Struct, frozen=True):
 
     format: str = "hex"
     prefix: str = ""
+    max_bytes: int = 0
+    """Only so many bytes count, the first ones that the reader sends; 0: all."""
+    strip_leading_zeros: bool = False
+    """Zeros before the digits of the UID are left out, but for the last one."""
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -133,17 +137,20 @@ def id_tag_of(token: TokenSeen, rules: IdTagRules) -> str:
     """The idTag of what a reader sent; text stays as it is. Raises Unusable."""
     if token.verbatim or not _is_uid(token.uid):
         return _checked(token.uid)
-    data = bytes.fromhex(token.uid)
-    if len(data) == _SHORT_UID_BYTES and data[0] == _RANDOM_UID:
+    received = bytes.fromhex(token.uid)
+    data = received[: rules.max_bytes or None]
+    # A longer one that the site cuts is none of these, but for a UID of four bytes with the check byte that some readers add.
+    is_short = len(data) == _SHORT_UID_BYTES and len(received) <= _SHORT_UID_BYTES + 1
+    if is_short and data[0] == _RANDOM_UID:
         raise Unusable("its UID is a random one that changes each time, as phones and bank cards have; use a card")
-    if len(data) == _SHORT_UID_BYTES and data[0] == _CASCADE:
+    if is_short and data[0] == _CASCADE:
         raise Unusable("its UID was read only in part; hold it to the reader again")
     if not rules.format.startswith("dec10"):
-        return _checked(rules.prefix + _ordered(data, rules).hex().upper())
+        return _digits(_ordered(data, rules).hex().upper(), rules)
     if len(data) > _DEC10_BYTES_MAX:
         # Choice: its last four bytes would be the idTag of other cards too, and somebody else would pay.
         raise Unusable(f"its UID has {len(data)} bytes and {rules.format} can tell only 4; set [reader] id_tag_format to hex")
-    return _checked(f"{rules.prefix}{int.from_bytes(_ordered(data[-_PRINTED_BYTES:], rules), 'big'):010d}")
+    return _digits(f"{int.from_bytes(_ordered(data[-_PRINTED_BYTES:], rules), 'big'):010d}", rules)
 
 
 def _read(state: State, token: TokenSeen, now_s: float) -> tuple[State, tuple[Effect, ...]]:
@@ -162,6 +169,12 @@ def _read(state: State, token: TokenSeen, now_s: float) -> tuple[State, tuple[Ef
 
 def _ordered(data: bytes, rules: IdTagRules) -> bytes:
     return data[::-1] if rules.format.endswith("_reversed") else data
+
+
+def _digits(digits: str, rules: IdTagRules) -> str:
+    if rules.strip_leading_zeros:
+        digits = digits.lstrip("0") or "0"
+    return _checked(rules.prefix + digits)
 
 
 def _checked(id_tag: str) -> str:

@@ -125,8 +125,8 @@ def test_a_card_of_seven_bytes_at_a_pn532_starts_and_stops_a_transaction() -> No
 
 
 def test_a_card_at_a_keyboard_reader_starts_and_stops_a_transaction() -> None:
-    """hardware.md §5.4: a reader that types the decimal number of a card; the idTag is the UID behind it."""
-    with rig(reader='hid"\npayload = "decimal') as station:
+    """hardware.md §5.4: a reader that types the decimal number of a card; the idTag is its UID, written as §5.6 allows."""
+    with rig(reader='hid"\nprefix = "K-"\nstrip_leading_zeros = true\nmax_bytes = 4\npayload = "decimal') as station:
         station.start_by_card(tag="0013477100")
         station.stop_by_card(tag="0013477100")
-        assert station.check_one_transaction(0).id_tag == "00CDA4EC"
+        assert station.check_one_transaction(0).id_tag == "K-CDA4EC"

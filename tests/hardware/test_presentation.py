@@ -100,6 +100,14 @@ def test_a_flood_of_different_cards_is_bounded() -> None:
         ("0100CDA4EC", IdTagRules("dec10_reversed"), str(0xECA4CD00)),
         ("DEADBEEF", IdTagRules("hex", "DE-"), "DE-DEADBEEF"),
         ("Visitor 17", IdTagRules("hex_reversed"), "Visitor 17"),
+        ("04A1B2C3D4E580", IdTagRules(max_bytes=6), "04A1B2C3D4E5"),
+        ("04A1B2C3D4E580", IdTagRules("hex_reversed", max_bytes=4), "C3B2A104"),
+        ("DEADBEEF", IdTagRules(max_bytes=7), "DEADBEEF"),
+        ("DEADBEEF22", IdTagRules("dec10", max_bytes=4), "3735928559"),
+        ("08A1B2C3D4E580", IdTagRules(max_bytes=4), "08A1B2C3"),
+        ("0100CDA4EC", IdTagRules(strip_leading_zeros=True), "100CDA4EC"),
+        ("0100CDA4EC", IdTagRules("dec10", "T", strip_leading_zeros=True), "T13477100"),
+        ("00000000", IdTagRules(strip_leading_zeros=True), "0"),
     ],
 )
 def test_a_uid_becomes_the_id_tag_that_the_site_wants(uid: str, rules: IdTagRules, id_tag: str) -> None:
@@ -111,7 +119,7 @@ def test_a_uid_becomes_the_id_tag_that_the_site_wants(uid: str, rules: IdTagRule
 def test_a_text_that_a_reader_sends_is_the_id_tag_as_it_is(text: str) -> None:
     """Report 18 of operators: 20 characters come through, case kept."""
     token = TokenSeen(text, 1.0, verbatim=True)
-    _, effects = p.step(State(IdTagRules("hex_reversed", "P")), p.TokenRead(token), 1.0)
+    _, effects = p.step(State(IdTagRules("hex_reversed", "P", max_bytes=3, strip_leading_zeros=True)), p.TokenRead(token), 1.0)
     assert effects == (Presented(text, 1.0),)
 
 
@@ -120,6 +128,7 @@ def test_a_text_that_a_reader_sends_is_the_id_tag_as_it_is(text: str) -> None:
     [
         ("08A1B2C3", IdTagRules(), "random"),
         ("88A1B2C3", IdTagRules(), "only in part"),
+        ("08A1B2C367", IdTagRules(max_bytes=4), "random"),
         ("04A1B2C3D4E580", IdTagRules("dec10"), "set [reader] id_tag_format to hex"),
         ("00112233445566778899", IdTagRules("hex", "X"), "1 to 20 printable characters"),
         ("x" * 21, IdTagRules(), "1 to 20 printable characters"),
