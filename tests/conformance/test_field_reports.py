@@ -9,7 +9,7 @@ TABLE = Path(__file__).with_name("field_reports.md")
 REPORTS = [str(number) for number in (*range(1, 18), *range(27, 34), 41, *range(50, 56))]
 OPERATORS = ["T11", "T12", "T20"]
 """Numbers of the reports of operators on triggers, which are a collection of their own."""
-ON_DEVICES = ["34", "35", "36", "37", "38", "40", "49", "2.2", "2.6", "2.8", "2.12"]
+ON_DEVICES = ["34", "35", "36", "37", "38", "40", "49", "2.2", "2.6", "2.8", "2.12", "2.16"]
 
 
 def test_each_report_has_a_row_whose_tests_exist() -> None:
