@@ -105,7 +105,7 @@ def test_garbage_from_the_central_system_changes_nothing() -> None:
         with pytest.raises(CallFailed, match="NotImplemented"):
             one.central_system.call("NoSuchAction")
         with pytest.raises(CallFailed, match="NotSupported"):
-            one.central_system.call("TriggerMessage", {"requestedMessage": "Heartbeat"})
+            one.central_system.call("ClearChargingProfile", {})
         one.central_system.send_frame("x" * (300 * 1024))
         one.central_system.wait_for(lambda book: len(book.connections()) == 2, 10, "the station comes back")
         assert one.station.pid("ocpp_link") == link
