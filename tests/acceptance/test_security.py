@@ -78,6 +78,6 @@ def test_another_authorization_key_is_used_at_once_and_rolled_back_where_it_is_r
                 assert central_system.call("ChangeConfiguration", change) == {"status": "Accepted"}
                 central_system.wait_for(lambda book, n=connections: len(book.connections()) == n, 20, "the next connection")
             assert "configurationKey" in central_system.call("GetConfiguration")
-            assert "is the old one again" in station.log("ocpp_link")
+            wait_until(lambda: "is the old one again" in station.log("ocpp_link"), 10, "the log says which key holds")
             assert not [key for key in (PASSWORD, new, wrong) if key in _everything_written(station.state_dir)]
             assert len(central_system.book.calls("BootNotification")) == 1
