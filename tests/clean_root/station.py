@@ -82,7 +82,8 @@ def charge(root: Root) -> int:
     _status(root, "Preparing")
     station(root, "sim", "swipe", TAG)
     _status(root, "Charging")
-    wait_until(lambda: shown_wh(root) > start_wh + 2, _WAIT_S, "the meter counts")
+    # Long enough for the card to count as taken away.
+    wait_until(lambda: shown_wh(root) > start_wh + 8, _WAIT_S, "the meter counts")
     station(root, "sim", "swipe", TAG)
     wait_until(lambda: not facts(root)["relay"]["closed"], _WAIT_S, "the contactor opens")
     station(root, "sim", "plug-out", "1")
@@ -104,7 +105,7 @@ def _status(root: Root, status: str) -> None:
     def shown() -> bool:
         # 1 is an answer too: not all is well, as without a Central System.
         report = json.loads(station(root, "status", "--json", code=None))
-        return bool(report["connectors"]["1"]["status"] == status)
+        return bool(report["connectors"].get("1", {}).get("status") == status)
 
     wait_until(shown, _WAIT_S, f"connector 1 is {status}")
 
