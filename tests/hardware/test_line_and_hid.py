@@ -18,7 +18,8 @@ from services.hardware.contract import PortMissing, ReaderDesired, TokenSeen
 from services.hardware.port import port_missing
 from services.rfid.drivers import hid, line
 from services.rfid.drivers.hid import HidReader
-from services.rfid.drivers.line import BAD_LINES_MAX, LineReader
+from services.rfid.drivers.line import LineReader
+from services.rfid.drivers.listening import BAD_MAX
 from services.rfid.drivers.payloads import Card, card
 from services.rfid.presentation import IdTagRules, id_tag_of
 from services.simulator import keyboard, line_reader
@@ -305,8 +306,8 @@ def test_a_reader_with_wrong_settings_is_told_once(peer: MakePeer, caplog: pytes
     driver = _driver("line", device.path)
     driver.open()
     with caplog.at_level(logging.WARNING):
-        device.send(b"junk\r" * 3 * BAD_LINES_MAX)
-        while driver.counters().errors < 3 * BAD_LINES_MAX:
+        device.send(b"junk\r" * 3 * BAD_MAX)
+        while driver.counters().errors < 3 * BAD_MAX:
             wait_readable(driver)
             driver.exchange(None)
     driver.close()

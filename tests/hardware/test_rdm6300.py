@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.hardware.contract import PortMissing, TokenSeen
-from services.rfid.drivers.rdm6300 import BAD_FRAMES_MAX, Parser, Rdm6300, Tag
+from services.rfid.drivers.listening import BAD_MAX
+from services.rfid.drivers.payloads import Card
+from services.rfid.drivers.rdm6300 import Parser, Rdm6300
 from tests.hardware.peers import PtyPeer, bytes_of
 from tests.harness import wait_until
 
@@ -20,7 +22,7 @@ VECTORS = {
     "100086F444": "02 31 30 30 30 38 36 46 34 34 34 32 36 03",
 }
 FRAME = bytes_of(VECTORS["0100CDA4EC"])
-TAG = Tag("0100CDA4EC")
+TAG = Card("0100CDA4EC")
 
 
 def text_frame(text: str) -> bytes:
@@ -40,7 +42,7 @@ def uid_frame(uid: bytes) -> bytes:
 @pytest.mark.parametrize(("tag", "frame"), VECTORS.items())
 def test_a_frame_means_what_the_vectors_say(tag: str, frame: str) -> None:
     parser = Parser()
-    assert parser.feed(bytes_of(frame)) == [Tag(tag)]
+    assert parser.feed(bytes_of(frame)) == [Card(tag)]
     assert parser.bad == 0
 
 
@@ -54,7 +56,7 @@ def test_digits_come_out_in_upper_case() -> None:
 
 @pytest.mark.parametrize("text", ["a", "Visitor card 17", "deadbeef", "x" * 20, "=", "0100CDA4EC"])
 def test_an_extended_frame_gives_its_characters_as_they_are(text: str) -> None:
-    assert Parser().feed(text_frame(text)) == [Tag(text, verbatim=True)]
+    assert Parser().feed(text_frame(text)) == [Card(text, verbatim=True)]
 
 
 @pytest.mark.parametrize(
@@ -96,12 +98,12 @@ def test_arbitrary_bytes_never_crash_the_parser(chunks: list[bytes]) -> None:
 def test_a_uid_survives_framing_in_any_pieces_after_any_noise(uid: bytes, noise: bytes, cut: int) -> None:
     parser = Parser()
     frame = noise + uid_frame(uid)
-    assert parser.feed(frame[:cut]) + parser.feed(frame[cut:]) == [Tag(uid.hex().upper())]
+    assert parser.feed(frame[:cut]) + parser.feed(frame[cut:]) == [Card(uid.hex().upper())]
 
 
 @given(st.text(alphabet=st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=20))
 def test_a_text_survives_framing(text: str) -> None:
-    assert Parser().feed(text_frame(text)) == [Tag(text, verbatim=True)]
+    assert Parser().feed(text_frame(text)) == [Card(text, verbatim=True)]
 
 
 def heard(driver: Rdm6300, count: int) -> list[TokenSeen]:
@@ -148,9 +150,9 @@ def test_a_reader_at_the_wrong_speed_is_told_once(peer: MakePeer, caplog: pytest
     driver = Rdm6300(device.path)
     driver.open()
     with caplog.at_level(logging.WARNING):
-        for bad in (BAD_FRAMES_MAX - 1, BAD_FRAMES_MAX, 5 * BAD_FRAMES_MAX):
+        for bad in (BAD_MAX - 1, BAD_MAX, 5 * BAD_MAX):
             device.send(b"\x02junk\x03" * (bad - driver.counters().errors))
             wait_until(lambda: driver.exchange(None) == [] and driver.counters().errors == bad, 5, "the frames are read")  # noqa: B023
-            assert len(caplog.records) == (bad >= BAD_FRAMES_MAX)
+            assert len(caplog.records) == (bad >= BAD_MAX)
     driver.close()
     assert "9600 baud" in caplog.text

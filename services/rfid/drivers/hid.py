@@ -1,8 +1,7 @@
 """Readers that are keyboards: they type a card's number and Enter (hardware.md §5.4).
 
-Owns: reading struct input_event, and keys as characters. Does not: know what the characters mean (`payloads.py`), or decide
-when a card counts as presented. Anything that carries these structs will do for a device, a pseudo-terminal too. The reader
-can't be asked anything: it is lost only when its device is.
+Owns: reading struct input_event, and keys as characters. Does not: know what the characters mean (`payloads.py`), or move bytes
+(`listening.py`). Anything that carries these structs will do for a device, a pseudo-terminal too.
 
 It shows what becomes of a card by the lamps of a keyboard, those of them that it has: NumLock for accepted, CapsLock for
 refused, ScrollLock for wait. The lamps lock nothing.
@@ -13,13 +12,12 @@ from collections.abc import Callable
 
 from bus.card_messages import CardOutcome
 from bus.clock import boottime_s
-from services.hardware.contract import Counters, DeviceInfo, ReaderDesired, TokenSeen
+from services.hardware.contract import DeviceInfo, ReaderDesired
 from services.hardware.input_device import lamps, open_input
 from services.hardware.port import Port
-from services.hardware.tally import Tally
+from services.rfid.drivers.listening import ListeningReader
 from services.rfid.drivers.payloads import CHARACTERS_MAX, Card, card
 
-POLL_PERIOD_S = 5.0
 GAP_S = 0.2
 """A reader types faster than a person: keys further apart do not belong together."""
 _EVENT = struct.Struct("llHHi")
@@ -79,53 +77,25 @@ class Parser:
         return read
 
 
-class HidReader:
-    """One reader on its input device; only its runner's thread calls it (`services.hardware.contract.Driver`)."""
+class HidReader(ListeningReader):
+    """One reader on its input device."""
 
     name = "hid"
+    gap_s = GAP_S
 
     def __init__(self, path: str, *, payload: str, now: Callable[[], float] = boottime_s) -> None:
-        self.poll_period_s = POLL_PERIOD_S
-        self._path = path
-        self._parser = Parser(payload)
-        self._now = now
-        self._tally = Tally()
-        self._port: Port | None = None
-        self._heard_s = 0.0
+        super().__init__(path, Parser(payload), now)
         self._lamps: dict[int, bool | None] = {}
         """Of each lamp that it has: whether it is lit; None: nobody knows."""
 
-    def open(self) -> DeviceInfo:
-        """Take the keyboard for this process alone, and read its name. Raises PortMissing."""
-        self.close()
-        self._parser.forget()
-        self._port, info = open_input(self._path)
-        self._lamps = dict.fromkeys(sorted(lamps(self._port) & set(LAMPS.values())))
-        return info
+    def _opened(self) -> tuple[Port, DeviceInfo]:
+        """Take the keyboard for this process alone, and read its name."""
+        port, info = open_input(self._path)
+        self._lamps = dict.fromkeys(sorted(lamps(port) & set(LAMPS.values())))
+        return port, info
 
-    def fileno(self) -> int | None:
-        """Readable when a key was pressed, or the device is gone."""
-        return None if self._port is None else self._port.fileno()
-
-    def exchange(self, desired: ReaderDesired | None) -> list[TokenSeen]:
-        """Light the lamp that is wanted; the cards typed since the last call. Raises PortMissing."""
-        assert self._port is not None
-        if desired is not None:
-            self._light(self._port, desired.outcome)
-        data = self._port.read()
-        now_s = self._now()
-        if not data:
-            return []
-        bad = self._parser.bad
-        if now_s - self._heard_s > GAP_S:
-            self._parser.forget()
-        self._heard_s = now_s
-        cards = self._parser.feed(data)
-        self._tally.replies += len(cards)
-        self._tally.errors += self._parser.bad - bad
-        return [TokenSeen(read.uid, now_s, read.verbatim) for read in cards]
-
-    def _light(self, port: Port, outcome: CardOutcome | None) -> None:
+    def _show(self, port: Port, desired: ReaderDesired) -> None:
+        outcome = desired.outcome
         wanted = {code: outcome is not None and LAMPS[outcome] == code for code in self._lamps}
         if wanted == self._lamps:
             return
@@ -133,13 +103,3 @@ class HidReader:
         port.write(b"".join(_EVENT.pack(0, 0, *event) for event in (*told, (EV_SYN, SYN_REPORT, 0))))
         self._tally.transmissions += 1
         self._lamps = dict(wanted)
-
-    def close(self) -> None:
-        """Let go of the keyboard."""
-        if self._port is not None:
-            self._port.close()
-            self._port = None
-
-    def counters(self) -> Counters:
-        """What was typed well and badly since the driver was made."""
-        return self._tally.snapshot()

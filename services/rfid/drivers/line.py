@@ -4,26 +4,20 @@
     `stx-etx`      STX, characters, ETX
     `stx-etx-lrc`  the same and one byte more: the XOR of everything from STX to ETX
 
-Owns: the frames. Does not: know what the characters mean (`payloads.py`), or decide when a card counts as presented. The
-reader can't be asked anything: it is lost only when its port is. It takes nothing either, so it shows nothing of what becomes
-of a card.
+Owns: the frames. Does not: know what the characters mean (`payloads.py`), or move bytes (`listening.py`). The reader takes
+nothing, so it shows nothing of what becomes of a card.
 """
 
 from collections.abc import Callable
 
-from bus import logs
 from bus.clock import boottime_s
-from services.hardware.contract import Counters, DeviceInfo, ReaderDesired, TokenSeen
+from services.hardware.contract import DeviceInfo
 from services.hardware.port import Port, open_port
-from services.hardware.tally import Tally
+from services.rfid.drivers.listening import ListeningReader, xor
 from services.rfid.drivers.payloads import CHARACTERS_MAX, Card, card
 
-POLL_PERIOD_S = 5.0
-"""Cards and a vanished port wake the thread."""
 GAP_S = 0.5
 """A line comes in one piece; what was begun so long ago belongs to nothing that comes now."""
-BAD_LINES_MAX = 20
-"""So many bad lines in a row are told: speed, framing or payload are set wrongly, or the wiring is bad."""
 STX, ETX = 0x02, 0x03
 _LINE_ENDS = frozenset((0x0D, 0x0A))
 _PRINTABLE = range(0x20, 0x7F)
@@ -82,81 +76,23 @@ class Parser:
         if not line and self._framing == "line":
             return None
         read = None
-        if check is None or check == _xor(bytes((STX, *line, ETX))):
+        if check is None or check == xor(bytes((STX, *line, ETX))):
             text = line.decode("ascii") if all(byte in _PRINTABLE for byte in line) else ""
             read = card(text.strip(), self._payload)
         self.bad += read is None
         return read
 
 
-class LineReader:
-    """One reader on its port; only its runner's thread calls it (`services.hardware.contract.Driver`)."""
+class LineReader(ListeningReader):
+    """One reader on its port."""
 
     name = "line"
+    gap_s = GAP_S
+    complaint = "reader sends lines that are no cards; check [reader] baud, framing and payload, and its wiring"
 
     def __init__(self, path: str, *, baud: int, framing: str, payload: str, now: Callable[[], float] = boottime_s) -> None:
-        self.poll_period_s = POLL_PERIOD_S
-        self._path = path
+        super().__init__(path, Parser(framing, payload), now)
         self._baud = baud
-        self._parser = Parser(framing, payload)
-        self._now = now
-        self._log = logs.logger("rfid")
-        self._tally = Tally()
-        self._port: Port | None = None
-        self._heard_s = 0.0
-        self._bad_in_a_row = 0
 
-    def open(self) -> DeviceInfo:
-        """Open the port; nobody can be asked who is there. Raises PortMissing."""
-        self.close()
-        self._parser.forget()
-        self._bad_in_a_row = 0
-        self._port = open_port(self._path, self._baud)
-        return DeviceInfo(model="line reader")
-
-    def fileno(self) -> int | None:
-        """Readable when a card is there, or the port is gone."""
-        return None if self._port is None else self._port.fileno()
-
-    def exchange(self, desired: ReaderDesired | None) -> list[TokenSeen]:  # noqa: ARG002
-        """The cards seen since the last call, repeats included. Raises PortMissing."""
-        assert self._port is not None
-        data = self._port.read()
-        now_s = self._now()
-        if not data:
-            return []
-        bad = self._parser.bad
-        if now_s - self._heard_s > GAP_S:
-            self._parser.forget()
-        self._heard_s = now_s
-        cards = self._parser.feed(data)
-        self._count(len(cards), self._parser.bad - bad)
-        return [TokenSeen(read.uid, now_s, read.verbatim) for read in cards]
-
-    def close(self) -> None:
-        """Close the port."""
-        if self._port is not None:
-            self._port.close()
-            self._port = None
-
-    def counters(self) -> Counters:
-        """Good and bad lines since the driver was made."""
-        return self._tally.snapshot()
-
-    def _count(self, good: int, bad: int) -> None:
-        self._tally.replies += good
-        self._tally.errors += bad
-        before = self._bad_in_a_row
-        self._bad_in_a_row = 0 if good else before + bad
-        if before < BAD_LINES_MAX <= self._bad_in_a_row:
-            self._log.warning(
-                "reader sends lines that are no cards; check [reader] baud, framing and payload, and its wiring",
-                port=self._path,
-            )
-
-
-def _xor(data: bytes) -> int:
-    total = 0
-    for byte in data:
-        total ^= byte
-    return total
+    def _opened(self) -> tuple[Port, DeviceInfo]:
+        return open_port(self._path, self._baud), DeviceInfo(model="line reader")
