@@ -100,9 +100,7 @@ class Guard:
 
     def work(self, stopping: Stopping) -> int:
         """Until the service is there, or somebody says to end; the exit code."""
-        poller = select.poll()
-        poller.register(stopping.fileno(), select.POLLIN)
-        poller.register(self._reports.fileno(), select.POLLIN)
+        poller = self._poller(stopping)
         try:
             while not process.locked(SERVICE_LOCK):
                 if stopping.requested():
@@ -116,9 +114,7 @@ class Guard:
 
     def withdraw_once(self, stopping: Stopping) -> int:
         """Whatever the grace: nobody is left who could come back in time. The exit code."""
-        poller = select.poll()
-        poller.register(stopping.fileno(), select.POLLIN)
-        poller.register(self._reports.fileno(), select.POLLIN)
+        poller = self._poller(stopping)
         deadline_s = boottime_s() + ONCE_S_MAX
         try:
             if not process.locked(SERVICE_LOCK):
@@ -134,6 +130,12 @@ class Guard:
         if left:
             self._log.error("energy could not be withdrawn from all controllers", devices=" ".join(left))
         return FAILED if left else THERE
+
+    def _poller(self, stopping: Stopping) -> select.poll:
+        poller = select.poll()
+        poller.register(stopping.fileno(), select.POLLIN)
+        poller.register(self._reports.fileno(), select.POLLIN)
+        return poller
 
     def _turn(self, now_s: float) -> None:
         if not self._controllers and orphans.is_due(self._gone_since_s, now_s, self._config.system.orphan_grace_s):
