@@ -15,6 +15,7 @@ from bus.card_messages import CardOutcome
 from bus.clock import boottime_s
 from services.configuration.model import METER_BAUDS, READER_DRIVERS, Meter, Reader
 from services.hardware.contract import DeviceError, Driver, MeterDesired, PortMissing, RawReading, ReaderDesired, TokenSeen
+from services.hardware.link import FAILURES_MAX
 from services.meter.drivers import meter_driver
 from services.rfid.drivers import reader_driver
 from services.simulator.readers import CardReader, made
@@ -49,6 +50,13 @@ class MeterPair:
         (found,) = self.driver.exchange(NOW)
         return found
 
+    def read_as_its_runner(self) -> RawReading:
+        """So many failures in a row are borne before a device counts as lost, and a busy machine may add one of its own."""
+        for _ in range(FAILURES_MAX - 1):
+            with contextlib.suppress(DeviceError):
+                return self.read()
+        return self.read()
+
 
 @pytest.fixture(params=METER_BAUDS)
 def meter(peer: MakePeer, request: pytest.FixtureRequest) -> MeterPair:
@@ -58,19 +66,19 @@ def meter(peer: MakePeer, request: pytest.FixtureRequest) -> MeterPair:
 @pytest.mark.parametrize("how", SPOILT)
 def test_a_meters_reply_that_is_spoilt_is_made_good(meter: MeterPair, how: str) -> None:
     meter.driver.open()
-    wanted = meter.read().energy_import_wh
+    wanted = meter.read_as_its_runner().energy_import_wh
     spoil(meter.pty, SPOILT[how], 1)
-    assert meter.read().energy_import_wh == wanted
+    assert meter.read_as_its_runner().energy_import_wh == wanted
     meter.driver.close()
 
 
 def test_a_meters_reply_that_is_too_late_is_no_answer_to_the_next_question(meter: MeterPair) -> None:
     meter.driver.open()
-    wanted = meter.read()
+    wanted = meter.read_as_its_runner()
     spoil(meter.pty, TOO_LATE, 1)
     with contextlib.suppress(DeviceError):
         meter.read()
-    found = [meter.read() for _ in range(2)]
+    found = [meter.read_as_its_runner() for _ in range(2)]
     assert [(one.energy_import_wh, one.voltages_v) for one in found] == [(wanted.energy_import_wh, wanted.voltages_v)] * 2
     meter.driver.close()
 
@@ -79,9 +87,9 @@ def test_a_meter_behind_an_echoing_adapter_is_read_and_without_it_again(meter: M
     answer = meter.pty.answer
     meter.pty.answer = lambda data: data + answer(data)
     meter.driver.open()
-    wanted = meter.read()
+    wanted = meter.read_as_its_runner()
     meter.pty.answer = answer
-    assert meter.read().energy_import_wh == wanted.energy_import_wh
+    assert meter.read_as_its_runner().energy_import_wh == wanted.energy_import_wh
     meter.driver.close()
 
 
@@ -90,7 +98,7 @@ def test_a_meter_behind_an_echoing_adapter_is_read_and_without_it_again(meter: M
 )
 def test_what_is_no_meter_is_an_error_and_its_return_ends_it(meter: MeterPair, answer: Any) -> None:
     meter.driver.open()
-    meter.read()
+    meter.read_as_its_runner()
     real, meter.pty.answer = meter.pty.answer, answer
     before = meter.driver.counters()
     with pytest.raises(DeviceError):
@@ -99,7 +107,7 @@ def test_what_is_no_meter_is_an_error_and_its_return_ends_it(meter: MeterPair, a
     assert after.timeouts + after.errors > before.timeouts + before.errors
     meter.pty.answer = real
     meter.driver.open()
-    assert meter.read().energy_import_wh > 0
+    assert meter.read_as_its_runner().energy_import_wh > 0
     meter.driver.close()
 
 
@@ -113,7 +121,7 @@ def test_a_meter_that_is_pulled_out_is_missing_and_read_when_it_is_back(meter: M
     meter.pty.appear()
     meter.driver.open()
     meter.meter.register_wh += 100_000.0
-    assert meter.read().energy_import_wh == meter.meter.meter.shown_wh(meter.meter.register_wh)
+    assert meter.read_as_its_runner().energy_import_wh == meter.meter.meter.shown_wh(meter.meter.register_wh)
     meter.driver.close()
 
 
