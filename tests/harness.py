@@ -20,11 +20,17 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from services.simulator.client import SimulatorUnreachable, request
+from services.station import paths
+from services.station.report import report
+from services.station.sim import NotReady, wait_until_ready
+from services.station.status import gather
 
 T = TypeVar("T")
 
@@ -35,6 +41,8 @@ _STOP_WAIT_S = 20.0
 _COMMAND_WAIT_S = 60.0
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
+_STANDPOINT = threading.Lock()
+"""Held while the process works in the run directory of a station."""
 
 CONFIG = """
 [station]
@@ -183,7 +191,12 @@ class Station:
         """
         command, *rest = arguments
         if command == "ready":
-            self._successful("sim", *arguments)
+            timeout_s = float(rest[1]) if rest else _COMMAND_WAIT_S
+            try:
+                with _coming_back():
+                    wait_until_ready(str(self.state_dir), timeout_s)
+            except (SimulatorUnreachable, NotReady, paths.NotRunning) as error:
+                raise CommandFailed(f"station sim {' '.join(arguments)}: {error}") from None
             return {}
         try:
             answer = request(str(self.state_dir), command, rest, _COMMAND_WAIT_S)
@@ -194,11 +207,16 @@ class Station:
         return dict(answer.get("state", answer))
 
     def status(self) -> dict[str, Any]:
-        """`station status --json`, whatever it says of the station's health. Raises CommandFailed if there is no station."""
-        done = self.command("status", "--json")
-        if done.returncode not in (0, 1) or not done.stdout.startswith("{"):
-            raise CommandFailed(f"status: exit code {done.returncode}: {done.stdout}{done.stderr}")
-        return dict(json.loads(done.stdout))
+        """`station status --json` without the start of a command, whatever it says of the station's health.
+
+        Raises CommandFailed if there is no station.
+        """
+        try:
+            with _coming_back():
+                answer = report(gather(str(self.state_dir)))
+        except paths.NotRunning as error:
+            raise CommandFailed(f"exit code 3: station status: {error}") from None
+        return dict(json.loads(msgspec.json.encode(answer)))
 
     def restart(self, service: str) -> str:
         """`station restart SERVICE`; its line. Raises CommandFailed."""
@@ -264,6 +282,13 @@ class Station:
         self._kill_all()
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _coming_back() -> Iterator[None]:
+    """Whoever looks at a station goes into its run directory; threads take turns, and the tests' own directory stays theirs."""
+    with _STANDPOINT, contextlib.chdir(os.getcwd()):
+        yield
 
 
 def _die_with_the_tests() -> None:

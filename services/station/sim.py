@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
 
     try:
         if arguments.command == "ready":
-            _wait_until_ready(state_dir, arguments.timeout or _READY_TIMEOUT_S)
+            wait_until_ready(state_dir, arguments.timeout or _READY_TIMEOUT_S)
             return 0
         return _pass_on(state_dir, arguments)
     except (SimulatorUnreachable, NotReady, paths.NotRunning) as error:
@@ -58,21 +58,8 @@ def main(argv: list[str]) -> int:
         return 1
 
 
-def _pass_on(state_dir: str, arguments: argparse.Namespace) -> int:
-    from services.simulator.client import request
-
-    timeout_s = arguments.timeout or _COMMAND_TIMEOUT_S
-    answer = request(state_dir, arguments.command, arguments.args, timeout_s)
-    if not answer.get("ok"):
-        print(f"station sim: {answer.get('reason', 'the simulator gives no reason')}", file=sys.stderr)
-        return 1
-    rest = {key: value for key, value in answer.items() if key != "ok"}
-    if rest:
-        print(json.dumps(rest.get("state", rest), indent=2))
-    return 0
-
-
-def _wait_until_ready(state_dir: str, timeout_s: float) -> None:
+def wait_until_ready(state_dir: str, timeout_s: float) -> None:
+    """Return when virtual devices and services are up. Raises NotReady, NotRunning. Changes the working directory."""
     deadline_s = time.monotonic() + timeout_s
     _wait_for_devices(state_dir, deadline_s)
     paths.enter_run_directory(state_dir)
@@ -89,6 +76,20 @@ def _wait_until_ready(state_dir: str, timeout_s: float) -> None:
 
         if not observer.wait(lambda: not missing(), max(0.0, deadline_s - time.monotonic())):
             raise NotReady(f"not ready within {timeout_s:g} s: nothing heard of {', '.join(sorted(missing()))}")
+
+
+def _pass_on(state_dir: str, arguments: argparse.Namespace) -> int:
+    from services.simulator.client import request
+
+    timeout_s = arguments.timeout or _COMMAND_TIMEOUT_S
+    answer = request(state_dir, arguments.command, arguments.args, timeout_s)
+    if not answer.get("ok"):
+        print(f"station sim: {answer.get('reason', 'the simulator gives no reason')}", file=sys.stderr)
+        return 1
+    rest = {key: value for key, value in answer.items() if key != "ok"}
+    if rest:
+        print(json.dumps(rest.get("state", rest), indent=2))
+    return 0
 
 
 def _wait_for_devices(state_dir: str, deadline_s: float) -> None:

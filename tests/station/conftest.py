@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Station, wait_until
+from tests.harness import CommandFailed, Station, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,8 +29,11 @@ class StandInStation(Station):
 
     def all_in(self, state: str) -> bool:
         """Whether supervisord says so of each."""
-        done = self.command("status", "--json")
-        return done.stdout.count(f'"state": "{state}"') == 3
+        try:
+            services = self.status()["services"].values()
+        except CommandFailed:
+            return False
+        return [service["state"] for service in services] == 3 * [state]
 
 
 @pytest.fixture
