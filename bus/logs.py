@@ -2,6 +2,7 @@
 
 `2026-11-24T03:15:00.123Z level=info service=meter event="meter answers" port=ttyUSB0 model=SDM630`
 
+A line that happened again and again is written once more, with `times=N since=<time of the first of them>` (`folding.py`).
 Owns: the line format (writing and reading it back). Does not: decide where lines go; supervisord collects standard
 error and rotates it.
 """
@@ -10,7 +11,10 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
+
+from bus.clock import boottime_s
+from bus.folding import Fold, Folded
 
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:/@+,%^~;()[]{}<>|*#!?$&")
 _LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warning", "ERROR": "error", "CRITICAL": "error"}
@@ -39,6 +43,10 @@ class Logger:
         """Something is wrong and a person should act."""
         self._logger.error(event, extra={"fields": fields})
 
+    def quiet(self, event: str, key: str, **fields: Any) -> None:
+        """What is normal while nothing happens: it is counted by `key`, and written before the next other line."""
+        self._logger.info(event, extra={"fields": fields, "quiet": key})
+
 
 def logger(service: str) -> Logger:
     """The logger of `service`."""
@@ -65,14 +73,76 @@ class LogfmtFormatter(logging.Formatter):
         return f"{utc_text(record.created)} {line(fields)}"
 
 
+class Stream(Protocol):
+    """Where lines go."""
+
+    def write(self, text: str, /) -> object:
+        """Write whole lines."""
+
+    def flush(self) -> object:
+        """Let them be seen."""
+
+
+class FoldingHandler(logging.Handler):
+    """Writes lines, repeated ones folded. logging closes it at the end of the process: then what is held is written."""
+
+    def __init__(self, stream: Stream, service: str) -> None:
+        super().__init__()
+        self._stream = stream
+        self._format = LogfmtFormatter(service)
+        self._fold: Fold[logging.LogRecord] = Fold()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take one record. The lock of logging is held, so threads don't meet here."""
+        quiet: str | None = getattr(record, "quiet", None)
+        if quiet is not None:
+            self._write(self._fold.take_quiet(record, quiet, boottime_s()))
+            return
+        fields = getattr(record, "fields", {})
+        identity = None if record.exc_info else (record.levelno, record.getMessage(), fields)
+        self._write(self._fold.take(record, identity, boottime_s(), urgent=record.levelno >= logging.WARNING))
+
+    def close(self) -> None:
+        """Write what is held; nothing is to come after it."""
+        self.acquire()
+        try:
+            self._write(self._fold.flush())
+        finally:
+            self.release()
+        super().close()
+
+    def _write(self, lines: list[Folded[logging.LogRecord]]) -> None:
+        if not lines:
+            return
+        try:
+            self._stream.write("".join(f"{self._line(one)}\n" for one in lines))
+            self._stream.flush()
+        except (OSError, ValueError):
+            self.handleError(lines[-1].last)
+
+    def _line(self, folded: Folded[logging.LogRecord]) -> str:
+        text = self._format.format(folded.last)
+        if folded.times == 1:
+            return text
+        return f"{text} times={folded.times} since={utc_text(folded.first.created)}"
+
+
 def set_up(service: str, *, level: str = "INFO") -> None:
     """Send the root logger's lines to standard error in our format. Called once, at the start of a process."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LogfmtFormatter(service))
+    handler = FoldingHandler(sys.stderr, service)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
+
+
+def own_log(name: str, service: str, stream: Stream) -> Logger:
+    """A log beside that of the service, with lines and a place of its own."""
+    own = logging.getLogger(name)
+    own.handlers[:] = [FoldingHandler(stream, service)]
+    own.setLevel(logging.INFO)
+    own.propagate = False
+    return Logger(name)
 
 
 def log_traceback(service: str) -> None:
@@ -108,9 +178,11 @@ def _value(value: Any) -> str:
     text = str(value)
     if len(text) > _VALUE_CHARS_MAX:
         text = text[:_VALUE_CHARS_MAX] + "…"
-    if text and all(char in _BARE for char in text):
+    if text and _BARE.issuperset(text):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    if escaped.isprintable():
+        return f'"{escaped}"'
     escaped = escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
     return '"' + "".join(char if char.isprintable() else _escape(char) for char in escaped) + '"'
 

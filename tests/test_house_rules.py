@@ -36,6 +36,7 @@ PURE = frozenset(
         "bus/calls.py",
         "bus/device_messages.py",
         "bus/events.py",
+        "bus/folding.py",
         "bus/key_messages.py",
         "bus/messages.py",
         "bus/profile_messages.py",
