@@ -13,6 +13,7 @@ from bus import sockets
 from bus.clock import boottime_ns, boottime_s
 from bus.codec import encode
 from bus.messages import BrokerState, Problem, ServiceHealth
+from bus.process import settle
 from bus.runtime import Stopping, prepare_process
 from bus.states import StateOutput
 from bus.topics import Kind, find_topic, topic_of, wire_name
@@ -124,7 +125,9 @@ class Broker:
 def main() -> int:
     """Run the broker in the state directory given on the command line."""
     with prepare_process("broker") as process:
-        Broker(zmq.Context()).serve(process.stopping)
+        broker = Broker(zmq.Context())
+        settle()
+        broker.serve(process.stopping)
     return 0
 
 

@@ -1,12 +1,13 @@
 """What each process of the station owes the others: die with its parent, run only once, answer SIGTERM (design §2).
 
-Owns: the parent-death signal, the lock file and the proof of who holds it, the signal pipe. Does not: restart anything; that is
-supervisord's.
+Owns: the parent-death signal, the lock file and the proof of who holds it, the signal pipe, the memory that a start leaves.
+Does not: restart anything; that is supervisord's.
 """
 
 import ctypes
 import errno
 import fcntl
+import gc
 import os
 import signal
 import time
@@ -35,6 +36,19 @@ def die_with_parent(parent: int | None = None) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != parent:
         raise SystemExit("the parent process died while this one started")
+
+
+def settle() -> None:
+    """Once a process has all that it lives on: give back what the imports left over, and look no more for garbage in the rest.
+
+    On seven processes together that is 6 MB of the 100 of the budget (`make bench SUITES=station`). A libc without malloc_trim
+    keeps them.
+    """
+    gc.collect()
+    gc.freeze()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def orphaned() -> bool:

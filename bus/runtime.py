@@ -160,6 +160,7 @@ class Runtime:
         """Build the application and feed it until the process is told to stop."""
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         application = build(self)
+        process.settle()
         outgoing, incoming = sockets.publisher(context), sockets.subscriber(context)
         for prefix in self.node.subscriptions():
             incoming.setsockopt(zmq.SUBSCRIBE, prefix)

@@ -200,3 +200,22 @@ def test_a_lock_that_is_no_file_of_ours_is_an_error_at_once(tmp_path: Path) -> N
     with pytest.raises(FileNotFoundError):
         take_lock(str(tmp_path / "missing" / "x.lock"))
     assert process.LOCK_WAIT_S > 0
+
+
+def test_settling_gives_back_what_a_start_leaves_over_and_looks_no_more_for_garbage_in_the_rest() -> None:
+    code = """
+import gc, os
+from bus.process import settle
+def rss_kb(): return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmRSS"))
+leftovers = [bytearray(2000) for _ in range(20000)]
+kept = leftovers[::1000]
+del leftovers
+before_kb = rss_kb()
+settle()
+print(before_kb - rss_kb(), gc.get_freeze_count())
+"""
+    given_back_kb, frozen = map(
+        int, subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.split()
+    )
+    assert given_back_kb > 20_000
+    assert frozen > 1000
