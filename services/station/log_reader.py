@@ -1,129 +1,160 @@
 """`station logs`: the lines of all services in the order of time.
 
-Owns: finding and following the files that supervisord writes and rotates. Does not: know what a line means (`log_lines.py`).
+Owns: the command line, following. Does not: find the files (`log_files.py`), choose (`log_filter.py`), or lay out
+(`log_text.py`).
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from services.station import paths
-from services.station.log_lines import LEVELS, Record, merged, records
+from services.station import log_filter, paths
+from services.station.log_files import LogDirectory, NoLog, Source
+from services.station.log_filter import Filter
+from services.station.log_lines import FRAMES, LEVELS, Record, merged, records
+from services.station.log_text import Days
 
 _LINES_DEFAULT = 100
-_ROTATED_MAX = 9
+_ALL = 1 << 62
 _FOLLOW_S = 0.25
+_WRITERS_WITHOUT_A_LOG = ("guard",)
+"""They write into the log of whoever called them."""
+_EPILOG = """times are UTC: 10m, 2h, 1d (ago), 03:15, 2026-11-24, 2026-11-24T03:15:30
+On a terminal lines are short: time, service, what, the rest; into a pipe or a file they go as they stand in the logs.
+`!` is a warning, `!!` an error, `→` a frame to the Central System, `←` one from it."""
 
 
 def main(argv: list[str]) -> int:
-    """0, or 2 with one line for a service or directory that has no log."""
-    parser = argparse.ArgumentParser(prog="station logs", description="Show the log of all services in the order of time.")
-    paths.add_state_dir(parser)
-    parser.add_argument("services", metavar="SERVICE", nargs="*", help="only these (without it: all)")
-    parser.add_argument("-n", metavar="N", dest="count", type=_count, default=_LINES_DEFAULT, help="the last N (100)")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on with what is written from now on")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    parser.add_argument("--level", choices=LEVELS, help="this level and worse")
-    arguments = parser.parse_intermixed_args(argv)
-    directory = os.path.join(paths.given_state_dir(arguments), paths.LOG_DIRECTORY)
+    """0, or 2 with one line for a service or directory that has no log, and for a time that is none."""
+    arguments = _arguments(argv)
     try:
-        names = _chosen(directory, arguments.services)
-    except _NoLog as error:
+        directory = LogDirectory(os.path.join(paths.given_state_dir(arguments), paths.LOG_DIRECTORY))
+        names = _chosen(directory, arguments)
+        wanted = _filter(arguments, time.time())
+    except (NoLog, ValueError) as error:
         print(f"station logs: {error}", file=sys.stderr)
         return 2
-    tails = [_Tail(directory, name) for name in names]
-    sources = [records(tail.name, tail.all_lines(follow=arguments.follow)) for tail in tails]
-    for record in deque(merged(sources, level=arguments.level), maxlen=arguments.count):
-        _show(record, as_json=arguments.json)
-    while arguments.follow:
-        sys.stdout.flush()
-        time.sleep(_FOLLOW_S)
-        for record in merged([records(tail.name, tail.new_lines()) for tail in tails], level=arguments.level):
-            _show(record, as_json=arguments.json)
+    show = _layout(arguments)
+    count = arguments.count if arguments.count is not None else _ALL if wanted.since else _LINES_DEFAULT
+    if arguments.follow:
+        _follow(directory, (names, bool(arguments.services)), wanted, count, show)
+    else:
+        _show_last(_wanted_records(directory, names, wanted), count, show, explicit=arguments.count is not None)
     sys.stdout.flush()
     return 0
 
 
-class _NoLog(Exception):
-    pass
+Show = Callable[[Record], Iterator[str]]
 
 
-class _Tail:
-    """One service's log: what is there, and what comes, over rotations."""
-
-    def __init__(self, directory: str, name: str) -> None:
-        self.name = name
-        self._path = os.path.join(directory, f"{name}.log")
-        self._file_id: tuple[int, int] | None = None
-        self._position = 0
-        self._rest = ""
-
-    def all_lines(self, *, follow: bool) -> Iterator[str]:
-        """Rotated files first, oldest first; then the current one, from whose end `new_lines` goes on.
-
-        A line that is not finished yet is kept for `new_lines` if that is to `follow`.
-        """
-        for number in range(_ROTATED_MAX, 0, -1):
-            yield from self._lines_of(f"{self._path}.{number}", 0)
-        self._position = 0
-        yield from self.new_lines()
-        if self._rest and not follow:
-            yield self._rest
-
-    def new_lines(self) -> Iterator[str]:
-        """Whole lines written since the last call."""
-        file_id = _file_id(self._path)
-        if file_id is None:
-            return
-        if self._file_id not in (None, file_id):
-            # Rotated in between: the rest of the old file first.
-            if _file_id(f"{self._path}.1") == self._file_id:
-                yield from self._lines_of(f"{self._path}.1", self._position)
-            self._position = 0
-        self._file_id = file_id
-        yield from self._lines_of(self._path, self._position)
-
-    def _lines_of(self, path: str, start: int) -> Iterator[str]:
-        try:
-            with open(path, "rb") as file:
-                file.seek(start)
-                data = file.read()
-                self._position = file.tell()
-        except FileNotFoundError:
-            return
-        text = self._rest + data.decode("utf-8", "replace")
-        *whole, self._rest = text.split("\n")
-        yield from whole
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="station logs",
+        description="Show the logs of all services in the order of time.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    paths.add_state_dir(parser)
+    parser.add_argument("services", metavar="SERVICE", nargs="*", help="only these (without it: all)")
+    parser.add_argument("-n", metavar="N", dest="count", type=_count, help="the last N, or all (100; with --since: all)")
+    parser.add_argument("--level", choices=LEVELS, help="this level and worse")
+    parser.add_argument("--connector", metavar="N", type=int, help="only what is about connector N and its devices")
+    parser.add_argument("--since", metavar="TIME", default="", help="from then on")
+    parser.add_argument("--until", metavar="TIME", default="", help="only before then")
+    parser.add_argument("--grep", metavar="TEXT", default="", help="only lines with TEXT in them, in capitals or not")
+    parser.add_argument(
+        "--frames", action=argparse.BooleanOptionalAction, default=None, help="OCPP frames too (without it: no)"
+    )
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with what is written from now on")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object a line")
+    form.add_argument("--short", action="store_true", help="short lines also into a pipe")
+    form.add_argument("--logfmt", action="store_true", help="lines as they stand in the logs also on a terminal")
+    return parser.parse_intermixed_args(argv)
 
 
-def _file_id(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return (found.st_dev, found.st_ino)
+def _filter(arguments: argparse.Namespace, now_s: float) -> Filter:
+    """Raises ValueError."""
+    return Filter(
+        services=frozenset(arguments.services) | ({FRAMES} if arguments.services and arguments.frames else set()),
+        level=arguments.level,
+        connector=arguments.connector,
+        since=log_filter.moment(arguments.since, now_s) if arguments.since else "",
+        until=log_filter.moment(arguments.until, now_s) if arguments.until else "",
+        text=arguments.grep,
+    )
 
 
-def _chosen(directory: str, wanted: list[str]) -> list[str]:
-    try:
-        names = sorted(name.removesuffix(".log") for name in os.listdir(directory) if name.endswith(".log"))
-    except OSError as error:
-        raise _NoLog(f"no logs in {directory}: {error.strerror}") from None
+def _chosen(source: Source, arguments: argparse.Namespace) -> list[str]:
+    """Names of the logs to be read. Raises NoLog."""
+    there, wanted = source.names(), list(dict.fromkeys(arguments.services))
     for name in wanted:
-        if name not in names:
-            raise _NoLog(f"there is no log of {name!r}; there is {', '.join(names) or 'none'}")
-    return wanted or names
+        if name not in there and name not in _WRITERS_WITHOUT_A_LOG:
+            raise NoLog(f"there is no log of {name[:40]!r}; there is {', '.join(there)}")
+    chosen = there if not set(wanted) or not set(wanted).issubset(there) else wanted
+    if arguments.frames and FRAMES in there:
+        return list(dict.fromkeys([*chosen, FRAMES]))
+    asked = FRAMES in wanted and arguments.frames is None
+    return [name for name in chosen if name != FRAMES or asked]
+
+
+def _layout(arguments: argparse.Namespace) -> Show:
+    if arguments.json:
+        return lambda record: iter([record.json()])
+    if arguments.short or (sys.stdout.isatty() and not arguments.logfmt):
+        return Days().lines
+    return lambda record: iter([record.text()])
+
+
+def _wanted_records(source: Source, names: list[str], wanted: Filter) -> Iterator[Record]:
+    return filter(wanted.takes, merged([source.records(name) for name in names]))
+
+
+def _show_last(found: Iterator[Record], count: int, show: Show, *, explicit: bool) -> None:
+    """The last `count`. What was left out without having been asked for is told."""
+    seen = 0
+    if count < _ALL:
+        last: deque[Record] = deque(maxlen=count)
+        for record in found:
+            last.append(record)
+            seen += 1
+        found = iter(last)
+    _print(found, show)
+    if not explicit and seen > count:
+        sys.stdout.flush()
+        print(f"station logs: these are the last {count} of {seen}; -n all shows all", file=sys.stderr)
+
+
+def _follow(directory: LogDirectory, chosen: tuple[list[str], bool], wanted: Filter, count: int, show: Show) -> None:
+    """What is there, and what comes, for ever; a log that comes into being later too, unless services were `chosen`."""
+    names, by_name = chosen
+    with contextlib.ExitStack() as opened:
+        tails = {name: opened.enter_context(directory.tail(name)) for name in names}
+        first = merged([records(tail.name, tail.all_lines(follow=True)) for tail in tails.values()])
+        _print(iter(deque(filter(wanted.takes, first), maxlen=None if count >= _ALL else count)), show)
+        while True:
+            sys.stdout.flush()
+            time.sleep(_FOLLOW_S)
+            for name in () if by_name else directory.names():
+                if name not in tails and name != FRAMES:
+                    tails[name] = opened.enter_context(directory.tail(name))
+            _print(filter(wanted.takes, merged([records(tail.name, tail.new_lines()) for tail in tails.values()])), show)
+
+
+def _print(found: Iterator[Record], show: Show) -> None:
+    for record in found:
+        for line in show(record):
+            print(line)
 
 
 def _count(text: str) -> int:
+    if text == "all":
+        return _ALL
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError("less than 0")
     return value
-
-
-def _show(record: Record, *, as_json: bool) -> None:
-    print(record.json() if as_json else record.text())
