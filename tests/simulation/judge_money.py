@@ -214,7 +214,7 @@ def _blind(case: Case, connector_id: int, at_s: float) -> list[Span]:
         if not more:
             break
         found += more
-        from_s = min(from_s, *(s.from_s - 10.0 for s in more))
+        from_s = min(from_s, *(s.from_s - BREATH_S for s in more))
     return found
 
 

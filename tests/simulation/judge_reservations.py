@@ -37,6 +37,8 @@ def reserved_connectors_are_kept(case: Case) -> Findings:
             transaction = _owner(case, contact)
             if transaction is None or stood.connector_id not in (0, contact.connector_id):
                 continue
+            if _began_before(case, transaction, stood, contact):
+                continue
             if transaction.id_tag == stood.id_tag:
                 if transaction.start.payload.get("reservationId") != stood.reservation_id and not _may_name_other(case, stood):
                     yield Finding(TOLD, f"{transaction.name} does not name {stood.reservation_id}", contact.closed_s)
@@ -106,6 +108,12 @@ def _contacts(case: Case, transaction: Transaction) -> list[Contact]:
     to_wh = transaction.stop_wh + EPSILON_WH if transaction.stop is not None else float("inf")
     mine = (c for c in case.ledger.contacts if c.connector_id == transaction.connector_id)
     return [c for c in mine if from_wh <= c.closed_wh <= to_wh]
+
+
+def _began_before(case: Case, transaction: Transaction, stood: Stood, contact: Contact) -> bool:
+    """Whether the contactor only closes again, for a session that there was before anything was reserved."""
+    first = (c for c in _contacts(case, transaction) if c.plug_in == contact.plug_in and _owner(case, c) is transaction)
+    return transaction.started_s < stood.from_s and any(c.closed_s < stood.from_s for c in first)
 
 
 def _another_is_left(case: Case, stood: Stood, contact: Contact) -> bool:

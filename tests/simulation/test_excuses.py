@@ -46,6 +46,16 @@ def test_a_blind_station_may_miss_what_flowed_since_its_last_checkpoint_and_no_m
     assert money.BILLED in cooked.promises()
 
 
+def test_two_troubles_are_one_only_if_nobody_could_draw_breath_between_them() -> None:
+    """Design §2: whoever is back for longer reads the meter, and what flowed before is known again."""
+    for back_s, excused in ((2.5, True), (6.0, False)):
+        cooked = Cooked()
+        cooked.ledger.spans.append(Span("connectors down", 180.0, 310.0))
+        cooked.ledger.spans.append(Span("connectors down", 310.0 + back_s, 420.0))
+        cooked.book.copies[1].payload.update(meterStop=1200, timestamp=utc_text(UTC_0_S + 162.0))
+        assert (money.BILLED not in cooked.promises()) is excused
+
+
 def test_a_card_that_nobody_answered_for_waits_from_when_the_offline_rules_decided() -> None:
     """OCPP 1.6 §3.5, §9.1.6: silence takes MessageTimeout, and ConnectionTimeOut begins after it."""
     cooked = Cooked()

@@ -9,14 +9,15 @@ from tests.simulation import reservations
 from tests.simulation.book import Asked
 from tests.simulation.clock import UTC_0_S
 from tests.simulation.cooked import Cooked
+from tests.simulation.ledger import Contact
 from tests.simulation.plan import day
 
 
-def reserve(cooked: Cooked, id_tag: str, connector_id: int, *, for_s: float = 500.0, reservation_id: int = 7) -> None:
-    """Reserved before the first session of the cooked book began."""
-    expiry = utc_text(UTC_0_S + 10.0 + for_s)
-    payload = {"connectorId": connector_id, "idTag": id_tag, "reservationId": reservation_id, "expiryDate": expiry}
-    cooked.book.asked.append(Asked(10.0, "ReserveNow", payload, "Accepted", 10.1))
+def reserve(cooked: Cooked, id_tag: str, connector_id: int, *, for_s: float = 500.0, at_s: float = 10.0) -> None:
+    """Reserved before the first session of the cooked book began, unless at another time."""
+    expiry = utc_text(UTC_0_S + at_s + for_s)
+    payload = {"connectorId": connector_id, "idTag": id_tag, "reservationId": 7, "expiryDate": expiry}
+    cooked.book.asked.append(Asked(at_s, "ReserveNow", payload, "Accepted", at_s + 0.1))
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,21 @@ def test_the_holder_names_his_reservation() -> None:
     assert cooked.promises() == set()
     cooked.book.copies[0].payload["reservationId"] = 8
     assert cooked.promises() == {judged.TOLD}
+
+
+@pytest.mark.parametrize(
+    ("id_tag", "connector_id", "promise"), [("OTHER", 1, judged.KEPT), ("OTHER", 0, judged.ONE_LEFT), ("TAG1", 0, judged.TOLD)]
+)
+def test_a_session_from_before_goes_on_and_names_nothing(id_tag: str, connector_id: int, promise: str) -> None:
+    """OCPP 1.6 §5.13: a reservation is for who comes; a session that the guard had cut off closes again."""
+    cooked = Cooked()
+    reserve(cooked, id_tag, connector_id, at_s=150.0)
+    first = cooked.ledger.contacts[0]
+    first.opened_s, first.opened_wh = 200.0, 1300.0
+    cooked.ledger.contacts.insert(1, Contact(1, 210.0, 1300.0, 1, 402.0, 2000.0))
+    assert cooked.promises() == set()
+    del cooked.ledger.contacts[0]
+    assert cooked.promises() == {promise}
 
 
 def test_what_may_have_ended_a_reservation_is_an_excuse() -> None:
