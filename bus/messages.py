@@ -182,6 +182,8 @@ class ConnectorState(Message, frozen=True):
     offered_a: float = 0.0
     transaction: TransactionView | None = None
     reservation: ReservationView | None = None
+    out_of_service_since: Moment | None = None
+    """Somebody at the station has taken it out of service; while a transaction runs, for when that is over."""
 
 
 class RemoteStartTransaction(Message, frozen=True):

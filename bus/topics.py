@@ -13,6 +13,7 @@ from bus import card_messages as cm
 from bus import device_messages as dm
 from bus import key_messages as km
 from bus import messages as m
+from bus import operating_messages as om
 from bus import profile_messages as pm
 from bus import queue_messages as qm
 
@@ -81,6 +82,7 @@ TOPICS: tuple[Topic, ...] = (
     _call("call.connectors.remote_start_transaction.", m.RemoteStartTransaction, "connectors", m.RemoteStartStopAnswer),
     _call("call.connectors.remote_stop_transaction.", m.RemoteStopTransaction, "connectors", m.RemoteStartStopAnswer),
     _call("call.connectors.change_availability.", m.ChangeAvailability, "connectors", m.ChangeAvailabilityAnswer),
+    _call("call.connectors.out_of_service.", om.OutOfService, "connectors", om.OutOfServiceAnswer),
     _call("call.connectors.reserve_now.", pm.ReserveNow, "connectors", pm.ReserveNowAnswer),
     _call("call.connectors.cancel_reservation.", pm.CancelReservation, "connectors", pm.CancelReservationAnswer),
     _call("call.connectors.clear_cache.", m.ClearCache, "connectors", m.ClearCacheAnswer),

@@ -39,6 +39,7 @@ PURE = frozenset(
         "bus/folding.py",
         "bus/key_messages.py",
         "bus/messages.py",
+        "bus/operating_messages.py",
         "bus/profile_messages.py",
         "bus/queue_messages.py",
         "bus/states.py",

@@ -110,6 +110,8 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             locks.cancelled(work, call_id)
         case e.AvailabilityRequested(call_id=call_id, request=request):
             availability.change(work, call_id, request)
+        case e.OutOfServiceRequested(call_id=call_id, request=request):
+            availability.take_out_of_service(work, call_id, request)
         case e.UnlockRequested(call_id=call_id, request=request):
             locks.unlock(work, call_id, request)
         case e.ReserveNowRequested(call_id=call_id, request=request):

@@ -25,6 +25,7 @@ from bus.messages import (
     TransactionEntry,
     UnlockConnector,
 )
+from bus.operating_messages import OutOfService
 from bus.profile_messages import (
     CancelReservation,
     GetLocalListVersion,
@@ -142,6 +143,13 @@ class AvailabilityRequested(Event, frozen=True):
 
     call_id: str
     request: ChangeAvailability
+
+
+class OutOfServiceRequested(Event, frozen=True):
+    """Somebody at the station takes a connector, or all, out of service, or lifts that."""
+
+    call_id: str
+    request: OutOfService
 
 
 class ReserveNowRequested(Event, frozen=True):

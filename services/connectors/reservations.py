@@ -304,7 +304,7 @@ def _would_hold(request: ReserveNow, waiting: Waiting) -> bool:
 def _is_lost(state: State, reservation: Reservation) -> bool:
     if reservation.connector_id != CHARGE_POINT:
         return status_unreserved(state, state.connectors[reservation.connector_id - 1]) in OUT_OF_USE
-    usable = [c for c in state.connectors if c.availability.operative and status_unreserved(state, c) is not FAULTED]
+    usable = [c for c in state.connectors if c.availability.usable and status_unreserved(state, c) is not FAULTED]
     return state.emergency_stop or state.unavailable or not usable
 
 

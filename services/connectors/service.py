@@ -34,6 +34,7 @@ from bus.messages import (
     UnlockConnector,
 )
 from bus.node import Node
+from bus.operating_messages import OutOfService
 from bus.profile_messages import CancelReservation, GetLocalListVersion, ReserveNow, SendLocalList, TakeMeterValues
 from bus.streams import JournalIn, JournalOut
 from bus.topics import topic_named
@@ -166,6 +167,7 @@ class ConnectorsService:
         node.serve(RemoteStartTransaction, lambda r, call: self._called(call, e.RemoteStartRequested(call.call_id, r)))
         node.serve(RemoteStopTransaction, lambda r, call: self._called(call, e.RemoteStopRequested(call.call_id, r)))
         node.serve(ChangeAvailability, lambda r, call: self._called(call, e.AvailabilityRequested(call.call_id, r)))
+        node.serve(OutOfService, lambda r, call: self._called(call, e.OutOfServiceRequested(call.call_id, r)))
         node.serve(UnlockConnector, lambda r, call: self._called(call, e.UnlockRequested(call.call_id, r)))
         node.serve(ReserveNow, lambda r, call: self._called(call, e.ReserveNowRequested(call.call_id, r)))
         node.serve(CancelReservation, lambda r, call: self._called(call, e.CancelReservationRequested(call.call_id, r)))

@@ -111,6 +111,13 @@ class Availability(Facts, frozen=True):
 
     operative: bool = True
     """As the Central System last commanded it."""
+    out_of_service_since: Moment | None = None
+    """Since when somebody at the station has taken it out of service; None: nobody has. Only who is there lifts it."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether neither the Central System nor somebody at the station has taken it out of use."""
+        return self.operative and self.out_of_service_since is None
 
 
 class LocalList(Facts, frozen=True):
@@ -331,12 +338,12 @@ class Connector(Facts, frozen=True):
     @property
     def unavailable(self) -> bool:
         """Whether it is taken out of use. One that charges is so only when its transaction is over: Scheduled."""
-        return not self.availability.operative and self.transaction is None
+        return not self.availability.usable and self.transaction is None
 
     @property
     def change_scheduled(self) -> bool:
         """Whether it goes out of use once its transaction is over."""
-        return not self.availability.operative and self.transaction is not None
+        return not self.availability.usable and self.transaction is not None
 
 
 class Asked(Facts, frozen=True):
@@ -402,7 +409,7 @@ class State(Facts, frozen=True):
     @property
     def unavailable(self) -> bool:
         """Whether the charge point is taken out of use, and no connector has a transaction left that this waits for."""
-        return not self.availability.operative and not any(connector.change_scheduled for connector in self.connectors)
+        return not self.availability.usable and not any(connector.change_scheduled for connector in self.connectors)
 
 
 class Now(Facts, frozen=True):

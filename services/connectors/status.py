@@ -49,6 +49,8 @@ TRANSITIONS: dict[ChargePointStatus, frozenset[ChargePointStatus]] = {
 
 EV_SIDE_DISCONNECTED = "EV side disconnected"
 """`info` of SuspendedEV or Finishing, as OCPP 1.6 §4.9 spells it."""
+OUT_OF_SERVICE = "out of service by a command at the station"
+"""`info` of Unavailable, so that the Central System sees why its Operative changes nothing; at most 50 characters."""
 
 ALLOWED_BESIDE: frozenset[tuple[ChargePointStatus, ChargePointStatus]] = frozenset(
     {
@@ -150,6 +152,7 @@ def connector_states(state: State, connector: Connector, now: Now) -> tuple[Conn
         offered_a=seen.limit_a if seen is not None and seen.offering else 0.0,
         transaction=_view(connector),
         reservation=_reserved(reservation_shown(state, connector)),
+        out_of_service_since=connector.availability.out_of_service_since,
     )
     return _with_errors(said, connector_errors(state, connector, status), connector.told, connector.published)
 
@@ -161,7 +164,9 @@ def charge_point_states(state: State, now: Now) -> tuple[ConnectorState, ...]:
         connector_id=CHARGE_POINT,
         status=FAULTED if state.emergency_stop else status,
         at=now.moment(),
+        info=OUT_OF_SERVICE if state.unavailable and state.availability.out_of_service_since is not None else "",
         reservation=_reserved(reservation_of(state, CHARGE_POINT)),
+        out_of_service_since=state.availability.out_of_service_since,
     )
     return _with_errors(said, charge_point_errors(state), state.charge_point_told, state.charge_point)
 
@@ -216,6 +221,8 @@ def _status_running(connector: Connector, seen: EvseObservation) -> ChargePointS
 
 
 def _info(connector: Connector) -> str:
+    if connector.unavailable and connector.availability.out_of_service_since is not None:
+        return OUT_OF_SERVICE
     match connector.phase:
         case Stopping(info=info):
             return info

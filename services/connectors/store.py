@@ -137,8 +137,8 @@ class Store:
                     self._save("waiting", "(waiting_id, body)", (waiting.waiting_id,), waiting)
                 case e.DropWaiting(waiting_id=waiting_id):
                     self._drop("waiting", waiting_id)
-                case e.SaveAvailability(connector_id=connector_id, availability=availability):
-                    self._save("availability", "(connector_id, body)", (connector_id,), availability)
+                case e.SaveAvailability():
+                    self.save_availability(change)
                 case e.SaveReservation(reservation=reservation):
                     self._save("reservations", "(reservation_id, body)", (reservation.reservation_id,), reservation)
                 case e.DropReservation(reservation_id=reservation_id):
@@ -164,6 +164,10 @@ class Store:
                     self.local_list.save(change)
                 case e.SaveLocalListSize(size=size):
                     self.local_list.save_size(size)
+
+    def save_availability(self, change: e.SaveAvailability) -> None:
+        """Inside the caller's transaction."""
+        self._save("availability", "(connector_id, body)", (change.connector_id,), change.availability)
 
     def _kept(self, open_ids: set[str]) -> dict[str, tuple[KeptReading, ...]]:
         """Readings by transaction, in order. What an older release has left of transactions that it closed is removed."""

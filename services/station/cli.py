@@ -13,6 +13,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("services.station.log_reader", "show the log lines of all services in the order of time"),
     "queue": ("services.station.queue", "transaction messages that no Central System has: list, export, import, send again"),
     "config": ("services.station.config", "OCPP keys: value, origin, what it shadows; set and reset one"),
+    "out-of-service": ("services.station.out_of_service", "take a connector, or all, out of service, and back"),
     "devices": ("services.station.devices", "devices: what answers and who it is, the last frames of one"),
     "restart": ("services.station.restart", "restart one service of the running station"),
     "check": ("services.station.check", "say all that is wrong before the start: station.toml, devices, disk, clock"),
@@ -48,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _help() -> str:
-    lines = [f"  station {name:<10}{text}" for name, (_, text) in _COMMANDS.items()]
+    lines = [f"  station {name:<15}{text}" for name, (_, text) in _COMMANDS.items()]
     head = "An EV charging station that speaks OCPP 1.6-J.\n"
     return "\n".join([head, *lines, "\nstation SUBCOMMAND --help says more."])
 

@@ -7,7 +7,6 @@ System.
 
 import argparse
 import contextlib
-import json
 import os
 import sqlite3
 import sys
@@ -21,8 +20,7 @@ from bus.vocabulary import ConfigurationStatus
 from services.configuration import keys, store
 from services.configuration.checks import ConfigurationError
 from services.configuration.model import StationConfig
-from services.configuration.station import load
-from services.station import config_table, paths
+from services.station import config_table, known_config, paths
 
 _DONE, _REFUSED, _USAGE, _FAILED = 0, 1, 2, 3
 _LINK_LOCK, _DATABASE = "ocpp_link.lock", f"../{store.FILE_NAME}"
@@ -54,26 +52,15 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     try:
         paths.enter_run_directory(paths.given_state_dir(arguments))
-        config = _load(arguments)
+        config = known_config.load_known(arguments.config)
         if arguments.command == "set":
             return _change(ChangeKey(arguments.key, arguments.value), config)
         if arguments.command == "reset":
             return _change(ChangeKey(arguments.key), config)
         return _list(config, as_json=arguments.json)
-    except (Failed, ConfigurationError, paths.NotRunning) as error:
+    except (Failed, ConfigurationError, known_config.NotKnown, paths.NotRunning) as error:
         print(f"station config: {error}", file=sys.stderr)
         return _FAILED
-
-
-def _load(arguments: argparse.Namespace) -> StationConfig:
-    """The configuration of the station as it runs, or ran last."""
-    facts: dict[str, object] = {}
-    with contextlib.suppress(OSError, ValueError), open(paths.RUN_FACTS, encoding="utf-8") as file:
-        facts = json.load(file)
-    path = arguments.config or facts.get("config")
-    if not path:
-        raise Failed("no station was ever run here; give its station.toml with --config")
-    return load(str(path), with_virtual_devices=bool(facts.get("virtual")))
 
 
 def _list(config: StationConfig, *, as_json: bool) -> int:

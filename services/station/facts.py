@@ -154,6 +154,9 @@ class ConnectorReport(msgspec.Struct, frozen=True):
     transaction: TransactionReport | None
     reading: ReadingReport | None
     reservation: ReservationReport | None = None
+    out_of_service: bool = False
+    """By a command at the station; while a transaction runs, for when that is over."""
+    out_of_service_for_s: float | None = None
 
 
 class QueueReport(msgspec.Struct, frozen=True):

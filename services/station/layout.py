@@ -86,7 +86,7 @@ def _connector_lines(key: str, connector: ConnectorReport) -> list[str]:
     parts = [connector.status]
     if connector.error_code != "NoError":
         parts.append(connector.error_code)
-    if connector.info:
+    if connector.info and not (connector.out_of_service and connector.status == "Unavailable"):
         parts.append(connector.info)
     if connector.offered_a:
         parts.append(f"offers {connector.offered_a:g} A")
@@ -99,6 +99,9 @@ def _connector_lines(key: str, connector: ConnectorReport) -> list[str]:
         energy = f", {running.energy_wh / 1000:.3f} kWh" if running.energy_wh is not None else ""
         stopping = ", stopping" if running.stopping else ""
         out.append(f"{'':<12} {number}, card {running.id_tag}{energy}{_for(running.for_s, ', for ')}{stopping}")
+    if connector.out_of_service:
+        later = "goes out of service when its transaction ends, commanded" if running is not None else "taken out of service"
+        out.append(f"{'':<12} {later} at the station{_for(connector.out_of_service_for_s, ', ', ' ago')}")
     kept = connector.reservation
     if kept is not None:
         out.append(f"{'':<12} reservation {kept.reservation_id}, card {kept.id_tag}, until {kept.until_utc}")

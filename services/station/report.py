@@ -195,6 +195,8 @@ def _connector(facts: Facts, key: str, state: ConnectorState) -> ConnectorReport
         transaction=_transaction(facts, state, sample),
         reading=_reading(facts, sample),
         reservation=_reservation(state),
+        out_of_service=state.out_of_service_since is not None,
+        out_of_service_for_s=None if state.out_of_service_since is None else _age_s(facts, state.out_of_service_since),
     )
 
 

@@ -61,3 +61,34 @@ def test_a_scheduled_change_outlives_the_death_of_connectors_and_comes_without_a
         assert one.check_one_transaction(before_wh).reason == "EVDisconnected"
         assert _told(one, 1)[-2:] == ["Finishing", "Unavailable"]
         assert _told(one, 1).count("Available") == 1, "only at the boot"
+
+
+def test_out_of_service_at_the_station_outlives_restarts_and_the_central_systems_operative() -> None:
+    """Issue 7: on a running station, on one whose connectors is dead, and on a stopped one."""
+    with rig() as one:
+        one.start_by_card()
+        done = one.station.command("out-of-service", "on")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "connector 1 still charges: it is out of service when that transaction ends" in done.stdout
+        one.wait_for_energy(1, one.register_wh() + 5)
+        one.station.sim("plug-out", "1")
+        one.wait_for_status(1, "Unavailable")
+        one.wait_for_status(0, "Unavailable")
+        assert _change(one, 0, "Operative") == "Rejected"
+        assert _change(one, 1, "Operative") == "Rejected"
+        said = one.central_system.book.calls("StatusNotification", one.identity)[-1].payload
+        assert said["info"] == "out of service by a command at the station"
+        _kill_connectors(one)
+        shown = one.station.status()["connectors"]["1"]
+        assert (shown["status"], shown["out_of_service"]) == ("Unavailable", True)
+        assert "taken out of service at the station" in one.station.command("status").stdout
+        refused = one.station.command("out-of-service", "off", "9")
+        assert (refused.returncode, refused.stderr) == (1, "station out-of-service: there is no connector 9\n")
+        one.station.stop()
+        stopped = one.station.command("out-of-service", "off")
+        assert (stopped.returncode, stopped.stdout) == (0, "the charge point and all connectors are in service\n")
+        one.station.start()
+        one.wait_for_status(1, "Available")
+        one.start_by_card()
+        one.stop_by_card()
+        one.finished()

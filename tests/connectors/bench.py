@@ -34,6 +34,7 @@ from bus.messages import (
     UnlockConnectorAnswer,
 )
 from bus.messages import Delivered as DeliveredOutcome
+from bus.operating_messages import OutOfService, OutOfServiceAnswer
 from bus.profile_messages import (
     AuthorizationData,
     CancelReservation,
@@ -201,6 +202,15 @@ class Bench:
         answer = self.answers[call_id]
         assert isinstance(answer, ChangeAvailabilityAnswer)
         return answer.status
+
+    def out_of_service(self, out: bool, connector_id: int | None = None) -> OutOfServiceAnswer:
+        """A person's command at the station, and its answer."""
+        self._calls += 1
+        call_id = f"call-{self._calls}"
+        self.feed(e.OutOfServiceRequested(call_id, OutOfService(out, connector_id)))
+        answer = self.answers[call_id]
+        assert isinstance(answer, OutOfServiceAnswer)
+        return answer
 
     def unlock(self, connector_id: int = 1) -> str:
         """UnlockConnector; the id of its call, which is answered later."""

@@ -17,6 +17,7 @@ from bus.messages import (
     Reset,
     UnlockConnector,
 )
+from bus.operating_messages import OutOfService
 from bus.profile_messages import AuthorizationData, GetLocalListVersion, SendLocalList, TakeMeterValues
 from bus.vocabulary import AuthorizationStatus, AvailabilityType, Reason, ResetType, UpdateType
 from services.connectors import core
@@ -85,6 +86,7 @@ CALLS = (
     e.RemoteStartRequested
     | e.RemoteStopRequested
     | e.AvailabilityRequested
+    | e.OutOfServiceRequested
     | e.UnlockRequested
     | e.ClearCacheRequested
     | e.LocalListSent
@@ -133,6 +135,10 @@ EVENTS: dict[str, e.Event] = {
     "all inoperative": e.AvailabilityRequested("c1", ChangeAvailability(0, AvailabilityType.INOPERATIVE)),
     "operative": e.AvailabilityRequested("c1", ChangeAvailability(1, AvailabilityType.OPERATIVE)),
     "availability of 9": e.AvailabilityRequested("c1", ChangeAvailability(9, AvailabilityType.INOPERATIVE)),
+    "out of service": e.OutOfServiceRequested("c1", OutOfService(True, 1)),
+    "all out of service": e.OutOfServiceRequested("c1", OutOfService(True)),
+    "in service": e.OutOfServiceRequested("c1", OutOfService(False)),
+    "9 out of service": e.OutOfServiceRequested("c1", OutOfService(True, 9)),
     "unlock of a fixed cable": e.UnlockRequested("c1", UnlockConnector(1)),
     "unlock of 0": e.UnlockRequested("c1", UnlockConnector(0)),
     "soft reset": e.ResetRequested("c1", Reset(ResetType.SOFT)),
@@ -178,6 +184,8 @@ MOVES: dict[tuple[str, str], type[SessionPhase]] = {
     ("starting", "cancelled"): Idle,
     ("starting", "inoperative"): Idle,
     ("starting", "all inoperative"): Idle,
+    ("starting", "out of service"): Idle,
+    ("starting", "all out of service"): Idle,
     ("starting", "soft reset"): Idle,
     ("starting", "hard reset"): Idle,
     ("starting", "emergency stop"): Idle,
@@ -191,6 +199,8 @@ MOVES: dict[tuple[str, str], type[SessionPhase]] = {
     ("starting again", "cancelled"): Finished,
     ("starting again", "inoperative"): Finished,
     ("starting again", "all inoperative"): Finished,
+    ("starting again", "out of service"): Finished,
+    ("starting again", "all out of service"): Finished,
     ("starting again", "soft reset"): Finished,
     ("starting again", "hard reset"): Finished,
     ("starting again", "emergency stop"): Finished,
