@@ -5,7 +5,7 @@
 # make torture kills, cuts and stalls the real station for MINUTES=10 and compares the books; SEED=n does a round again
 # make simulate SEEDS=1000 lets that many simulated days pass on all cores and reports seeds a minute; FIRST=n begins elsewhere
 # make proof is the long version of the proofs: the power cut at every write of the money path, a real disk that fills up or
-#            turns read-only (as root), each clause broken on purpose,
+#            turns read-only (as root), each symptom of the field guide acted out, each clause broken on purpose,
 #            100,000 frames of any kind into a running link (FUZZ_SEED and FUZZ_FRAMES repeat a run),
 #            each promise of the design broken on purpose, which the simulation has to find, and the clean root
 # make release makes the one file that a depot installs from, without a network; MACHINE=aarch64 PYTHON_VERSION=3.11 for other boards
@@ -36,6 +36,7 @@ simulate: $(READY)
 proof: $(READY)
 	$(VENV)/bin/python -m tests.powercut
 	$(VENV)/bin/python -m tests.real_disk
+	$(VENV)/bin/python -m tests.field_guide
 	$(VENV)/bin/python -m tests.conformance.break_clauses
 	FUZZ_FRAMES=$${FUZZ_FRAMES:-100000} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(VENV)/bin/python -m pytest -s tests/fuzz
 	$(VENV)/bin/python -m tests.simulation.mutations

@@ -1,0 +1,75 @@
+"""The field guide, acted out: `python -m tests.field_guide [SYMPTOM…]`; exit code 1 where the station shows something else.
+
+A symptom is named by its anchor or a part of it. Owns: which, how many at a time, the verdict. Does not: act (`replay.py`).
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.field_guide.guide import Symptom, symptoms
+from tests.field_guide.replay import Differs, replay
+
+GUIDE = Path(__file__).parents[2] / "deploy" / "FIELD-GUIDE.md"
+_ONE_WAIT_S = 300
+
+
+def main() -> int:
+    """0: everything shown is as the guide says; 1: not; 2: there is no such symptom."""
+    parser = argparse.ArgumentParser(prog="python -m tests.field_guide", description="Act the symptoms of the field guide out.")
+    parser.add_argument("symptoms", metavar="SYMPTOM", nargs="*", help="anchor of its heading, or a part of it (all)")
+    parser.add_argument("--workers", type=int, default=3 * (os.cpu_count() or 1), help="at a time; they mostly wait")
+    parser.add_argument("--one", action="store_true", help="in this process, which the others are started with")
+    arguments = parser.parse_args()
+    found = _chosen(arguments.symptoms)
+    if not found:
+        print(f"there is no such symptom; there is {', '.join(symptom.name for symptom in _all())}", file=sys.stderr)
+        return 2
+    if arguments.one:
+        return max(_act_out(symptom) for symptom in found)
+    began_s = time.monotonic()
+    with ThreadPoolExecutor(arguments.workers) as pool:
+        good = list(pool.map(_in_a_process, found))
+    print(f"{sum(good)} of {len(good)} symptoms are as the guide says, in {time.monotonic() - began_s:.0f} s")
+    return 0 if all(good) else 1
+
+
+def _all() -> list[Symptom]:
+    return symptoms(GUIDE.read_text(encoding="utf-8"))
+
+
+def _chosen(names: list[str]) -> list[Symptom]:
+    known = _all()
+    exact = [symptom for symptom in known if symptom.name in names]
+    return exact or [symptom for symptom in known if not names or any(name in symptom.name for name in names)]
+
+
+def _act_out(symptom: Symptom) -> int:
+    try:
+        replay(symptom)
+    except Differs as difference:
+        print(difference)
+        return 1
+    except (AssertionError, TimeoutError):
+        traceback.print_exc(file=sys.stdout)
+        return 1
+    return 0
+
+
+def _in_a_process(symptom: Symptom) -> bool:
+    began_s = time.monotonic()
+    command = [sys.executable, "-m", "tests.field_guide", "--one", symptom.name]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_ONE_WAIT_S, check=False)
+    good = done.returncode == 0
+    said = "" if good else "\n" + done.stdout + done.stderr[-8000:]
+    print(f"{'ok' if good else 'DIFFERS'}  {symptom.title} ({time.monotonic() - began_s:.0f} s){said}", flush=True)
+    return good
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
