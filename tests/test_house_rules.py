@@ -108,6 +108,7 @@ PURE = frozenset(
         "services/station/facts.py",
         "services/station/log_filter.py",
         "services/station/log_lines.py",
+        "services/station/log_story.py",
         "services/station/log_text.py",
         "services/station/programs.py",
         "services/station/queue_layout.py",

@@ -6,21 +6,25 @@ Owns: the command line, following. Does not: find the files (`log_files.py`), ch
 
 import argparse
 import contextlib
+import json
 import os
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from services.station import log_filter, paths
+from services.station import log_filter, log_story, paths
 from services.station.log_files import LogDirectory, NoLog, Source
 from services.station.log_filter import Filter
 from services.station.log_lines import FRAMES, LEVELS, Record, merged, records
+from services.station.log_story import NoStory
 from services.station.log_text import Days
 
 _LINES_DEFAULT = 100
 _ALL = 1 << 62
+_NOT_FOUND = 1
 _FOLLOW_S = 0.25
+_KNOWN_OF_A_SESSION = frozenset({"local_tx_id", "transaction_id", "connector", "id_tag"})
 _WRITERS_WITHOUT_A_LOG = ("guard",)
 """They write into the log of whoever called them."""
 _EPILOG = """times are UTC: 10m, 2h, 1d (ago), 03:15, 2026-11-24, 2026-11-24T03:15:30
@@ -29,7 +33,7 @@ On a terminal lines are short: time, service, what, the rest; into a pipe or a f
 
 
 def main(argv: list[str]) -> int:
-    """0, or 2 with one line for a service or directory that has no log, and for a time that is none."""
+    """0; 1: no such session; 2 with one line: a service or directory that has no log, a time that is none."""
     arguments = _arguments(argv)
     try:
         directory = LogDirectory(os.path.join(paths.given_state_dir(arguments), paths.LOG_DIRECTORY))
@@ -38,6 +42,8 @@ def main(argv: list[str]) -> int:
     except (NoLog, ValueError) as error:
         print(f"station logs: {error}", file=sys.stderr)
         return 2
+    if arguments.transaction is not None:
+        return _tell_story(directory, names, wanted, arguments)
     show = _layout(arguments)
     count = arguments.count if arguments.count is not None else _ALL if wanted.since else _LINES_DEFAULT
     if arguments.follow:
@@ -63,6 +69,8 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("-n", metavar="N", dest="count", type=_count, help="the last N, or all (100; with --since: all)")
     parser.add_argument("--level", choices=LEVELS, help="this level and worse")
     parser.add_argument("--connector", metavar="N", type=int, help="only what is about connector N and its devices")
+    story = "the story of one session, with its OCPP frames: a transactionId, a local_tx_id, or the beginning of one"
+    parser.add_argument("--transaction", metavar="ID", help=story)
     parser.add_argument("--since", metavar="TIME", default="", help="from then on")
     parser.add_argument("--until", metavar="TIME", default="", help="only before then")
     parser.add_argument("--grep", metavar="TEXT", default="", help="only lines with TEXT in them, in capitals or not")
@@ -74,7 +82,14 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     form.add_argument("--json", action="store_true", help="one JSON object a line")
     form.add_argument("--short", action="store_true", help="short lines also into a pipe")
     form.add_argument("--logfmt", action="store_true", help="lines as they stand in the logs also on a terminal")
-    return parser.parse_intermixed_args(argv)
+    arguments = parser.parse_intermixed_args(argv)
+    if arguments.transaction is not None:
+        if arguments.follow:
+            parser.error("--transaction tells what was written; without --follow, please")
+        if not arguments.transaction:
+            parser.error("--transaction of which session?")
+        arguments.frames = arguments.frames is not False
+    return arguments
 
 
 def _filter(arguments: argparse.Namespace, now_s: float) -> Filter:
@@ -102,12 +117,38 @@ def _chosen(source: Source, arguments: argparse.Namespace) -> list[str]:
     return [name for name in chosen if name != FRAMES or asked]
 
 
-def _layout(arguments: argparse.Namespace) -> Show:
+def _layout(arguments: argparse.Namespace, hidden: frozenset[str] = frozenset()) -> Show:
     if arguments.json:
         return lambda record: iter([record.json()])
-    if arguments.short or (sys.stdout.isatty() and not arguments.logfmt):
-        return Days().lines
+    if _is_short(arguments):
+        return Days(hidden).lines
     return lambda record: iter([record.text()])
+
+
+def _is_short(arguments: argparse.Namespace) -> bool:
+    return bool(arguments.short or (sys.stdout.isatty() and not arguments.logfmt and not arguments.json))
+
+
+def _tell_story(source: Source, names: list[str], wanted: Filter, arguments: argparse.Namespace) -> int:
+    """The lines of one session that the filters take, and at the end in one line how it went."""
+
+    def look() -> Iterator[Record]:
+        # Whatever is shown of it in the end: what belongs together stands in the logs of all.
+        return merged([source.records(name) for name in source.names()])
+
+    try:
+        session = log_story.gathered(log_story.found(look(), arguments.transaction), look)
+    except NoStory as error:
+        print(f"station logs: {error}", file=sys.stderr)
+        return _NOT_FOUND
+    if _is_short(arguments):
+        print(log_story.head(session))
+    lines = (one for one in _wanted_records(source, names, wanted) if log_story.belongs(session, one))
+    count = _ALL if arguments.count is None else arguments.count
+    _show_last(lines, count, _layout(arguments, _KNOWN_OF_A_SESSION), explicit=True)
+    summary = log_story.summary(session)
+    print(json.dumps({"summary": summary, **log_story.facts(session)}) if arguments.json else summary)
+    return 0
 
 
 def _wanted_records(source: Source, names: list[str], wanted: Filter) -> Iterator[Record]:
