@@ -164,7 +164,8 @@ def sample_and_checkpoint(work: Work, connector: Connector, phase: Running) -> N
     A controller that counts anew (it restarted, or the plug came back while the transaction runs on) is a checkpoint too:
     by its old counters the plug-in would not be found again after a restart of this service. So is one that begins to
     count: the mark that is on the disk until then fits any plug-in. And so is the first reading after the meter, or this
-    service, was away for long: the one that is on the disk is older than it may be.
+    service, was away for long: the one that is on the disk is older than it may be. And so is the first one after the
+    contactor has opened: what was charged until then is all that may ever be known of it.
     """
     now_s, seen, transaction = work.now.boottime_s, connector.seen, phase.transaction
     sample_due_s = phase.sample_due_s
@@ -178,6 +179,7 @@ def sample_and_checkpoint(work: Work, connector: Connector, phase: Running) -> N
     counts_anew = bool(connector.plugged) and seen is not None and not same_session(transaction.mark, seen)
     begins_to_count = bool(connector.plugged) and transaction.mark == NOTHING_COUNTED != mark_of(seen)
     due = phase.checkpoint_due_s <= now_s or _is_old(phase.saved.last, transaction.last)
+    due = due or _charged_before_it_opened(phase.saved.last, transaction.last, seen)
     if not (taken or counts_anew or begins_to_count or due):
         work.put(connector, phase=msgspec.structs.replace(phase, sample_due_s=sample_due_s))
         return
@@ -193,6 +195,13 @@ def sample_and_checkpoint(work: Work, connector: Connector, phase: Running) -> N
 def _is_old(saved: Reading, last: Reading) -> bool:
     """Whether the reading on the disk is further behind the last one than CHECKPOINT_S."""
     return saved.at.boot_id != last.at.boot_id or last.at.boottime_ms - saved.at.boottime_ms >= CHECKPOINT_S * 1000
+
+
+def _charged_before_it_opened(saved: Reading, last: Reading, seen: EvseObservation | None) -> bool:
+    """Whether nothing flows any more and the disk does not have all that did; a contactor that chatters waits a little."""
+    behind_ms = last.at.boottime_ms - saved.at.boottime_ms
+    counted = last.energy_wh > saved.energy_wh and behind_ms >= CHECKPOINT_S_MIN * 1000
+    return counted and seen is not None and not seen.relay_closed
 
 
 def follow_interval(work: Work) -> None:

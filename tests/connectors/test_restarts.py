@@ -263,6 +263,22 @@ def test_a_power_cut_without_a_meter_closes_at_the_last_checkpoint_with_its_own_
     assert cut_s - stop.at.boottime_ms / 1000 <= 62
 
 
+def test_what_was_charged_is_on_disk_soon_after_the_contactor_has_opened() -> None:
+    """Design §2. Found by simulation (seed 30933): the turn of the minute was waited for, and what had been charged since the
+    last one was lost with this service, the plug and the meter that followed.
+    """
+    bench = charging(settings=Settings(meter_value_sample_interval_s=0))
+    bench.advance(100)
+    checkpoint = bench.audit.store.load().transactions[0].last
+    bench.plants[1].wants_energy = False
+    bench.advance(7)
+    kept = bench.audit.store.load().transactions[0].last
+    assert kept.energy_wh == int(bench.plants[1].register_wh) > checkpoint.energy_wh
+    before = bench.commits
+    bench.advance(30)
+    assert bench.commits == before, "nothing flows, so that there is nothing to write"
+
+
 def kept_reading_age_s(bench: Bench) -> float:
     return bench.now_s - bench.audit.store.load().transactions[0].last.at.boottime_ms / 1000
 

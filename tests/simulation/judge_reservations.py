@@ -111,7 +111,9 @@ def _contacts(case: Case, transaction: Transaction) -> list[Contact]:
 
 
 def _began_before(case: Case, transaction: Transaction, stood: Stood, contact: Contact) -> bool:
-    """Whether the contactor only closes again, for a session that there was before anything was reserved."""
+    """Whether the contactor closes for a session from before anything was reserved: again, or as its start was told."""
+    if transaction.start.at_s < stood.from_s:
+        return True
     first = (c for c in _contacts(case, transaction) if c.plug_in == contact.plug_in and _owner(case, c) is transaction)
     return transaction.started_s < stood.from_s and any(c.closed_s < stood.from_s for c in first)
 

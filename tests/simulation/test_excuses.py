@@ -173,6 +173,12 @@ def be_deaf_and_then_away_while_it_is_swapped(cooked: Cooked) -> None:
     cooked.ledger.spans.append(Span("connectors down", 195.0, 215.0))
 
 
+def be_away_with_old_counters_while_it_is_swapped(cooked: Cooked) -> None:
+    """No commit was possible since the session was young; the other car charged before `connectors` was back (seed 30900)."""
+    cooked.ledger.spans.append(Span("disk bad", 110.0, 195.0))
+    cooked.ledger.spans.append(Span("connectors down", 195.0, 215.0))
+
+
 def charge_the_other_car_on_the_old_order(cooked: Cooked) -> None:
     """The first car was full a while before; the other one got energy until `connectors` was back, which nobody can pay."""
     first = cooked.ledger.contacts[0]
@@ -279,6 +285,7 @@ EXCUSES: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = 
     (swap_the_car, money.ONE_PLUG_IN, be_away_while_it_is_swapped),
     (swap_the_car, money.ONE_PLUG_IN, be_deaf_while_it_is_swapped),
     (swap_the_car, money.ONE_PLUG_IN, be_deaf_and_then_away_while_it_is_swapped),
+    (swap_the_car, money.ONE_PLUG_IN, be_away_with_old_counters_while_it_is_swapped),
     (charge_the_other_car_on_the_old_order, money.BILLED, be_away_when_the_other_car_came),
     (close_once_more_for_the_other_car, money.START_FIRST, be_away_until_it_offers_again),
     (begin_before_the_plug, money.TRUE_TIMES, be_deaf_while_it_is_replugged),

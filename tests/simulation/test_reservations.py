@@ -57,8 +57,22 @@ def test_a_session_from_before_goes_on_and_names_nothing(id_tag: str, connector_
     first = cooked.ledger.contacts[0]
     first.opened_s, first.opened_wh = 200.0, 1300.0
     cooked.ledger.contacts.insert(1, Contact(1, 210.0, 1300.0, 1, 402.0, 2000.0))
+    cooked.book.copies[0].at_s = 205.0
     assert cooked.promises() == set()
     del cooked.ledger.contacts[0]
+    assert cooked.promises() == {promise}
+
+
+@pytest.mark.parametrize(
+    ("id_tag", "connector_id", "promise"), [("OTHER", 1, judged.KEPT), ("OTHER", 0, judged.ONE_LEFT), ("TAG1", 0, judged.TOLD)]
+)
+def test_a_session_whose_start_was_told_before_names_nothing(id_tag: str, connector_id: int, promise: str) -> None:
+    """OCPP 1.6 §5.13: the vehicle may ask for current only after somebody was promised what is left (seed 31005)."""
+    cooked = Cooked()
+    reserve(cooked, id_tag, connector_id, at_s=101.5)
+    assert cooked.book.copies[0].at_s < 101.6 < cooked.ledger.contacts[0].closed_s
+    assert cooked.promises() == set()
+    cooked.book.copies[0].at_s = 101.8
     assert cooked.promises() == {promise}
 
 
