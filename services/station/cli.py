@@ -17,6 +17,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "devices": ("services.station.devices", "devices: what answers and who it is, the last frames of one"),
     "restart": ("services.station.restart", "restart one service of the running station"),
     "check": ("services.station.check", "say all that is wrong before the start: station.toml, devices, disk, clock"),
+    "support-bundle": ("services.station.support_bundle", "one small file with all that somebody far away needs to help"),
     "sim": ("services.station.sim", "plug in, swipe a card, break things: hands on the virtual hardware"),
     "demo": ("services.demo", "a local Central System, a virtual station and one charging session to watch"),
 }
