@@ -1,14 +1,13 @@
 """A support bundle being written: a tar.gz that never gets larger than it may, and a manifest of what is in it.
 
-Each member is compressed by itself and appended (members of gzip may follow each other, RFC 1952 §2.2), so that its size is
-known before it is in. What is most wanted goes in first; of a log that has no room any more its newest lines do.
+Each member is compressed on trial, by a copy of the compressor, so that its size is known before it is in. What is most wanted
+goes in first; of a log that has no room any more its newest lines do.
 
 Owns: the bound, the manifest, the secrets' second net. Does not: know what is collected (`bundle_parts.py`).
 """
 
-import gzip
-import io
 import tarfile
+import zlib
 from typing import Protocol
 
 import msgspec
@@ -18,6 +17,7 @@ from services.station.bundle_masking import without
 MANIFEST = "manifest.json"
 _MANIFEST_BYTES = 64 << 10
 """Kept free for it until the end."""
+_GZIP = 16 + zlib.MAX_WBITS
 _MIN_BYTES = 4096
 """A piece of a log that is shorter helps nobody."""
 
@@ -63,12 +63,20 @@ class Sink(Protocol):
         """All of them. Raises OSError."""
 
 
+class _Trial(msgspec.Struct, frozen=True):
+    """A member, compressed, and the compressor that has it behind it."""
+
+    packed: bytes
+    compressor: "zlib._Compress"
+
+
 class Archive:
     """Takes members until the room is used up."""
 
     def __init__(self, file: Sink, top: str, size_max: int) -> None:
         """`top`: the directory in the archive; `size_max` in bytes, the manifest included."""
         self._file, self._top, self._left = file, top, size_max - _MANIFEST_BYTES
+        self._compressor = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
         self.secrets: tuple[bytes, ...] = ()
         self.written = 0
         self.parts: list[Part] = []
@@ -77,25 +85,25 @@ class Archive:
     def add(self, name: str, what: str, data: bytes, unix_s: float = 0.0) -> None:
         """One member, whole or not at all."""
         data = without(data, self.secrets)
-        packed = self._packed(name, data, unix_s)
-        if len(packed) > self._left:
+        trial = self._trial(name, data, unix_s)
+        if len(trial.packed) > self._left:
             self.lacks(name, f"no room for {len(data)} bytes any more; give more with --size")
         else:
-            self._append(packed)
+            self._take(trial)
             self.parts.append(Part(name, what, len(data)))
 
     def add_newest(self, name: str, what: str, data: bytes, unix_s: float = 0.0) -> None:
         """Lines, of which the newest are wanted most: as many as there is room for."""
         data = without(data, self.secrets)
-        rest, packed = data, self._packed(name, data, unix_s)
-        while len(packed) > self._left and len(rest) > _MIN_BYTES:
+        rest, trial = data, self._trial(name, data, unix_s)
+        while len(trial.packed) > self._left and len(rest) > _MIN_BYTES:
             half = rest[len(rest) // 2 :]
             rest = half[half.find(b"\n") + 1 :]
-            packed = self._packed(name, rest, unix_s)
-        if len(packed) > self._left:
+            trial = self._trial(name, rest, unix_s)
+        if len(trial.packed) > self._left:
             self.lacks(name, f"no room for {len(data)} bytes any more; give more with --size")
             return
-        self._append(packed)
+        self._take(trial)
         note = "" if rest is data else f"the newest of {len(data)} bytes"
         self.parts.append(Part(name, what, len(rest), note))
 
@@ -106,20 +114,22 @@ class Archive:
     def finish(self, manifest: Manifest, unix_s: float) -> None:
         """Write the manifest and the end."""
         text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-        self._append(self._packed(MANIFEST, text, unix_s))
-        self._append(gzip.compress(bytes(tarfile.RECORDSIZE), mtime=0))
+        self._take(self._trial(MANIFEST, text, unix_s))
+        self._write(self._compressor.compress(bytes(tarfile.RECORDSIZE)) + self._compressor.flush())
 
-    def _packed(self, name: str, data: bytes, unix_s: float) -> bytes:
+    def _trial(self, name: str, data: bytes, unix_s: float) -> "_Trial":
         about = tarfile.TarInfo(f"{self._top}/{name}")
         about.size, about.mtime, about.mode = len(data), int(unix_s), 0o600
-        packed = io.BytesIO()
-        with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=6, mtime=0) as stream:
-            stream.write(about.tobuf(tarfile.PAX_FORMAT))
-            stream.write(data)
-            stream.write(bytes(-len(data) % tarfile.BLOCKSIZE))
-        return packed.getvalue()
+        compressor = self._compressor.copy()
+        pieces = (about.tobuf(tarfile.PAX_FORMAT), data, bytes(-len(data) % tarfile.BLOCKSIZE))
+        packed = b"".join([*map(compressor.compress, pieces), compressor.flush(zlib.Z_SYNC_FLUSH)])
+        return _Trial(packed, compressor)
 
-    def _append(self, packed: bytes) -> None:
+    def _take(self, trial: "_Trial") -> None:
+        self._compressor = trial.compressor
+        self._write(trial.packed)
+
+    def _write(self, packed: bytes) -> None:
         try:
             self._file.write(packed)
         except OSError as error:

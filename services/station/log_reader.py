@@ -36,12 +36,29 @@ def main(argv: list[str]) -> int:
     """0; 1: no such session; 2 with one line: a service or directory that has no log, a time that is none."""
     arguments = _arguments(argv)
     try:
-        directory = LogDirectory(os.path.join(paths.given_state_dir(arguments), paths.LOG_DIRECTORY))
-        names = _chosen(directory, arguments)
-        wanted = _filter(arguments, time.time())
+        with _opened(arguments) as directory:
+            return _show(directory, arguments)
     except (NoLog, ValueError) as error:
         print(f"station logs: {error}", file=sys.stderr)
         return 2
+
+
+@contextlib.contextmanager
+def _opened(arguments: argparse.Namespace) -> Iterator[LogDirectory]:
+    if arguments.bundle is None:
+        yield LogDirectory(os.path.join(paths.given_state_dir(arguments), paths.LOG_DIRECTORY))
+        return
+    # Only here: archives cost more time to import than a look at the logs should take.
+    from services.station.log_bundle import bundled
+
+    with bundled(arguments.bundle) as directory:
+        yield directory
+
+
+def _show(directory: LogDirectory, arguments: argparse.Namespace) -> int:
+    """Raises NoLog, ValueError."""
+    names = _chosen(directory, arguments)
+    wanted = _filter(arguments, time.time())
     if arguments.transaction is not None:
         return _tell_story(directory, names, wanted, arguments)
     show = _layout(arguments)
@@ -65,6 +82,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     paths.add_state_dir(parser)
+    parser.add_argument("--from", dest="bundle", metavar="BUNDLE", help="the logs in a file of station support-bundle")
     parser.add_argument("services", metavar="SERVICE", nargs="*", help="only these (without it: all)")
     parser.add_argument("-n", metavar="N", dest="count", type=_count, help="the last N, or all (100; with --since: all)")
     parser.add_argument("--level", choices=LEVELS, help="this level and worse")
@@ -83,6 +101,8 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     form.add_argument("--short", action="store_true", help="short lines also into a pipe")
     form.add_argument("--logfmt", action="store_true", help="lines as they stand in the logs also on a terminal")
     arguments = parser.parse_intermixed_args(argv)
+    if arguments.bundle is not None and (arguments.follow or arguments.state_dir):
+        parser.error("--from: a bundle does not grow, and is of one station; without --follow and --state-dir, please")
     if arguments.transaction is not None:
         if arguments.follow:
             parser.error("--transaction tells what was written; without --follow, please")
