@@ -58,18 +58,29 @@ def advance(work: Work, connector: Connector) -> None:
 
 
 def let_go(work: Work, id_tag: str, parent_id_tag: str | None) -> bool:
-    """Whether this idTag, presented, lets a plug go that was kept for it (OCPP 1.6 §3.5.4, §4.10, errata v4.0 3.5)."""
+    """Whether this idTag, presented, lets a plug go that was kept for it (OCPP 1.6 §3.5.4, §4.10, errata v4.0 3.5).
+
+    Choice: at a lock that jammed as its session ended it means the plug too, not another session: the lock is tried again.
+    """
     for connector in work.state.connectors:
         finished = connector.finished
-        if finished is None or not finished.keep_locked:
+        if finished is None or not _is_of(finished, id_tag, parent_id_tag):
             continue
-        own = finished.id_tag is not None and same_id_tag(finished.id_tag, id_tag)
-        group = finished.parent_id_tag is not None and same_id_tag(finished.parent_id_tag, parent_id_tag or "")
-        if own or group:
+        if finished.keep_locked:
             _release(work, connector.connector_id)
             work.note("plug is let go for its holder", connector_id=connector.connector_id, id_tag=id_tag)
             return True
+        if isinstance(connector.phase, Finished) and connector.has_lock and _is_jammed(connector.seen):
+            unlocking = connector.unlocking or Unlocking((), work.now.boottime_s + UNLOCK_S)
+            work.put(connector, unlocking=unlocking)
+            work.note("lock jams, it is tried again for the plug's holder", connector_id=connector.connector_id, id_tag=id_tag)
+            return True
     return False
+
+
+def _is_of(finished: Finished, id_tag: str, parent_id_tag: str | None) -> bool:
+    own = finished.id_tag is not None and same_id_tag(finished.id_tag, id_tag)
+    return own or (finished.parent_id_tag is not None and same_id_tag(finished.parent_id_tag, parent_id_tag or ""))
 
 
 def cancelled(work: Work, call_id: str) -> None:
@@ -96,8 +107,12 @@ def _release(work: Work, connector_id: int) -> Connector:
 
 
 def _is_open(seen: EvseObservation) -> bool:
-    failed = any(fault.error_code is ChargePointErrorCode.CONNECTOR_LOCK_FAILURE for fault in seen.faults)
-    return seen.locked is False and not failed
+    return seen.locked is False and not _is_jammed(seen)
+
+
+def _is_jammed(seen: EvseObservation | None) -> bool:
+    faults = () if seen is None else seen.faults
+    return any(fault.error_code is ChargePointErrorCode.CONNECTOR_LOCK_FAILURE for fault in faults)
 
 
 def _answer(work: Work, connector: Connector, unlocking: Unlocking, reason: str) -> None:

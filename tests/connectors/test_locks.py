@@ -68,6 +68,26 @@ def test_a_plug_that_can_not_be_held_gets_no_energy() -> None:
     assert bench.status() == "Charging"
 
 
+def test_a_card_at_a_jammed_lock_tries_it_again_and_begins_no_other_session() -> None:
+    """Who presents the card of the session that has just ended wants the cable, whether or not the lock moves now."""
+    bench = in_a_socket()
+    bench.plants[1].lock_jams = True
+    bench.card()
+    stopped(bench)
+    assert (bench.status(), bench.plants[1].locked) == ("Finishing", True)
+    bench.card()
+    bench.advance(5)
+    assert (bench.status(), bench.plants[1].locked) == ("Finishing", True)
+    bench.plants[1].lock_jams = False
+    bench.card()
+    bench.advance(5)
+    assert (bench.status(), bench.plants[1].locked) == ("Finishing", False)
+    assert bench.audit.statuses[1][-1].error_code == ChargePointErrorCode.NO_ERROR
+    bench.card()
+    bench.advance(5)
+    assert bench.status() == "Charging", "a plug that is free may charge again"
+
+
 @pytest.mark.parametrize("unlocks", [True, False])
 def test_the_vehicle_gone_lets_the_plug_go_as_the_key_says(unlocks: bool) -> None:
     """OCPP 1.6 §4.10, §9.1.33 with StopTransactionOnEVSideDisconnect true."""
