@@ -12,15 +12,19 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.field_guide.acts import CannotBeActed
 from tests.field_guide.guide import Symptom, symptoms
 from tests.field_guide.replay import Differs, replay
 
 GUIDE = Path(__file__).parents[2] / "deploy" / "FIELD-GUIDE.md"
 _ONE_WAIT_S = 300
+_STDERR_CHARS_MAX = 8000
+_NOT_ACTED = 2
+_WORDS = {0: "ok", 1: "DIFFERS", _NOT_ACTED: "NOT ACTED OUT"}
 
 
 def main() -> int:
-    """0: everything shown is as the guide says; 1: not; 2: there is no such symptom."""
+    """0: everything shown is as the guide says; 1: not; 2: there is no such symptom, or it can't be acted out here."""
     parser = argparse.ArgumentParser(prog="python -m tests.field_guide", description="Act the symptoms of the field guide out.")
     parser.add_argument("symptoms", metavar="SYMPTOM", nargs="*", help="anchor of its heading, or a part of it (all)")
     parser.add_argument("--workers", type=int, default=3 * (os.cpu_count() or 1), help="at a time; they mostly wait")
@@ -34,9 +38,9 @@ def main() -> int:
         return max(_act_out(symptom) for symptom in found)
     began_s = time.monotonic()
     with ThreadPoolExecutor(arguments.workers) as pool:
-        good = list(pool.map(_in_a_process, found))
-    print(f"{sum(good)} of {len(good)} symptoms are as the guide says, in {time.monotonic() - began_s:.0f} s")
-    return 0 if all(good) else 1
+        codes = list(pool.map(_in_a_process, found))
+    print(f"{codes.count(0)} of {len(codes)} symptoms are as the guide says, in {time.monotonic() - began_s:.0f} s")
+    return 1 if 1 in codes else max(codes)
 
 
 def _all() -> list[Symptom]:
@@ -55,20 +59,23 @@ def _act_out(symptom: Symptom) -> int:
     except Differs as difference:
         print(difference)
         return 1
+    except CannotBeActed as reason:
+        print(f"not acted out: {reason}")
+        return _NOT_ACTED
     except (AssertionError, TimeoutError):
         traceback.print_exc(file=sys.stdout)
         return 1
     return 0
 
 
-def _in_a_process(symptom: Symptom) -> bool:
+def _in_a_process(symptom: Symptom) -> int:
     began_s = time.monotonic()
     command = [sys.executable, "-m", "tests.field_guide", "--one", symptom.name]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_ONE_WAIT_S, check=False)
-    good = done.returncode == 0
-    said = "" if good else "\n" + done.stdout + done.stderr[-8000:]
-    print(f"{'ok' if good else 'DIFFERS'}  {symptom.title} ({time.monotonic() - began_s:.0f} s){said}", flush=True)
-    return good
+    code = done.returncode if done.returncode in _WORDS else 1
+    said = f"\n{done.stdout}{done.stderr[-_STDERR_CHARS_MAX:]}" if code else ""
+    print(f"{_WORDS[code]}  {symptom.title} ({time.monotonic() - began_s:.0f} s){said}", flush=True)
+    return code
 
 
 if __name__ == "__main__":

@@ -38,11 +38,12 @@ def replay(symptom: Symptom) -> None:
         text = text.replace("[central_system]\n", f"[central_system]\n{act.central}")
         with Station(text, state_dir=state_dir) as station:
             scene = Scene(station, central_system, "CP-1")
+            if act.boots:
+                scene.wait_for_boot()
             act.happens(scene)
             for step in symptom.steps:
                 _do(scene, act, step)
-            if act.ends_well:
-                wait_until(lambda: station.status()["well"], _WELL_WITHIN_S, "the station is well after the remedy")
+            wait_until(lambda: station.status()["well"], _WELL_WITHIN_S, "the station is well after the remedy")
 
 
 def _do(scene: Scene, act: Act, step: Step) -> None:
@@ -50,18 +51,25 @@ def _do(scene: Scene, act: Act, step: Step) -> None:
         act.by_hand[step.text](scene)
         return
     words = [scene.words.get(word, word) for word in shlex.split(step.text)[1:]]
+    shows = [_filled_in(scene, line) for line in step.shows]
     once = " ".join(words).startswith(_CHANGES)
     deadline_s = time.monotonic() + (0 if once else _SHOWN_WITHIN_S)
     while True:
         output = typed(scene.station, words)
-        problem = differences(step.shows, output) if step.shows else ""
+        problem = differences(shows, output) if shows else ""
         if not problem:
             return
         if time.monotonic() >= deadline_s:
-            guide = "\n".join(f"    {line}" for line in step.shows)
+            guide = "\n".join(f"    {line}" for line in shows)
             shown = "\n".join(f"    {line}" for line in output.splitlines())
             raise Differs(f"$ {step.text}\n{problem}\n  the guide says:\n{guide}\n  the station shows:\n{shown}")
         threading.Event().wait(_AGAIN_S)
+
+
+def _filled_in(scene: Scene, line: str) -> str:
+    for name, value in scene.words.items():
+        line = line.replace(name, value)
+    return line
 
 
 def typed(station: Station, words: list[str]) -> str:

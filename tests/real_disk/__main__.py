@@ -54,7 +54,7 @@ def full() -> None:
         before_wh = one.register_wh()
         one.start_by_card()
         one.central_system.stop()
-        filler = _fill(disk)
+        filler = fill(disk)
         _say("the disk is full while a car charges")
         wait_until(lambda: "disk" in _first_line(one), 30, "status tells of the disk")
         one.wait_for_energy(1, one.register_wh() + 20)
@@ -107,7 +107,7 @@ def _again(one: Rig) -> None:
     _say("with space again the next one is delivered as ever")
 
 
-def _fill(disk: Path) -> list[Path]:
+def fill(disk: Path) -> list[Path]:
     """Files until not one byte is free any more."""
     found = []
     for size in (1 << 20, 4096, 1):
