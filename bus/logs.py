@@ -128,7 +128,11 @@ class FoldingHandler(logging.Handler):
 
 
 def set_up(service: str, *, level: str = "INFO") -> None:
-    """Send the root logger's lines to standard error in our format. Called once, at the start of a process."""
+    """Send the root logger's lines to standard error in our format. Called once, at the start of a process.
+
+    What somebody prints (a driver from outside) goes there too: standard output may be a log of its own (`own_log`).
+    """
+    sys.stdout = sys.stderr
     handler = FoldingHandler(sys.stderr, service)
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -442,12 +442,13 @@ class Deliver(Message, frozen=True):
     """Call to the link: send one transaction message now, under this unique id. Answer: DeliveryReport.
 
     Asked again with the same unique id (the queue restarted), the link gives the outcome that it has, or waits on for it.
-    `transaction_id` None with StartTransaction only. Every Moment in it has its `utc_ms`.
+    `transaction_id` None with StartTransaction only. Every Moment in it has its `utc_ms`. `local_tx_id` is for the logs.
     """
 
     unique_id: str
     message: TransactionMessage
     transaction_id: int | None = None
+    local_tx_id: str = ""
 
 
 class Failed(Message, frozen=True, tag="Failed"):

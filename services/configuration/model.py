@@ -214,6 +214,13 @@ class Policy(Section, frozen=True, kw_only=True):
     """Optional OCPP keys that GetConfiguration answers as unknown; their defaults hold."""
 
 
+class Logs(Section, frozen=True, kw_only=True):
+    """`[logs]`: what may be read there."""
+
+    full_id_tags: bool = False
+    """Whether logs show idTags in full; without it only as much of them as tells cards apart."""
+
+
 class StationConfig(Section, frozen=True, kw_only=True):
     """All of `station.toml`, checked. `ocpp` has texts as OCPP prints them, by the names as printed."""
 
@@ -225,6 +232,7 @@ class StationConfig(Section, frozen=True, kw_only=True):
     ocpp: dict[str, str] = {}
     system: System = System()
     policy: Policy = Policy()
+    logs: Logs = Logs()
     emergency_stop: EmergencyStopInput | None = None
 
     def current_a_max(self, connector: Connector) -> float:

@@ -56,6 +56,8 @@ class ConnectorsProcess:
             output=self._fleet,
         )
         board.make_room = self._disk.release_ballast
+        if config.logs.full_id_tags:
+            board.show_id_tag = str
         self._service = ConnectorsService(
             board,
             tuple(Connector(each.id, config.current_a_max(each), socket=not each.fixed_cable) for each in config.connectors),

@@ -62,6 +62,8 @@ class Output(Protocol):
 class Board:
     """Everything of the process that the service does not own: injected, so that a test or simulation can be it."""
 
+    show_id_tag: Callable[[str], str] = staticmethod(masked_id_tag)
+    """How the log shows idTags."""
     make_room: Callable[[], bool] = staticmethod(lambda: False)
     """Gives the disk's reserve back after a commit that found it full; False: there was none."""
 
@@ -341,7 +343,7 @@ class ConnectorsService:
             note.text,
             connector=note.connector_id,
             local_tx_id=note.local_tx_id,
-            id_tag=None if note.id_tag is None else masked_id_tag(note.id_tag),
+            id_tag=None if note.id_tag is None else self._board.show_id_tag(note.id_tag),
             detail=note.detail,
         )
 

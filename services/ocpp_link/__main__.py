@@ -6,8 +6,10 @@ connector.status., connector.reset., queue.
 """
 
 import random
+import sys
 
 from bus.clock import application_boot_id, boottime_s, system_utc_s
+from bus.logs import own_log
 from bus.mailbox import Mailbox
 from bus.runtime import Runtime, run
 from services.configuration.formats import password
@@ -16,6 +18,7 @@ from services.configuration.station import load
 from services.configuration.store import ConfigurationStore
 from services.ocpp_link import websocket_thread as ws
 from services.ocpp_link.adjtime import system_clock_synchronised
+from services.ocpp_link.frame_log import NOTHING, About, Frames
 from services.ocpp_link.reset import restart_station
 from services.ocpp_link.service import Board, LinkService
 from services.ocpp_link.url import connection_endpoint
@@ -52,9 +55,9 @@ class LinkSocket:
         )
         self.connection = self._thread.connect(target)
 
-    def send(self, text: str) -> bool:
+    def send(self, text: str, about: About = NOTHING) -> bool:
         """Queue a text frame."""
-        return self._thread.send(text)
+        return self._thread.send(text, about)
 
     def ping(self) -> None:
         """Send a ping."""
@@ -79,7 +82,7 @@ class LinkProcess:
         store = ConfigurationStore("../configuration.db")
         runtime.report_store("configuration.db", store.problem)
         reports: Mailbox[ws.SocketReport] = Mailbox()
-        self._thread = ws.WebSocketThread(reports)
+        self._thread = ws.WebSocketThread(reports, self._frame_log())
         self._socket = LinkSocket(self._thread, config)
         self._clock_due_s = 0.0
         self._known_time_due_s = boottime_s() + KNOWN_TIME_PERIOD_S
@@ -116,6 +119,15 @@ class LinkProcess:
     def close(self) -> None:
         """End the connection in good order."""
         self._thread.stop()
+
+    def _frame_log(self) -> Frames:
+        """On standard output, which supervisord keeps in a log of its own."""
+        log = own_log("ocpp_frames", "ocpp_link", sys.__stdout__ or sys.stderr)
+        return Frames(log, full_id_tags=self._config.logs.full_id_tags, secret=self._secret)
+
+    def _secret(self) -> str:
+        """Called by the WebSocket's thread too: it only reads."""
+        return self._service.authorization_key()
 
     def _look_at_clock(self) -> None:
         now_s = boottime_s()

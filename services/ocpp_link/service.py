@@ -28,6 +28,7 @@ from services.ocpp_link.actions import ACTIONS, Malformed, decode_call, decode_c
 from services.ocpp_link.call_error import CallError, ErrorCode
 from services.ocpp_link.configuration import Configuration
 from services.ocpp_link.events import Purpose
+from services.ocpp_link.frame_log import NOTHING, About
 from services.ocpp_link.masking import masked
 from services.ocpp_link.state import Now, Open, State
 
@@ -43,8 +44,8 @@ class Socket(Protocol):
     def connect(self) -> None:
         """Open it; on_connected or on_lost follows."""
 
-    def send(self, text: str) -> bool:
-        """Queue a text frame; False if it can't be taken."""
+    def send(self, text: str, about: About = NOTHING) -> bool:
+        """Queue a text frame; False if it can't be taken. `about`: for its line in the log of frames, which is the socket's."""
 
     def ping(self) -> None:
         """Send a ping; on_pong follows."""
@@ -80,6 +81,8 @@ class LinkService:
         self._rpc = rpc.Rpc()
         self._calls: dict[str, tuple[Purpose, str, str]] = {}
         """Our CALLs that may still be answered, by unique id: why, tag, action."""
+        self._about: dict[str, About] = {}
+        """For the log of frames, of CALLs that wait to be sent."""
         self._callers: dict[str, IncomingCall] = {}
         """Calls of the bus that wait for us."""
         self._owner_call: str | None = None
@@ -119,7 +122,6 @@ class LinkService:
     def on_frame(self, text: str) -> None:
         """A text frame came."""
         self._feed(e.FrameSeen())
-        self._log.debug("<", frame=masked(text))
         self._rpc_step(rpc.FrameReceived(text))
 
     def on_binary(self, size_bytes: int) -> None:
@@ -194,6 +196,7 @@ class LinkService:
             self._owner_call = None
         self._rpc_step(rpc.Closed(reason))
         self._calls.clear()
+        self._about.clear()
 
     def _feed(self, event: e.Event) -> None:
         """One event and all its effects; events that an effect causes wait for their turn."""
@@ -278,6 +281,8 @@ class LinkService:
         name = type(req).__name__.removesuffix("Req")
         unique_id = effect.unique_id or chance.unique_id()
         self._calls[unique_id] = (effect.purpose, effect.tag, name)
+        if isinstance(effect.message, m.Deliver):
+            self._about[unique_id] = About(local_tx_id=effect.message.local_tx_id)
         caller = self._callers.get(effect.caller_id)
         call = rpc.Call(
             unique_id,
@@ -322,8 +327,7 @@ class LinkService:
                     # OCPP 1.6 §4.2: no answer at all then, neither CALLERROR nor what was asked before.
                     self._log.info("answer withheld: the Central System has rejected this station")
                     return
-                self._log.debug(">", frame=masked(text))
-                if not self._board.socket.send(text):
+                if not self._board.socket.send(text, self._about.pop(unique_id, NOTHING)):
                     self._feed(e.SendFailed())
                 elif unique_id:
                     self._feed(e.CallSent())
@@ -339,6 +343,7 @@ class LinkService:
                 self._feed(e.CallTimedOut(purpose, tag))
             case rpc.Unanswered(unique_id=unique_id, reason=reason) | rpc.NotSent(unique_id=unique_id, reason=reason):
                 purpose, tag, _ = self._calls.pop(unique_id)
+                self._about.pop(unique_id, None)
                 self._feed(e.CallNotSent(purpose, tag, reason))
             case rpc.Note(text=text, detail=detail):
                 self._log.warning(text, detail=masked(detail) or None)

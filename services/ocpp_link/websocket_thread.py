@@ -23,6 +23,7 @@ from bus.clock import boottime_s
 from bus.mailbox import Mailbox
 from services.ocpp_link import websocket_frames as frames
 from services.ocpp_link import websocket_words as words
+from services.ocpp_link.frame_log import NOTHING, About, Frames
 from services.ocpp_link.rpc import FRAME_BYTES_MAX
 from services.ocpp_link.websocket_connect import Aborted, ConnectError, Opened, Target, connect, receive, transmit
 
@@ -108,8 +109,12 @@ class _Connect(msgspec.Struct, frozen=True):
 
 
 class _Send(msgspec.Struct, frozen=True):
+    """`text`: what `data` says, for the log of frames; None: a ping."""
+
     connection: int
     data: bytes
+    text: str | None = None
+    about: About = NOTHING
 
 
 class _Close(msgspec.Struct, frozen=True):
@@ -136,8 +141,10 @@ class _Link(msgspec.Struct):
 class WebSocketThread:
     """Starts at once; `stop` ends it. All methods but those of the thread itself are for one other thread."""
 
-    def __init__(self, reports: Mailbox[SocketReport], *, name: str = "websocket") -> None:
+    def __init__(self, reports: Mailbox[SocketReport], frames_seen: Frames | None = None, *, name: str = "websocket") -> None:
+        """`frames_seen`: the log of frames; only the thread itself calls it."""
         self._reports = reports
+        self._frames_seen = frames_seen
         self._commands: Mailbox[_Command] = Mailbox(COMMANDS_MAX)
         self._stop_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._connection = 0
@@ -156,9 +163,9 @@ class WebSocketThread:
             raise AssertionError("a connect was asked for while 256 commands wait")
         return self._connection
 
-    def send(self, text: str) -> bool:
+    def send(self, text: str, about: About = NOTHING) -> bool:
         """Send a text message on the connection asked for last; False: too many commands wait, and it was not taken."""
-        return self._commands.put(_Send(self._connection, frames.text_frame(text)))
+        return self._commands.put(_Send(self._connection, frames.text_frame(text), text, about))
 
     def ping(self, payload: bytes = b"") -> bool:
         """Send a ping with up to 125 bytes; PongReceived follows if the peer lives."""
@@ -234,8 +241,10 @@ class WebSocketThread:
                 self._connect(command)
             case _ if link is None or link.connection != command.connection or link.linger_until_s is not None:
                 pass  # For a connection that is gone, which was told; nothing to do.
-            case _Send(data=data):
+            case _Send(data=data, text=text, about=about):
                 link.outgoing += data
+                if text is not None and self._frames_seen is not None:
+                    self._frames_seen.sent(text, boottime_s(), about)
                 if len(link.outgoing) > OUTGOING_BYTES_MAX:
                     self._end(link, "the Central System does not read what the station sends", frames.CLOSE_ABNORMAL)
                     self._forget(link)
@@ -256,6 +265,8 @@ class WebSocketThread:
         reader = frames.FrameReader(FRAME_BYTES_MAX)
         reader.feed(opened.received)
         self._link = _Link(connection, opened.socket, reader, bytearray())
+        if self._frames_seen is not None:
+            self._frames_seen.opened()
         self._tell(Connected(connection, opened.subprotocol, opened.address, opened.tls))
 
     def _wait_while_connecting(self, connection: int, fd: int, events: int, deadline_s: float) -> None:
@@ -334,6 +345,8 @@ class WebSocketThread:
                 case None:
                     return
                 case frames.Text(text=text):
+                    if self._frames_seen is not None:
+                        self._frames_seen.received(text, now_s)
                     self._tell(FrameReceived(link.connection, text, now_s))
                 case frames.Binary(size_bytes=size):
                     self._tell(BinaryReceived(link.connection, size, now_s))

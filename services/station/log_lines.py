@@ -13,8 +13,6 @@ from bus.logs import line as logfmt
 from bus.logs import parse
 
 LEVELS = ("debug", "info", "warning", "error")
-FRAMES = "ocpp_frames"
-"""The log of OCPP frames, beside those of the services; the link writes it."""
 SUPERVISORD = "supervisord"
 _SUPERVISORD_LINE = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d),(\d{3}) ([A-Z]{4}) (.*)")
 _SUPERVISORD_LEVELS = {"CRIT": "error", "ERRO": "error", "WARN": "warning", "INFO": "info"}

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator
 from services.station import log_filter, log_story, paths
 from services.station.log_files import LogDirectory, NoLog, Source
 from services.station.log_filter import Filter
-from services.station.log_lines import FRAMES, LEVELS, Record, merged, records
+from services.station.log_lines import LEVELS, Record, merged, records
 from services.station.log_story import NoStory
 from services.station.log_text import Days
+from services.station.programs import FRAMES
 
 _LINES_DEFAULT = 100
 _ALL = 1 << 62

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from services.station.log_filter import concerns_connector
-from services.station.log_lines import FRAMES, LEVELS, SUPERVISORD, Record
+from services.station.log_lines import LEVELS, SUPERVISORD, Record
+from services.station.programs import FRAMES
 
 STARTS, STOPS, ENDS = "transaction starts", "transaction stops", "transaction ends"
 """What `connectors` says of a transaction."""

@@ -11,7 +11,8 @@ choose what is shown. Who wants every field takes the log's own form or JSON.
 from collections.abc import Iterator
 
 from bus.logs import line as logfmt
-from services.station.log_lines import FRAMES, Record
+from services.station.log_lines import Record
+from services.station.programs import FRAMES
 
 _MARKS = {"warning": "! ", "error": "!! "}
 _SAID = ("event", "action", "what", "detail", "reason")

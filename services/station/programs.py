@@ -5,11 +5,15 @@ Owns: which processes there are, and in which order they start. Does not: start 
 
 import msgspec
 
+FRAMES = "ocpp_frames"
+"""The log of OCPP frames, beside those of the programs; the link writes it."""
+
 
 class Program(msgspec.Struct, frozen=True):
     """One process under supervisord. `priority`: lower ones start first and stop last; nobody waits for anybody.
 
-    `on_bus`: it says on the bus how it is. `listens`: supervisord tells it of the others.
+    `on_bus`: it says on the bus how it is. `listens`: supervisord tells it of the others. `stdout`: the log of its own that its
+    standard output is; empty: it has only that of what it says.
     """
 
     name: str
@@ -18,12 +22,13 @@ class Program(msgspec.Struct, frozen=True):
     virtual_only: bool = False
     on_bus: bool = True
     listens: bool = False
+    stdout: str = ""
 
 
 PROGRAMS: tuple[Program, ...] = (
     Program("broker", "bus.broker", 10),
     Program("simulator", "services.simulator", 20, virtual_only=True, on_bus=False),
-    Program("ocpp_link", "services.ocpp_link", 30),
+    Program("ocpp_link", "services.ocpp_link", 30, stdout=FRAMES),
     Program("connectors", "services.connectors", 40),
     Program("meter", "services.meter", 50),
     Program("rfid", "services.rfid", 60),

@@ -29,7 +29,8 @@ def supervisord_conf(
     for program in programs:
         command = command_line([*prefix, program.module, *suffix])
         pattern = patterns[program.listens]
-        parts.append(pattern.substitute(name=program.name, command=command, priority=program.priority))
+        stdout = f"../log/{program.stdout}.log" if program.stdout else "NONE"
+        parts.append(pattern.substitute(name=program.name, command=command, priority=program.priority, stdout=stdout))
     return "\n".join(parts)
 
 

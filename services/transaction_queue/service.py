@@ -422,7 +422,7 @@ class TransactionQueue:
     def _ask_link(self, effect: e.AskLink) -> None:
         row = self._row
         assert row is not None, "the link is asked for a head that is there"
-        request = Deliver(effect.unique_id, row.message, effect.transaction_id)
+        request = Deliver(effect.unique_id, row.message, effect.transaction_id, row.local_tx_id)
 
         def answered(reply: Reply) -> None:
             self._call = None

@@ -1,7 +1,12 @@
 """A car is charged: real processes under supervisord, virtual hardware, an independent Central System."""
 
+import json
+from pathlib import Path
+
 import pytest
 
+from bus.logs import parse
+from services.demo.book import What
 from tests.acceptance.rig import OTHER_TAG, TAG, CentralSystem, Rig, config_text, rig
 from tests.harness import Station, wait_until
 
@@ -21,6 +26,34 @@ def test_a_card_starts_and_stops_one_complete_transaction() -> None:
         one.station.sim("plug-out", "1")
         one.wait_for_status(1, "Available")
         assert one.relay() == (False, 1)
+
+
+def test_the_frames_of_a_session_are_in_a_log_of_their_own() -> None:
+    """Design §6: each frame once, with direction, unique id and how long its answer took; idTags shortened."""
+    with rig() as one:
+        before_wh = one.register_wh()
+        one.start_by_card()
+        one.stop_by_card()
+        one.check_one_transaction(before_wh)
+        log = one.station.state_dir / "log" / "ocpp_frames.log"
+        ended = wait_until(lambda: [line for line in frames_of(log) if _is_answered_stop(line)], 5, "the last answer is logged")
+        frames = frames_of(log)
+        asked = {line["unique_id"]: line for line in frames if line["event"] == "frame sent" and line["kind"] == "CALL"}
+        heard = [entry.text for entry in one.central_system.book.entries() if entry.what is What.RECEIVED]
+        calls = [json.loads(text) for text in heard if json.loads(text)[0] == 2 and json.loads(text)[2] != "Heartbeat"]
+        assert [call[1] for call in calls if call[1] not in asked] == []
+        assert asked[ended[0]["unique_id"]]["local_tx_id"] == ended[0]["local_tx_id"]
+        assert TAG not in log.read_text()
+
+
+def frames_of(log: Path) -> list[dict[str, str]]:
+    """Lines of a log, strictly read; the last one may not be whole yet."""
+    text = log.read_text()
+    return [parse(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def _is_answered_stop(line: dict[str, str]) -> bool:
+    return (line["event"], line.get("kind"), line.get("action")) == ("frame received", "CALLRESULT", "StopTransaction")
 
 
 def test_remote_start_and_remote_stop_make_one_transaction() -> None:

@@ -13,6 +13,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from bus.clock import boottime_s
 from bus.mailbox import Mailbox
+from services.ocpp_link.frame_log import Frames
 from services.ocpp_link.url import connection_endpoint
 from services.ocpp_link.websocket_connect import Target
 from services.ocpp_link.websocket_thread import (
@@ -27,9 +28,9 @@ R = TypeVar("R", bound=SocketReport)
 class Station:
     """The deciding side: commands the thread and waits for its reports."""
 
-    def __init__(self, limit: int = 1000) -> None:
+    def __init__(self, limit: int = 1000, *, frames: Frames | None = None) -> None:
         self.reports: Mailbox[SocketReport] = Mailbox(limit)
-        self.thread = WebSocketThread(self.reports)
+        self.thread = WebSocketThread(self.reports, frames)
         self.seen: list[SocketReport] = []
 
     def connect(self, url: str, **more: Any) -> int:

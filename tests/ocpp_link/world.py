@@ -19,6 +19,7 @@ from bus.vocabulary import ChargePointErrorCode, ChargePointStatus, Reason
 from services.configuration.model import CentralSystem, Connector, Evse, Meter, Station, StationConfig, Supply
 from services.configuration.store import ConfigurationStore
 from services.demo import schemas
+from services.ocpp_link.frame_log import NOTHING, About
 from services.ocpp_link.service import Board, LinkService
 
 UTC_0_S = 1_800_000_000.0
@@ -101,7 +102,7 @@ class ScriptedSocket:
         self.open = not reason
         self.reports.append(lambda link: link.on_lost(reason, unauthorized=unauthorized) if reason else link.on_connected())
 
-    def send(self, text: str) -> bool:
+    def send(self, text: str, about: About = NOTHING) -> bool:  # noqa: ARG002
         if self.takes and self.open:
             self.sent.append(json.loads(text))
         return self.takes

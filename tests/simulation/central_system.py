@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from bus.logs import utc_text
+from services.ocpp_link.frame_log import NOTHING, About
 from tests.simulation.book import GOOD, LOST_ANSWER, TAKEN, Asked, Authorized, Book, Copy
 from tests.simulation.clock import UTC_0_S, Agenda, Clock
 from tests.simulation.story import Story
@@ -59,7 +60,7 @@ class Line:
         asked = self._asked
         self._central.agenda.at(self._central.clock.true_s + 3 * HOP_S, lambda: self._opened(asked))
 
-    def send(self, text: str) -> bool:
+    def send(self, text: str, about: About = NOTHING) -> bool:  # noqa: ARG002
         """The link sends a frame."""
         self._spend("a frame to the Central System")
         number = self.number

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from bus.logs import line as logfmt
 from bus.logs import utc_text
 from services.station import log_reader, log_story
-from services.station.log_lines import FRAMES, Record
+from services.station.log_lines import Record
+from services.station.programs import FRAMES
 from tests.acceptance.rig import rig
 
 A, B = "4ca0a7296f7b078a", "4cffa7296f7b0000"

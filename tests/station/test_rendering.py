@@ -60,10 +60,19 @@ def test_the_simulator_runs_only_with_virtual_hardware() -> None:
 def test_each_program_has_a_bounded_log_of_its_own() -> None:
     parser = rendered()
     for program in PROGRAMS:
-        found, stream = parser[section(program)], "stderr" if program.listens else "stdout"
-        assert found[f"{stream}_logfile"] == f"../log/{program.name}.log"
-        assert found[f"{stream}_logfile_maxbytes"] == "2MB"
-        assert found[f"{stream}_logfile_backups"] == "3"
+        found = parser[section(program)]
+        assert found["stderr_logfile"] == f"../log/{program.name}.log"
+        assert found["stderr_logfile_maxbytes"] == "2MB"
+        assert found["stderr_logfile_backups"] == "2"
+
+
+def test_the_log_of_frames_is_the_standard_output_of_the_link() -> None:
+    parser = rendered()
+    logs = {program.name: parser[section(program)]["stdout_logfile"] for program in PROGRAMS}
+    assert logs.pop("ocpp_link") == "../log/ocpp_frames.log"
+    assert set(logs.values()) == {"NONE"}
+    found = parser["program:ocpp_link"]
+    assert (found["stdout_logfile_maxbytes"], found["stdout_logfile_backups"]) == ("2MB", "3")
 
 
 def test_no_dollar_sign_of_the_template_is_left() -> None:
