@@ -309,6 +309,8 @@ class WatchdogState(Message, frozen=True):
     """What is wrong with the station's own services, in at most 50 characters; empty: nothing."""
 
     trouble: str = ""
+    restarts: dict[str, int] = {}
+    """By service, what this process has seen since it began; missing: none."""
 
 
 class IdTagPresented(Message, frozen=True):

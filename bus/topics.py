@@ -12,6 +12,7 @@ import msgspec
 from bus import card_messages as cm
 from bus import device_messages as dm
 from bus import key_messages as km
+from bus import latency_messages as lm
 from bus import messages as m
 from bus import operating_messages as om
 from bus import profile_messages as pm
@@ -62,6 +63,7 @@ TOPICS: tuple[Topic, ...] = (
     _state("service.health.", m.ServiceHealth, EVERY_SERVICE, 3.0, "the service is down or hangs"),
     _state("clock.", m.ClockState, "ocpp_link", 10.0, "go on with the last known offset"),
     _state("link.", m.LinkState, "ocpp_link", 5.0, "offline"),
+    _state("link_times.", lm.LinkTimes, "ocpp_link", 10.0, "nothing is known of how long calls took"),
     _state("configuration.", m.ConfigurationState, "ocpp_link", 30.0, "go on with the last known values"),
     _state("connector.status.", m.ConnectorState, "connectors", 5.0, "the connector's status is not known"),
     _state("connector.reset.", m.ResetReady, "connectors", 5.0, "wait; a Hard reset does not wait for ever"),

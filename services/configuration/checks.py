@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from services.configuration import formats, model
+from services.configuration import formats, listen, model
 from services.configuration.formats import Problem, quoted
 from services.configuration.model import (
     CentralSystem,
@@ -19,6 +19,7 @@ from services.configuration.model import (
     EmergencyStopInput,
     Evse,
     Meter,
+    Metrics,
     Policy,
     Reader,
     Station,
@@ -271,6 +272,17 @@ def _policy_rules(policy: Policy) -> Iterator[Rule]:
     yield partial(within, "[policy] backlog_messages_per_s", policy.backlog_messages_per_s, 0, 10_000)
 
 
+def _metrics_rules(metrics: Metrics) -> Iterator[Rule]:
+    yield partial(_check_listen, metrics.listen)
+
+
+def _check_listen(text: str) -> None:
+    try:
+        listen.parsed(text)
+    except listen.Refused as error:
+        raise ConfigurationError(f"[metrics] listen: {quoted(text)}: {error}") from None
+
+
 SECTION_RULES: dict[str, Callable[[Any], Iterator[Rule]]] = {
     "station": _station_rules,
     "central_system": _central_system_rules,
@@ -279,6 +291,8 @@ SECTION_RULES: dict[str, Callable[[Any], Iterator[Rule]]] = {
     "emergency_stop": _emergency_stop_rules,
     "system": _system_rules,
     "policy": _policy_rules,
+    "logs": lambda _: iter(()),
+    "metrics": _metrics_rules,
 }
 """What must hold within each section, whatever the others say."""
 

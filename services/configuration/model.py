@@ -221,6 +221,13 @@ class Logs(Section, frozen=True, kw_only=True):
     """Whether logs show idTags in full; without it only as much of them as tells cards apart."""
 
 
+class Metrics(Section, frozen=True, kw_only=True):
+    """`[metrics]`: figures for a monitoring system on this board; without this section there are none."""
+
+    listen: str
+    """"127.0.0.1:9464", "[::1]:9464" or "unix:/path"."""
+
+
 class StationConfig(Section, frozen=True, kw_only=True):
     """All of `station.toml`, checked. `ocpp` has texts as OCPP prints them, by the names as printed."""
 
@@ -234,6 +241,7 @@ class StationConfig(Section, frozen=True, kw_only=True):
     policy: Policy = Policy()
     logs: Logs = Logs()
     emergency_stop: EmergencyStopInput | None = None
+    metrics: Metrics | None = None
 
     def current_a_max(self, connector: Connector) -> float:
         """Amps per phase that a connector may ever be offered."""

@@ -21,7 +21,9 @@ from services.configuration.model import (
     Connector,
     EmergencyStopInput,
     Evse,
+    Logs,
     Meter,
+    Metrics,
     Policy,
     Reader,
     Station,
@@ -58,6 +60,8 @@ _SECTIONS: dict[str, type[model.Section]] = {
     "emergency_stop": EmergencyStopInput,
     "system": System,
     "policy": Policy,
+    "logs": Logs,
+    "metrics": Metrics,
 }
 _WORDS = {
     "int": "a whole number",

@@ -1,7 +1,7 @@
 """The link's process: `python -m services.ocpp_link`.
 
 Owns: the WebSocket's thread, `configuration.db`, the looks at the system clock. Does not: decide (`core.py`, `rpc.py`).
-Topics: publishes link., clock., configuration., late_report.; answers call.link.…; calls call.connectors.…; reads
+Topics: publishes link., clock., configuration., late_report., link_times.; answers call.link.…; calls call.connectors.…; reads
 connector.status., connector.reset., queue.
 """
 
@@ -110,6 +110,8 @@ class LinkProcess:
             self._known_time_due_s = now_s + KNOWN_TIME_PERIOD_S
             self._service.keep_known_time()
         self._service.tick()
+        if (times := self._service.latency.due(now_s)) is not None:
+            self._runtime.node.publish(times)
 
     def next_deadline_s(self) -> float | None:
         """When `tick` has something to do."""

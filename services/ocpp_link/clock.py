@@ -53,3 +53,10 @@ def central_system_seen(clock: Clock, utc_ms: int, boottime_s: float) -> Clock:
     if clock.utc_offset_s is not None and abs(clock.utc_offset_s - utc_offset_s) < CENTRAL_STEP_S_MIN:
         return clock
     return Clock("central_system", utc_offset_s, clock.floor_utc_ms)
+
+
+def step_s(before: Clock, after: Clock) -> float | None:
+    """By how much the believed time steps, seconds; None: one of the two knows none."""
+    if before.utc_offset_s is None or after.utc_offset_s is None:
+        return None
+    return after.utc_offset_s - before.utc_offset_s

@@ -29,6 +29,7 @@ from services.ocpp_link.call_error import CallError, ErrorCode
 from services.ocpp_link.configuration import Configuration
 from services.ocpp_link.events import Purpose
 from services.ocpp_link.frame_log import NOTHING, About
+from services.ocpp_link.latency import Latency
 from services.ocpp_link.masking import masked
 from services.ocpp_link.state import Now, Open, State
 
@@ -79,6 +80,7 @@ class LinkService:
         self._config = config
         self._configuration = Configuration(board.store, config)
         self._rpc = rpc.Rpc()
+        self.latency = Latency()
         self._calls: dict[str, tuple[Purpose, str, str]] = {}
         """Our CALLs that may still be answered, by unique id: why, tag, action."""
         self._about: dict[str, About] = {}
@@ -317,6 +319,7 @@ class LinkService:
 
     def _rpc_step(self, event: rpc.Event) -> None:
         self._rpc, effects = rpc.step(self._rpc, event, self._node.now())
+        self.latency.note(event, self._rpc, effects, self._node.now())
         for effect in effects:
             self._do_rpc(effect)
 
@@ -473,9 +476,7 @@ class LinkService:
         if clock == self._clock:
             return
         before, self._clock = self._clock, clock
-        step_s = None
-        if before.utc_offset_s is not None and clock.utc_offset_s is not None:
-            step_s = clock.utc_offset_s - before.utc_offset_s
+        step_s = clocks.step_s(before, clock)
         self._log.info("clock is known" if step_s is None else "clock steps", source=clock.source, step_s=step_s)
         self._node.publish(clock.state())
         self._keep("the clock", lambda: self._board.store.keep(self._board.boot_id, kept.clock_facts(clock)))

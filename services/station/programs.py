@@ -3,7 +3,12 @@
 Owns: which processes there are, and in which order they start. Does not: start anything. Names are those of `bus/topics.py`.
 """
 
+from typing import TYPE_CHECKING
+
 import msgspec
+
+if TYPE_CHECKING:
+    from services.configuration.model import StationConfig
 
 FRAMES = "ocpp_frames"
 """The log of OCPP frames, beside those of the programs; the link writes it."""
@@ -13,7 +18,7 @@ class Program(msgspec.Struct, frozen=True):
     """One process under supervisord. `priority`: lower ones start first and stop last; nobody waits for anybody.
 
     `on_bus`: it says on the bus how it is. `listens`: supervisord tells it of the others. `stdout`: the log of its own that its
-    standard output is; empty: it has only that of what it says.
+    standard output is; empty: it has only that of what it says. `section`: it runs only where station.toml has that.
     """
 
     name: str
@@ -23,6 +28,7 @@ class Program(msgspec.Struct, frozen=True):
     on_bus: bool = True
     listens: bool = False
     stdout: str = ""
+    section: str = ""
 
 
 PROGRAMS: tuple[Program, ...] = (
@@ -34,6 +40,7 @@ PROGRAMS: tuple[Program, ...] = (
     Program("rfid", "services.rfid", 60),
     Program("transaction_queue", "services.transaction_queue", 70),
     Program("watchdog", "services.watchdog", 80, listens=True),
+    Program("metrics", "services.metrics", 90, section="metrics"),
 )
 """The hardware comes before its users, and the link before the rest, so that the BootNotification goes out early."""
 
@@ -42,6 +49,13 @@ SILENT: frozenset[str] = frozenset(program.name for program in PROGRAMS if not p
 """Programs of which nothing is to be heard on the bus: the hardware does not talk there."""
 
 
-def programs(*, virtual: bool) -> tuple[Program, ...]:
-    """The processes of a station; the simulator only where the hardware is virtual."""
-    return tuple(program for program in PROGRAMS if virtual or not program.virtual_only)
+def programs(*, virtual: bool, config: "StationConfig | None" = None) -> tuple[Program, ...]:
+    """The processes of a station; the simulator only where the hardware is virtual.
+
+    `config` None: without those that run only where a section of it says so.
+    """
+    return tuple(
+        program
+        for program in PROGRAMS
+        if (virtual or not program.virtual_only) and (not program.section or getattr(config, program.section, None) is not None)
+    )

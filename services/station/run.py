@@ -36,12 +36,16 @@ def main(argv: list[str]) -> int:
     virtual = bool(arguments.virtual)
     config = arguments.config or (paths.deploy_file("profiles", "demo.toml") if virtual else paths.CONFIG_DEFAULT)
     state_dir = arguments.state_dir or (paths.default_state_dir(virtual=True) if virtual else paths.STATE_DIR_DEFAULT)
-    problem = _configuration_problem(config, virtual=virtual)
-    if problem is not None:
-        print(f"station run: {problem}", file=sys.stderr)
+    # Only here: the others who import this module have no use for it.
+    from services.configuration import station
+
+    try:
+        chosen = programs(virtual=virtual, config=station.load(config, with_virtual_devices=virtual))
+    except station.ConfigurationError as error:
+        print(f"station run: {error}", file=sys.stderr)
         return 2
     try:
-        start(os.path.abspath(config), os.path.abspath(state_dir), programs(virtual=virtual), virtual=virtual)
+        start(os.path.abspath(config), os.path.abspath(state_dir), chosen, virtual=virtual)
     except (AlreadyRunning, Survivor, ValueError) as error:
         print(f"station run: {error}", file=sys.stderr)
     except OSError as error:
@@ -71,16 +75,6 @@ def start(config: str, state_dir: str, chosen: Sequence[Program], *, virtual: bo
         os.unlink(_STALE_SOCKET)
     print(f"station starts in {state_dir}; from another terminal: station status --state-dir {state_dir}", flush=True)
     _become_supervisord(lock)
-
-
-def _configuration_problem(path: str, *, virtual: bool) -> str | None:
-    from services.configuration import station
-
-    try:
-        station.load(path, with_virtual_devices=virtual)
-    except station.ConfigurationError as error:
-        return str(error)
-    return None
 
 
 def _make_directories(state_dir: str) -> None:

@@ -29,7 +29,7 @@ from bus.process import lock_holder, start_ticks
 from bus.profile_messages import LocalListState
 from services.station import layout, paths
 from services.station.facts import Facts, ServiceFacts
-from services.station.programs import PROGRAMS, SILENT
+from services.station.programs import PROGRAMS, SILENT, programs
 from services.station.report import report
 from services.station.supervisor_client import ProcessState, SupervisorClient, SupervisorUnreachable
 
@@ -125,7 +125,7 @@ def _services(processes: dict[str, ProcessState], healths: dict[str, ServiceHeal
     """Known to supervisord, or heard on the bus; in the order of the list of programs."""
     order = {program.name: number for number, program in enumerate(PROGRAMS)}
     # Without supervisord nothing says whether the simulator belongs to this station, so it is listed only if heard.
-    expected = processes.keys() or {program.name for program in PROGRAMS if not program.virtual_only}
+    expected = processes.keys() or {program.name for program in programs(virtual=False)}
     found = []
     for name in sorted(expected | healths.keys(), key=lambda name: (order.get(name, len(order)), name)):
         process, health = processes.get(name), healths.get(name)

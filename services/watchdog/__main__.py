@@ -11,6 +11,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
+
+import msgspec
 
 from bus.clock import boottime_s
 from bus.logs import Logger
@@ -18,11 +21,13 @@ from bus.mailbox import Mailbox
 from bus.messages import BrokerState, ServiceHealth, WatchdogState
 from bus.process import locked, signal_holder
 from bus.runtime import Runtime, run
+from services.configuration.model import StationConfig
 from services.configuration.station import load
 from services.station.programs import programs
 from services.watchdog import core
 from services.watchdog import events as e
 from services.watchdog.listener import Listener, SupervisorEvent
+from services.watchdog.state import STARTING
 
 OWN_NAME = "watchdog"
 STATE_EVENT = "PROCESS_STATE_"
@@ -59,16 +64,19 @@ class HardwareWatchdog:
 class Watchdog:
     """Feeds the core and does what it wants. An `Application` of `bus.runtime`."""
 
-    def __init__(self, runtime: Runtime, *, orphan_grace_s: float, hardware_watchdog: str) -> None:
+    def __init__(self, runtime: Runtime, config: StationConfig) -> None:
         self._runtime = runtime
         self._log = runtime.log
-        names = tuple(p.name for p in programs(virtual=runtime.process.virtual) if p.on_bus and p.name != OWN_NAME)
+        chosen = programs(virtual=runtime.process.virtual, config=config)
+        names = tuple(p.name for p in chosen if p.on_bus and p.name != OWN_NAME)
+        orphan_grace_s = config.system.orphan_grace_s
         self._state = core.initial(names, orphan_grace_s, boottime_s())
         self._due_s = 0.0
         self._guard: subprocess.Popen[bytes] | None = None
-        self._hardware = HardwareWatchdog(hardware_watchdog, self._log)
+        self._hardware = HardwareWatchdog(config.system.hardware_watchdog, self._log)
+        self._told = WatchdogState()
         node = runtime.node
-        node.publish(WatchdogState())
+        node.publish(self._told)
         # The broker's health is what it says of itself; that it passes messages on is known by its own state.
         node.watch(ServiceHealth, self._heard, lambda name: self._feed(e.Unheard(name)) if name != core.BROKER else None)
         node.watch(BrokerState, lambda *_: self._feed(e.Heard(core.BROKER)), lambda _: self._feed(e.Unheard(core.BROKER)))
@@ -109,7 +117,19 @@ class Watchdog:
             word = event.name.removeprefix(STATE_EVENT)
             expected = event.fields.get("expected", "1" if word == "STOPPED" else "0") == "1"
             self._feed(e.SupervisorSaid(event.fields.get("processname", ""), word, expected))
+            self._count_restart(word, event.fields)
         self._feed(e.SupervisorTicked())
+
+    def _count_restart(self, word: str, fields: Mapping[str, str]) -> None:
+        # supervisord's first start of a process comes from STOPPED.
+        if word == STARTING and fields.get("from_state") != "STOPPED":
+            name = fields.get("processname", "")
+            counts = {**self._told.restarts, name: self._told.restarts.get(name, 0) + 1}
+            self._publish(msgspec.structs.replace(self._told, restarts=counts))
+
+    def _publish(self, told: WatchdogState) -> None:
+        self._told = told
+        self._runtime.node.publish(told)
 
     def _feed(self, event: e.Event) -> None:
         now_s = boottime_s()
@@ -127,7 +147,7 @@ class Watchdog:
             case e.CallGuard(gone_for_s=gone_for_s):
                 self._call_guard(gone_for_s)
             case e.Tell(text=text):
-                self._runtime.node.publish(WatchdogState(text))
+                self._publish(msgspec.structs.replace(self._told, trouble=text))
             case e.Problem(name=name, text=text):
                 self._runtime.set_problem(name, text or None)
             case e.Feed():
@@ -166,8 +186,7 @@ class Watchdog:
 
 def build(runtime: Runtime) -> Watchdog:
     """The process as the runtime wants it."""
-    config = load(runtime.process.config_path, with_virtual_devices=runtime.process.virtual)
-    return Watchdog(runtime, orphan_grace_s=config.system.orphan_grace_s, hardware_watchdog=config.system.hardware_watchdog)
+    return Watchdog(runtime, load(runtime.process.config_path, with_virtual_devices=runtime.process.virtual))
 
 
 if __name__ == "__main__":

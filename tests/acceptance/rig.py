@@ -180,7 +180,7 @@ def rig(
 ) -> Iterator[Rig]:
     """A Central System and a station that has booted there. `connectors`: in place of what `meters` and `cable` give.
 
-    `ocpp`: more lines of the section of that name.
+    `ocpp`: more lines of the section of that name; more sections may follow.
     """
     with CentralSystem() as central_system:
         devices: dict[str, Any] = {"meters": meters, "reader": reader, "cable": cable, "connectors": connectors}

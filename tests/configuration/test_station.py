@@ -83,6 +83,14 @@ def test_a_connector_bears_what_it_is_built_for_and_never_more_than_the_supply(
     assert config.current_a_max(config.connectors[0]) == expected_a
 
 
+@pytest.mark.parametrize("listen", ["127.0.0.1:9464", "[::1]:1", "127.1.2.3:65535", "unix:/run/chargebus/metrics.sock"])
+def test_metrics_are_for_this_board_alone_and_off_without_a_section(tmp_path: Path, listen: str) -> None:
+    assert load(tmp_path, GOOD).metrics is None
+    metrics = load(tmp_path, f'{GOOD}\n[metrics]\nlisten = "{listen}"\n').metrics
+    assert metrics is not None
+    assert metrics.listen == listen
+
+
 def test_a_station_without_a_reader_is_possible(tmp_path: Path) -> None:
     assert load(tmp_path, GOOD.replace('[reader]\ndriver = "rdm6300"\nport = "/dev/ttyR"\n', "")).reader is None
 
@@ -137,6 +145,14 @@ def test_a_station_without_a_reader_is_possible(tmp_path: Path) -> None:
         ('driver = "rdm6300"', 'driver = "line"\nbaud = 1', "[reader] baud", "300 to 921600"),
         ('driver = "rdm6300"', 'driver = "hid"\nbaud = 19200', "[reader] baud", "not for hid; remove it"),
         ('driver = "rdm6300"', 'driver = "rdm6300"\npayload = "text"', "[reader] payload", "is for line and hid readers"),
+        ("[supply]", '[metrics]\nlisten = "0.0.0.0:9464"\n[supply]', "[metrics] listen", "take 127.0.0.1, [::1] or a unix"),
+        ("[supply]", '[metrics]\nlisten = "[::]:9464"\n[supply]', "[metrics] listen", "not an address of this board alone"),
+        ("[supply]", '[metrics]\nlisten = "127.0.0.1.example.com:1"\n[supply]', "[metrics] listen", "of this board alone"),
+        ("[supply]", '[metrics]\nlisten = "localhost:9464"\n[supply]', "[metrics] listen", "of this board alone"),
+        ("[supply]", '[metrics]\nlisten = "127.0.0.1:99999"\n[supply]', "[metrics] listen", "give one from 1 to 65535"),
+        ("[supply]", '[metrics]\nlisten = "9464"\n[supply]', "[metrics] listen", 'write it as "127.0.0.1:9464"'),
+        ("[supply]", '[metrics]\nlisten = "unix:metrics.sock"\n[supply]', "[metrics] listen", "is absolute"),
+        ("[supply]", f'[metrics]\nlisten = "unix:/{"x" * 107}"\n[supply]', "[metrics] listen", "longer than 107 bytes"),
         ("[[connector]]", "[connector]", "[[connector]]", "must be a list in brackets, not a table"),
         ("[station]", "station = 1\n[x]", "top of the file", "unknown key 'x'"),
         ("[station]", "[station", "is not TOML", "correct it there"),

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from bus.topics import EVERY_SERVICE, TOPICS
+from services.configuration.station import load
 from services.station import paths
 from services.station.programs import PROGRAMS, Program, programs
 from services.station.rendering import command_line, supervisord_conf
+from tests.harness import config
 
 
 def template() -> str:
@@ -29,15 +31,15 @@ def rendered(*suffix: str, virtual: bool = True) -> configparser.RawConfigParser
 
 
 def test_each_publisher_and_consumer_of_the_topic_table_is_a_program() -> None:
-    names = {program.name for program in PROGRAMS}
+    names = {program.name for program in programs(virtual=True)}
     for topic in TOPICS:
         assert topic.publisher in names | {EVERY_SERVICE}, topic.name
         assert topic.consumer in names | {""}, topic.name
 
 
-def test_each_program_but_the_simulator_owns_a_topic() -> None:
+def test_each_program_but_the_simulator_and_the_optional_ones_owns_a_topic() -> None:
     publishers = {topic.publisher for topic in TOPICS}
-    assert {program.name for program in PROGRAMS if not program.virtual_only} <= publishers
+    assert {program.name for program in programs(virtual=False)} <= publishers
 
 
 def test_program_names_and_priorities_are_unique_and_the_broker_comes_first() -> None:
@@ -52,13 +54,24 @@ def test_the_configuration_has_each_program_once(virtual: bool) -> None:
     assert sections == [section(program) for program in programs(virtual=virtual)]
 
 
+def test_the_metrics_run_only_where_they_are_configured(tmp_path: Path) -> None:
+    path = tmp_path / "station.toml"
+    path.write_text(config())
+    without = programs(virtual=False, config=load(str(path), with_virtual_devices=True))
+    path.write_text(config(more='[metrics]\nlisten = "127.0.0.1:9464"'))
+    with_them = programs(virtual=False, config=load(str(path), with_virtual_devices=True))
+    assert [program.name for program in with_them if program not in without] == ["metrics"]
+
+
 def test_the_simulator_runs_only_with_virtual_hardware() -> None:
     assert "program:simulator" in rendered(virtual=True).sections()
     assert "program:simulator" not in rendered(virtual=False).sections()
 
 
 def test_each_program_has_a_bounded_log_of_its_own() -> None:
-    parser = rendered()
+    text = supervisord_conf(template(), PROGRAMS, prefix=["python"], suffix=[], user="")
+    parser = configparser.RawConfigParser(inline_comment_prefixes=(";", "#"), strict=False)
+    parser.read_string(text)
     for program in PROGRAMS:
         found = parser[section(program)]
         assert found["stderr_logfile"] == f"../log/{program.name}.log"
@@ -68,7 +81,7 @@ def test_each_program_has_a_bounded_log_of_its_own() -> None:
 
 def test_the_log_of_frames_is_the_standard_output_of_the_link() -> None:
     parser = rendered()
-    logs = {program.name: parser[section(program)]["stdout_logfile"] for program in PROGRAMS}
+    logs = {program.name: parser[section(program)]["stdout_logfile"] for program in programs(virtual=True)}
     assert logs.pop("ocpp_link") == "../log/ocpp_frames.log"
     assert set(logs.values()) == {"NONE"}
     found = parser["program:ocpp_link"]
