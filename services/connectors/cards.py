@@ -25,7 +25,7 @@ from services.connectors import authorization, locks, reservations, transactions
 from services.connectors import events as e
 from services.connectors.authorization import Worth
 from services.connectors.state import Asked, Connector, Finished, Idle, Starting, State, Waiting
-from services.connectors.status import may_begin, reservation_of
+from services.connectors.status import connector_status, may_begin, reservation_of
 from services.connectors.work import Work
 
 ANSWERED_S = 0.5
@@ -69,8 +69,9 @@ def presented(work: Work, id_tag: str, *, maybe_held: bool) -> None:
         work.note("card presented again while the Central System is asked about it", id_tag=id_tag)
         tell(work, id_tag, CardOutcome.WAIT)
         return
-    if not _useful(state, id_tag):
-        work.note("card refused, no connector can begin or end a session now", id_tag=id_tag)
+    useless = _useless(state, id_tag)
+    if useless:
+        work.note("card refused, no connector can begin or end a session now", id_tag=id_tag, detail=useless)
         tell(work, id_tag, CardOutcome.REFUSED)
         return
     _ask(work, id_tag, None)
@@ -231,12 +232,20 @@ def is_free(state: State, connector: Connector) -> bool:
     return isinstance(connector.phase, Idle | Finished) and may_begin(state, connector)
 
 
-def _useful(state: State, id_tag: str) -> bool:
-    """Whether asking about a card can lead to anything: a start, a stop or a plug let go by the same parent."""
-    if state.resetting is not None or state.emergency_stop or len(state.asked) >= ASKED_MAX:
-        return False
-    session_there = any(c.ongoing is not None or c.plug_kept for c in state.connectors)
-    return session_there or bool(_usable_by_group(state, id_tag))
+def _useless(state: State, id_tag: str) -> str:
+    """Why asking about a card leads to nothing, in plain words; empty: a start, a stop, a plug let go by the same parent."""
+    if state.resetting is not None:
+        return "a Reset is under way"
+    if state.emergency_stop:
+        return "the emergency stop is pressed"
+    if len(state.asked) >= ASKED_MAX:
+        return f"the Central System is being asked about {ASKED_MAX} cards already"
+    if any(c.ongoing is not None or c.plug_kept for c in state.connectors) or _usable_by_group(state, id_tag):
+        return ""
+    if state.disk_refuses:
+        return state.disk_failure
+    statuses = ((c.connector_id, connector_status(state, c)) for c in state.connectors)
+    return ", ".join(f"connector {number} is {status or 'not known yet'}" for number, status in statuses)
 
 
 def _refusal(state: State, request: RemoteStartTransaction, usable: list[Connector], parent_id_tag: str | None) -> str:
