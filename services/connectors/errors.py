@@ -4,6 +4,8 @@ Owns: which fact is which error, and which of them stop charging. Does not: say 
 each fault of a controller its error code (hardware.md §3.4).
 """
 
+import re
+
 from bus.vocabulary import ChargePointErrorCode, ChargePointStatus
 from services.connectors.state import Connector, ConnectorError, State
 from services.hardware.contract import EvseFault, EvseObservation
@@ -17,6 +19,7 @@ EV_COMMUNICATION_ERROR_STATUSES = frozenset(
     }
 )
 """With others EVCommunicationError shall not be used (OCPP 1.6 §4.9)."""
+_DIRECTORIES = re.compile(r"/(?:[^\s/]+/)+")
 INFO_LENGTH_MAX = 50
 """Characters in `info` and `vendorErrorCode`, both CiString50 (OCPP 1.6 §6.47)."""
 
@@ -59,6 +62,20 @@ def charge_point_errors(state: State) -> tuple[ConnectorError, ...]:
     return tuple(found)
 
 
+def shortened(info: str) -> str:
+    """What has room in `info`: without the remedy, then without directories, then up to a word.
+
+    Half of "port /dev/serial/by-id/usb-… is not there" would say that there is one.
+    """
+    if len(info) > INFO_LENGTH_MAX:
+        info = info.partition("; ")[0]
+    if len(info) > INFO_LENGTH_MAX:
+        info = _DIRECTORIES.sub("", info)
+    if len(info) > INFO_LENGTH_MAX:
+        info = info[:INFO_LENGTH_MAX].rpartition(" ")[0] + "…"
+    return info
+
+
 def _is_warning(fault: EvseFault) -> bool:
     return fault.warning or fault.error_code is ChargePointErrorCode.EV_COMMUNICATION_ERROR
 
@@ -72,4 +89,4 @@ def _of_fault(fault: EvseFault) -> ConnectorError:
 
 
 def _error(error_code: ChargePointErrorCode, vendor_error_code: str, info: str) -> ConnectorError:
-    return ConnectorError(error_code, vendor_error_code[:INFO_LENGTH_MAX], info[:INFO_LENGTH_MAX])
+    return ConnectorError(error_code, vendor_error_code[:INFO_LENGTH_MAX], shortened(info))

@@ -1,7 +1,10 @@
 """Errors: which there are, that each is told, and what a warning is (OCPP 1.6 §4.9, §7.6; field report 40)."""
 
+import pytest
+
 from bus.vocabulary import ChargePointErrorCode
 from services.connectors import events as e
+from services.connectors.errors import shortened
 from services.hardware.contract import EvseFault
 from tests.connectors.bench import Bench, charging
 from tests.connectors.plant import GROUND_FAULT
@@ -78,3 +81,18 @@ def test_the_emergency_stop_and_a_dead_reader_are_both_told_of_the_charge_point(
         ("Faulted", "OtherError"),
         ("Available", "ReaderFailure"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("info", "shown"),
+    [
+        ("residual current tripped", "residual current tripped"),
+        ("port /dev/ttyUSB0 is not there; plug the device in again", "port /dev/ttyUSB0 is not there"),
+        ("port /dev/serial/by-id/usb-FTDI_A9 is not there; plug it in", "port /dev/serial/by-id/usb-FTDI_A9 is not there"),
+        ("port /dev/serial/by-path/platform-3f98:1.2:1.0 is not there; or", "port platform-3f98:1.2:1.0 is not there"),
+        ("controller at /dev/ttyUSB0 sends nothing but noises without end", "controller at ttyUSB0 sends nothing but noises…"),
+    ],
+)
+def test_info_is_shortened_at_what_says_least(info: str, shown: str) -> None:
+    """OCPP 1.6 §6.47 CiString50: half a sentence would say something else."""
+    assert shortened(info) == shown
