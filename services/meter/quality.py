@@ -21,6 +21,7 @@ CONFIRMATIONS_REPLACED = 3
 """The same after a drop, a jump or another serial number."""
 FAILURE_S = 5.0
 """PowerMeterFailure after so long without a trustworthy reading (OCPP 1.6 §7.6)."""
+NO_READING = "meter has given no reading yet"
 STALE_PERIODS = 3
 JUMP_FACTOR = 1.2
 JUMP_MARGIN_WH = 10.0
@@ -213,6 +214,9 @@ def _resolution_wh(energy_wh: int) -> int:
 
 def _judge_failure(state: State, now_s: float, effects: list[Effect]) -> State:
     failure = _failure(state) if now_s - state.trusted_s >= FAILURE_S else ""
+    if failure == NO_READING and state.failure:
+        # It answers again, and its first reading is on the way: no news.
+        return state
     if failure == state.failure or (failure and not state.down and _cause(failure) == _cause(state.failure)):
         return state
     effects.append(FailureRaised(failure) if failure else FailureCleared())
@@ -221,5 +225,5 @@ def _judge_failure(state: State, now_s: float, effects: list[Effect]) -> State:
 
 def _failure(state: State) -> str:
     if state.down or not state.distrust:
-        return state.down or "meter has given no reading yet"
+        return state.down or NO_READING
     return f"readings can't be trusted: {state.distrust}"
