@@ -6,6 +6,9 @@ Owns: words, units, columns. Does not: judge.
 from services.station.device_layout import counted
 from services.station.facts import ConnectorReport, DeviceReport, LocalListReport, Reason, Report, ServiceReport
 
+_FRESH_S = 10.0
+"""A reading that is older is told with its age: its meter does not answer, and the power in it is of then."""
+
 
 def lines(report: Report) -> list[str]:
     """The report as `station status` prints it."""
@@ -109,7 +112,8 @@ def _connector_lines(key: str, connector: ConnectorReport) -> list[str]:
     if reading is not None:
         power = f", {reading.power_w / 1000:.2f} kW" if reading.power_w is not None else ""
         currents = f", {' / '.join(f'{value:.1f}' for value in reading.currents_a)} A" if reading.currents_a else ""
-        out.append(f"{'':<12} meter {reading.register_wh / 1000:.3f} kWh{power}{currents}")
+        age = f", read {duration(reading.age_s)} ago" if reading.age_s > _FRESH_S else ""
+        out.append(f"{'':<12} meter {reading.register_wh / 1000:.3f} kWh{power}{currents}{age}")
     elif key != "0":
         out.append(f"{'':<12} no trustworthy meter reading")
     return out

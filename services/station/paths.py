@@ -14,6 +14,7 @@ STATE_DIR_VIRTUAL = "state"
 """Of `station run --virtual`, below the current directory."""
 RUN_DIRECTORY = "run"
 LOG_DIRECTORY = "log"
+_UNIT = "/etc/systemd/system/chargebus.service"
 STATION_LOCK = "station.lock"
 """In the run directory; held by `station run` and the supervisord that it becomes."""
 RUN_FACTS = "station.json"
@@ -55,6 +56,12 @@ def enter_run_directory(state_dir: str) -> None:
         os.chdir(os.path.join(state_dir, RUN_DIRECTORY))
     except OSError as error:
         raise NotRunning(f"no station runs in {state_dir}: {error.strerror}") from None
+
+
+def how_to_start(state_dir: str) -> str:
+    """The command that starts the station of this directory, in the words of the shell."""
+    installed = state_dir == STATE_DIR_DEFAULT and os.path.exists(_UNIT)
+    return "systemctl start chargebus" if installed else f"station run --state-dir {state_dir}"
 
 
 def station_pid() -> int | None:

@@ -68,8 +68,8 @@ def _reasons(facts: Facts, services: dict[str, ServiceReport]) -> Iterator[Reaso
     yield from _link_reasons(facts, troubled)
     yield from _connector_reasons(facts, troubled)
     yield from _device_reasons(facts, troubled)
-    if facts.queue is not None and facts.queue.dead_letters:
-        yield Reason(f"{facts.queue.dead_letters} transaction messages were given up and are kept")
+    if facts.queue is not None and facts.queue.dead_letters and "transaction_queue" not in troubled:
+        yield Reason(f"transaction messages that were given up and are kept: {facts.queue.dead_letters}")
 
 
 def _service_reasons(facts: ServiceFacts, service: ServiceReport) -> Iterator[Reason]:

@@ -76,7 +76,8 @@ def gather(state_dir: str) -> Facts:
     paths.enter_run_directory(state_dir)
     pid = paths.station_pid()
     if pid is None and lock_holder("broker.lock") is None:
-        raise paths.NotRunning(f"no station runs in {state_dir}; start it with: station run --state-dir {state_dir}")
+        remedy = f"`station check` says what keeps it from starting; start it with: {paths.how_to_start(state_dir)}"
+        raise paths.NotRunning(f"no station runs in {state_dir}; {remedy}")
     processes, error = _ask_supervisord()
     run = _run_facts()
     now_s = boottime_s()

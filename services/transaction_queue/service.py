@@ -475,9 +475,9 @@ class TransactionQueue:
         dead, set_aside = self._store.dead_letters, self._store.quarantined
         waits = "the oldest transaction message waits for over 10 minutes although the link is online; see the log"
         texts = {
-            "dead_letters": f"{dead} transaction messages were given up and are kept; see station queue",
+            "dead_letters": f"transaction messages that were given up and are kept: {dead}; see station queue",
             "stalled": waits,
-            "quarantine": f"{set_aside} rows can't be read and are kept; see station queue",
+            "quarantine": f"rows that can't be read and are kept: {set_aside}; see station queue",
         }
         true = {"dead_letters": dead > 0, "stalled": self._state.stalled, "quarantine": set_aside > 0}
         for name, text in texts.items():

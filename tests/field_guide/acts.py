@@ -127,6 +127,7 @@ def _lock_freed(one: Scene) -> None:
 def _reserved(one: Scene) -> None:
     reservation = {"connectorId": 1, "expiryDate": "2099-12-30T00:00:00Z", "idTag": OTHER_TAG, "reservationId": 7}
     assert one.central_system.call("ReserveNow", reservation) == {"status": "Accepted"}
+    one.station.sim("swipe", TAG)
 
 
 def _fault_while_charging(kind: str) -> Deed:

@@ -175,8 +175,26 @@ def test_meter_reader_clock_and_dead_letters_are_reasons() -> None:
         "the time is not known",
         "meter of connector 1: the register went back",
         "reader: no answer",
-        "3 transaction messages were given up and are kept",
+        "transaction messages that were given up and are kept: 3",
     ]
+
+
+def test_what_the_queue_has_said_itself_is_not_said_twice() -> None:
+    said = health(100, "transaction messages that were given up and are kept: 3; see station queue")
+    known = with_service("transaction_queue", health=said)
+    assert len(reasons(msgspec.structs.replace(known, queue=QueueState(0, 3, moment(90))))) == 1
+
+
+def test_a_reading_that_is_not_of_now_says_so() -> None:
+    """The power of a meter that does not answer any more is that of then."""
+    assert " ago" not in _meter_line(facts())
+    old = MeterSample(1, NOW_S - 75, "S1", 5000, power_w=11040.0)
+    assert _meter_line(facts(samples={"1": old})).endswith("meter 5.000 kWh, 11.04 kW, read 1 min 15 s ago")
+
+
+def _meter_line(found: Facts) -> str:
+    (line,) = [line for line in layout.lines(report(found)) if " meter 5" in line]
+    return line
 
 
 def test_a_transaction_shows_its_energy_and_no_whole_id_tag() -> None:

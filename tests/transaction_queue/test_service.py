@@ -127,7 +127,7 @@ def test_a_dead_letter_keeps_payload_attempts_reasons_and_ids(world):
     assert len(msgspec.json.decode(letter["unique_ids"])) == 3
     assert [f["reason"] for f in msgspec.json.decode(letter["failures"])] == ["CALLERROR InternalError"] * 3
     assert world.said()[-3:] == [("StartTransaction", None), ("MeterValues", 102), ("StopTransaction", 102)]
-    assert "1 transaction messages were given up" in world.problems["dead_letters"]
+    assert "given up and are kept: 1" in world.problems["dead_letters"]
     world.restart_queue()
     assert "dead_letters" in world.problems
 
@@ -533,7 +533,7 @@ def test_a_damaged_row_is_set_aside_and_the_next_goes(world):
         ("StartTransaction", None),
         ("StopTransaction", 102),
     ]
-    assert "2 rows can't be read" in world.problems["quarantine"]
+    assert "can't be read and are kept: 2" in world.problems["quarantine"]
 
 
 def test_a_damaged_start_leaves_its_transaction_without_an_id(world):
