@@ -65,6 +65,6 @@ def _member(name: str, value: Any, password: bool, show_id_tag: Shown) -> Any:
     known = name.lower()
     if known in _PASSWORD_NAMES or (password and known == "value"):
         return HIDDEN
-    if known in ID_TAG_NAMES and isinstance(value, str):
-        return show_id_tag(value)
+    if known in ID_TAG_NAMES and value is not None:
+        return show_id_tag(value) if isinstance(value, str) else HIDDEN
     return _shown(value, show_id_tag)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from services.station.bundle_masking import without
+from services.station.masking import without
 
 MANIFEST = "manifest.json"
 _MANIFEST_BYTES = 64 << 10
@@ -53,7 +53,8 @@ class Manifest(msgspec.Struct, frozen=True):
     running: bool
     parts: tuple[Part, ...]
     missing: tuple[Missing, ...]
-    hidden: str = "secrets are left out, idTags are shortened, a reader's frames are left out: they are card numbers"
+    hidden: str
+    """What is not shown, in words."""
 
 
 class Sink(Protocol):

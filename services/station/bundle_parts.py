@@ -7,6 +7,7 @@ Owns: the parts, in the order in which they are wanted. Does not: write the arch
 import contextlib
 import json
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from bus.clock import boottime_s, system_utc_s
 from bus.process import lock_holder
 from services.configuration.store import FILE_NAME as CONFIGURATION
 from services.station import bundle_board as board
-from services.station import bundle_masking, config_table, device_layout, layout, paths, queue_layout, quiet_database
+from services.station import config_table, device_layout, layout, masking, paths, queue_layout, quiet_database
 from services.station.bundle_archive import Archive
 from services.station.facts import Facts, Report
 from services.station.log_files import LogDirectory, NoLog
@@ -30,6 +31,7 @@ _LOG_BYTES_MAX = 8 << 20
 _QUEUE_BYTES_MAX = 1 << 20
 _QUEUE_S_MAX = 2.0
 _TRACE_S = 1.0
+_FULL_ID_TAGS = re.compile(r"^\s*full_id_tags\s*=\s*true\b", re.MULTILINE)
 _READERS = "rfid"
 
 
@@ -91,7 +93,7 @@ class Part(msgspec.Struct, frozen=True):
 def secrets(station: Station) -> Iterator[str]:
     """Those that this station has now, or had before; as far as they can be read."""
     with contextlib.suppress(OSError, Absent):
-        yield from bundle_masking.secrets_in(_toml(station))
+        yield from masking.secrets_in(_toml(station))
     path = os.path.join(station.state_dir, CONFIGURATION)
     found: list[str] = []
     with (
@@ -103,12 +105,19 @@ def secrets(station: Station) -> Iterator[str]:
     yield from found
 
 
+def shows_id_tags(station: Station) -> bool:
+    """Whether the station was told to have idTags in full in its logs; also where its station.toml is broken."""
+    with contextlib.suppress(OSError, Absent):
+        return _FULL_ID_TAGS.search(_toml(station)) is not None
+    return False
+
+
 def parts(station: Station) -> Iterator[Part]:
     """All small parts; what is wanted most comes first."""
     yield Part("status.txt", "station status", lambda: _lines(layout.lines(_report(station))))
     yield Part("status.json", "station status --json", lambda: _json(_report(station)))
     yield Part("devices.txt", "devices: configuration, identity, counters", lambda: _devices(station))
-    yield Part("config/station.toml", "configuration without secrets", lambda: bundle_masking.masked_toml(_toml(station)))
+    yield Part("config/station.toml", "configuration without secrets", lambda: masking.masked_toml(_toml(station)))
     yield Part("config/keys.txt", "OCPP keys, origin, what they shadow", lambda: config_table.text(_keys(station)) + "\n")
     yield Part("config/keys.json", "the same for programs", lambda: _json(_keys(station)))
     yield Part("queue.txt", "what no Central System has, by transaction", lambda: _queue_text(station))
@@ -252,7 +261,7 @@ def _shown(kept: KeptTransaction) -> object:
         msgspec.structs.replace(one, payload=f"{len(one.payload)} characters") if isinstance(one.payload, str) else one
         for one in kept.messages
     ]
-    return bundle_masking.masked_values(msgspec.to_builtins(msgspec.structs.replace(kept, messages=tuple(messages))))
+    return masking.masked_values(msgspec.to_builtins(msgspec.structs.replace(kept, messages=tuple(messages))))
 
 
 @contextlib.contextmanager

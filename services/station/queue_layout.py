@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 
 from bus.vocabulary import masked_id_tag
+from services.station.masking import masked_values
 from services.transaction_queue.kept import STATES, Counts, KeptMessage, KeptTransaction
 
 RISK = """\
@@ -52,7 +53,7 @@ def listing(transactions: Iterable[KeptTransaction], *, everything: bool) -> lis
 
 
 def details(tx: KeptTransaction) -> list[str]:
-    """All that is kept of one transaction."""
+    """All that is kept of one transaction, idTags shortened: the Central System knows them, and the export has them."""
     lines = [f"{tx.local_tx_id}  {_about(tx)}"]
     for message in tx.messages:
         lines += _message(message)
@@ -86,5 +87,8 @@ def _message(message: KeptMessage) -> list[str]:
     ]
     if message.unique_ids:
         lines.append(f"         sent under {', '.join(message.unique_ids[-3:])}")
-    lines.append(f"         {json.dumps(message.payload, ensure_ascii=False)[:400]}")
+    if isinstance(message.payload, str):
+        lines.append(f"         {len(message.payload)} characters that can't be read; station queue export has them")
+    else:
+        lines.append(f"         {json.dumps(masked_values(message.payload), ensure_ascii=False)[:400]}")
     return lines

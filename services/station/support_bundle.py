@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from bus.clock import system_utc_s
 from bus.logs import utc_text
 from bus.version import VERSION
-from services.station import bundle_masking, bundle_parts, paths
+from services.station import bundle_parts, masking, paths
 from services.station.bundle_archive import Archive, Manifest, NotWritten, Sink
 from services.station.bundle_parts import Absent, Station
 from services.station.quiet_database import TooLarge
@@ -22,6 +22,8 @@ from services.station.quiet_database import TooLarge
 FORMAT, FORMAT_VERSION = "chargebus support bundle", 1
 _MB_DEFAULT, _MB_MIN = 5.0, 0.25
 _DONE, _FAILED, _USAGE = 0, 1, 2
+_HIDDEN = "secrets are left out, idTags are shortened, a reader's frames are left out: they are card numbers"
+_BUT_LOGS = "; but the logs show idTags in full, as [logs] full_id_tags of station.toml wants it"
 _SHOWN_MAX = 4
 
 
@@ -77,7 +79,7 @@ def _write(target: str, top: str, station: Station, size_max: int) -> Archive:
 def _fill(file: Sink, top: str, station: Station, size_max: int) -> Archive:
     now_s = system_utc_s()
     archive = Archive(file, top, size_max)
-    archive.secrets = bundle_masking.secret_forms(bundle_parts.secrets(station))
+    archive.secrets = masking.secret_forms(bundle_parts.secrets(station))
     running = station.runs()
     with _whatever_happens(archive, "status"):
         station.look()
@@ -88,8 +90,9 @@ def _fill(file: Sink, top: str, station: Station, size_max: int) -> Archive:
         bundle_parts.add_traces(archive, station)
     with _whatever_happens(archive, "log/"):
         bundle_parts.add_logs(archive, station)
+    hidden = _HIDDEN + (_BUT_LOGS if bundle_parts.shows_id_tags(station) else "")
     said = (utc_text(now_s), VERSION, station.state_dir, running)
-    archive.finish(Manifest(FORMAT, FORMAT_VERSION, *said, tuple(archive.parts), tuple(archive.missing)), now_s)
+    archive.finish(Manifest(FORMAT, FORMAT_VERSION, *said, tuple(archive.parts), tuple(archive.missing), hidden), now_s)
     return archive
 
 

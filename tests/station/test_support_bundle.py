@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.station import bundle_masking as masking
-from services.station import quiet_database, support_bundle
+from services.station import masking, quiet_database, support_bundle
 from services.transaction_queue import handover
 from tests.acceptance.rig import TAG, rig
 from tests.harness import config, wait_until
@@ -106,6 +105,13 @@ def test_it_keeps_within_its_size_and_has_the_newest_lines(state_dir: Path) -> N
     assert "the newest of" in " ".join(one["note"] for one in manifest(members)["parts"])
     everything = bundle(state_dir, "--size", "20")
     assert {"log/meter.log.2", "log/meter.log.1", "log/rfid.log"} <= everything.keys()
+
+
+def test_it_says_that_the_logs_show_cards_where_they_are_to(state_dir: Path) -> None:
+    hidden = manifest(bundle(state_dir))["hidden"]
+    with (state_dir / "station.toml").open("a", encoding="utf-8") as file:
+        file.write("[logs]\nfull_id_tags = true\n")
+    assert manifest(bundle(state_dir))["hidden"].startswith(f"{hidden}; but the logs show idTags in full")
 
 
 @pytest.mark.parametrize("broken", ["", "\x00\xff", "[central_system", 'x = """', "[[[]]]"])

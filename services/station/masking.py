@@ -1,7 +1,7 @@
-"""What of a station's facts may be in a support bundle: no secrets, of an idTag only enough to tell cards apart. Pure.
+"""What of a station's facts people may be shown: no secrets, of an idTag only enough to tell cards apart. Pure.
 
-Two nets, one behind the other: what is known to be secret by its name is not put in; and every part is searched for the secrets
-themselves, wherever they may have come to stand.
+A support bundle has two nets, one behind the other: what is known to be secret by its name is not put in; and every part is
+searched for the secrets themselves, wherever they may have come to stand.
 
 Owns: what is hidden. Does not: read anything.
 """
