@@ -33,6 +33,8 @@ class CentralSystem:
 
     def __init__(self, *, round_trip_s: float = 0.0) -> None:
         self.round_trip_s = round_trip_s
+        self.heartbeat_interval_s = 300
+        """As BootNotification.conf has it."""
         self.received: list[Received] = []
         self.connections = 0
         self._changed = threading.Condition()
@@ -140,7 +142,7 @@ class CentralSystem:
     def _conf(self, action: str, _: dict[str, Any]) -> dict[str, Any]:
         match action:
             case "BootNotification":
-                return {"status": "Accepted", "currentTime": _utc_text(), "interval": 300}
+                return {"status": "Accepted", "currentTime": _utc_text(), "interval": self.heartbeat_interval_s}
             case "Heartbeat":
                 return {"currentTime": _utc_text()}
             case "StartTransaction":

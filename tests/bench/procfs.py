@@ -12,8 +12,12 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 def pss_mb(pid: int) -> float:
     """Proportional set size, MB."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+    return _memory_mb(pid, "Pss:")
+
+
+def own_mb(pid: int) -> float:
+    """Memory that no file stands behind, MB: what a leak grows in, whatever other processes share."""
+    return _memory_mb(pid, "Anonymous:")
 
 
 def cpu_s(pid: int) -> float:
@@ -44,6 +48,11 @@ def written_bytes(pids: dict[str, int], seconds: float) -> int:
 def file_descriptors(pid: int) -> int:
     """How many are open."""
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def _memory_mb(pid: int, kind: str) -> float:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(kind)) / 1024
 
 
 def _written(pid: int) -> int:

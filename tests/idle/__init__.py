@@ -1,0 +1,1 @@
+"""An idle station (design §8)."""
