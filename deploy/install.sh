@@ -196,7 +196,7 @@ build_release() {
     check_space
     act mkdir -p "$root$name/share"
     act cp -r "$here/wheels" "$root$name/wheels"
-    act cp -r "$here"/{share/.,profiles,install.sh,README.md,RELEASE} "$root$name/share"
+    act cp -r "$here"/{share/.,profiles,install.sh,README.md,FIELD-GUIDE.md,RELEASE} "$root$name/share"
     act_inside python3 -m venv --without-pip "$name"
     act fill_environment "$name"
     act rm -r "$root$name/wheels"

@@ -49,7 +49,7 @@ gather_wheels() {
 
 gather_files() {
     cp -r "$source_dir/deploy/share" "$source_dir/deploy/profiles" "$source_dir/deploy/requirements.txt" "$1/"
-    cp "$source_dir/deploy/install.sh" "$source_dir/deploy/README.md" "$1/"
+    cp "$source_dir/deploy/install.sh" "$source_dir/deploy/README.md" "$source_dir/deploy/FIELD-GUIDE.md" "$1/"
     printf 'version=%s\npython=%s\nmachine=%s\n' "$2" "$python_version" "$machine" >"$1/RELEASE"
 }
 

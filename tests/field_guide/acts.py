@@ -216,7 +216,12 @@ def _disk_has_room(one: Scene) -> None:
 
 
 def _disk_read_only(one: Scene) -> None:
+    """With a session that the Central System does not have yet."""
     one.start_by_card()
+    one.central_system.stop(abrupt=True)
+    one.station.sim("swipe", TAG)
+    wait_until(lambda: "transaction ends" in one.station.log("connectors"), 20, "the session ends")
+    wait_until(lambda: one.station.status()["queue"]["depth"], 20, "its StopTransaction waits")
     # station.toml was written a moment ago: the disk has to have it.
     os.sync()
     subprocess.run(["mount", "-o", "remount,abort", str(one.station.state_dir.parent)], check=True)
@@ -229,6 +234,7 @@ def _disk_checked(one: Scene) -> None:
     subprocess.run(["umount", str(disk)], check=True)
     subprocess.run(["e2fsck", "-fy", str(image)], check=False, capture_output=True)
     subprocess.run(["mount", "-o", "loop", str(image), str(disk)], check=True)
+    one.central_system.start()
 
 
 ACTS: dict[str, Act] = {

@@ -40,6 +40,7 @@ def replay(symptom: Symptom) -> None:
             scene = Scene(station, central_system, "CP-1")
             if act.boots:
                 scene.wait_for_boot()
+                wait_until(lambda: station.status()["well"], _WELL_WITHIN_S, "the station is well before the symptom")
             act.happens(scene)
             for step in symptom.steps:
                 _do(scene, act, step)
