@@ -29,6 +29,8 @@ class Copy(msgspec.Struct):
     fate: str
     transaction_id: int | None = None
     """Given in the answer to a StartTransaction."""
+    entry: str = ""
+    """Which message of the station it is, as `world.entry_of` names it; empty where its queue's store is gone."""
 
 
 class Asked(msgspec.Struct):
@@ -60,14 +62,3 @@ class Book:
         """StatusNotifications, with when they came."""
         self.poisoned: set[str] = set()
         """Contents that the Central System never takes."""
-
-
-def key_of(action: str, payload: dict[str, Any]) -> str:
-    """What tells a transaction message from all others, on the wire as in a journal: its registers."""
-    if action == "StartTransaction":
-        return f"start {payload.get('meterStart', payload.get('meter_start_wh'))}"
-    if action == "StopTransaction":
-        return f"stop {payload.get('meterStop', payload.get('meter_stop_wh'))}"
-    values = payload.get("meterValue") or payload.get("meter_values") or []
-    sampled = [s["value"] for v in values for s in (v.get("sampledValue") or v.get("sampled_values") or [])]
-    return f"values {payload.get('connectorId', payload.get('connector_id'))} {' '.join(sampled)}"

@@ -131,7 +131,14 @@ class Line:
 class CentralSystem:
     """Answers what comes, as its temper has it."""
 
-    def __init__(self, clock: Clock, agenda: Agenda, dice: random.Random, story: Story) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        agenda: Agenda,
+        dice: random.Random,
+        story: Story,
+        entry_under: Callable[[str], str] = lambda _: "",
+    ) -> None:
         self.clock = clock
         self.agenda = agenda
         self.book = Book()
@@ -141,6 +148,7 @@ class CentralSystem:
         self.line: Line | None = None
         self._dice = dice
         self._story = story
+        self._entry_under = entry_under
         self._connections = 0
         self._ids: dict[str, int] = {}
         """transactionIds by the content of their StartTransaction, unless forgotten."""
@@ -207,6 +215,7 @@ class CentralSystem:
 
     def _take_transaction_message(self, line: Line, copy: Copy) -> None:
         fate = copy.fate = self._transaction_fate(copy)
+        copy.entry = self._entry_under(copy.unique_id)
         self.book.copies.append(copy)
         if fate in TAKEN and copy.action == "StartTransaction":
             copy.transaction_id = self._ids.setdefault(copy.raw, self._new_id())

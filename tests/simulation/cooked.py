@@ -41,7 +41,9 @@ class Cooked:
         payload["timestamp"] = utc_text(UTC_0_S + timestamp)
         number = 1 + sum(c.action == "StartTransaction" for c in self.book.copies)
         given = number if action == "StartTransaction" else None
-        copy = Copy(at_s, 1, f"id-{len(self.book.copies)}", action, payload, f"{action} {payload}", fate, given)
+        copy = Copy(
+            at_s, 1, f"id-{len(self.book.copies)}", action, payload, f"{action} {payload}", fate, given, f"{number} {action}"
+        )
         self.book.copies.append(copy)
         return copy
 

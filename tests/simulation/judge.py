@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from tests.simulation.book import TAKEN, Book, Copy, key_of
+from tests.simulation.book import TAKEN, Book, Copy
 from tests.simulation.clock import UTC_0_S
 from tests.simulation.ledger import Ledger
 
@@ -178,7 +178,7 @@ def retold(ledger: Ledger, rules: Rules, before: Copy, after: Copy) -> bool:
     if rules.honest_clock or TIMESTAMP.sub("", before.raw) != TIMESTAMP.sub("", after.raw):
         return False
     lost = (d for d in ledger.deaths if d.who == "store transactions.db" and before.at_s <= d.at_s <= after.at_s)
-    return any(key_of(before.action, before.payload) in death.kept for death in lost)
+    return before.entry == after.entry and any(before.entry in death.kept for death in lost)
 
 
 def said_s(timestamp: str) -> float:

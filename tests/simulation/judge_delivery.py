@@ -6,7 +6,7 @@ Owns: design §4 as the Central System sees it. Does not: look at registers (`ju
 from collections import defaultdict
 from itertools import pairwise
 
-from tests.simulation.book import ERRORS, FAILS, SETTLES, TAKEN, Copy, key_of
+from tests.simulation.book import ERRORS, FAILS, SETTLES, TAKEN, Copy
 from tests.simulation.judge import Case, Finding, Findings, Transaction, retold
 
 EVERYTHING_ARRIVES = "every message arrives, within bounded time after the last fault"
@@ -160,7 +160,7 @@ def _report_lost(case: Case, copy: Copy, following: Copy | None) -> bool:
 def _too_soon(case: Case, copies: list[Copy]) -> Findings:
     failures = 0
     for before, after in pairwise(copies):
-        if before.fate not in ERRORS or _death_over(case, before):
+        if before.fate not in ERRORS or _death_over(case, before) or _report_lost(case, before, after):
             continue
         failures += 1
         wait_s = failures * case.rules.retry_interval_s
@@ -180,8 +180,7 @@ def _excused(case: Case, before: Copy, after: Copy) -> bool:
     if before.fate not in SETTLES:
         return True
     deaths = [d for d in case.ledger.deaths if before.at_s <= d.at_s <= after.at_s]
-    key = key_of(before.action, before.payload)
-    return any(before.unique_id in death.pending or key in death.kept for death in deaths)
+    return any(before.unique_id in death.pending or before.entry in death.kept for death in deaths)
 
 
 def _death_over(case: Case, copy: Copy) -> bool:

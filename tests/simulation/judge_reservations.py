@@ -31,20 +31,23 @@ class Stood(msgspec.Struct):
 
 
 def reserved_connectors_are_kept(case: Case) -> Findings:
-    """Nobody but the holder has a contactor closed there; its own StartTransaction has the reservationId."""
+    """Nobody but the holder begins to charge there; its own StartTransaction has the reservationId.
+
+    A contactor may close again for a session that has begun, or close at last for one whose start was told before.
+    """
     for stood in _stood(case):
         for contact in _closed_while(case, stood):
             transaction = _owner(case, contact)
             if transaction is None or stood.connector_id not in (0, contact.connector_id):
                 continue
-            if _began_before(case, transaction, stood, contact):
+            if contact != _first_contact(case, transaction, contact) or transaction.start.at_s < stood.from_s:
                 continue
             if transaction.id_tag == stood.id_tag:
                 if transaction.start.payload.get("reservationId") != stood.reservation_id and not _may_name_other(case, stood):
                     yield Finding(TOLD, f"{transaction.name} does not name {stood.reservation_id}", contact.closed_s)
             elif stood.connector_id:
                 yield Finding(KEPT, f"{transaction.name}, reserved for {stood.id_tag}", contact.closed_s)
-            elif not _another_is_left(case, stood, contact):
+            elif not (_has_its_own(case, transaction) or _another_is_left(case, stood, contact)):
                 yield Finding(ONE_LEFT, f"{transaction.name}, kept for {stood.id_tag}", contact.closed_s)
 
 
@@ -110,12 +113,18 @@ def _contacts(case: Case, transaction: Transaction) -> list[Contact]:
     return [c for c in mine if from_wh <= c.closed_wh <= to_wh]
 
 
-def _began_before(case: Case, transaction: Transaction, stood: Stood, contact: Contact) -> bool:
-    """Whether the contactor closes for a session from before anything was reserved: again, or as its start was told."""
-    if transaction.start.at_s < stood.from_s:
-        return True
-    first = (c for c in _contacts(case, transaction) if c.plug_in == contact.plug_in and _owner(case, c) is transaction)
-    return transaction.started_s < stood.from_s and any(c.closed_s < stood.from_s for c in first)
+def _first_contact(case: Case, transaction: Transaction, contact: Contact) -> Contact:
+    """The first one of this transaction in this plug-in."""
+    mine = (c for c in _contacts(case, transaction) if c.plug_in == contact.plug_in and _owner(case, c) is transaction)
+    return min(mine, key=lambda c: c.closed_s)
+
+
+def _has_its_own(case: Case, transaction: Transaction) -> bool:
+    """Whether this connector was promised to it as well, while the other one had another free: its own promise holds too."""
+    payload = transaction.start.payload
+    own = (payload.get("reservationId"), payload["idTag"], payload["connectorId"])
+    accepted = (a.payload for a in case.book.asked if a.action == "ReserveNow" and a.answer == "Accepted")
+    return own in [(p["reservationId"], p["idTag"], p["connectorId"]) for p in accepted]
 
 
 def _another_is_left(case: Case, stood: Stood, contact: Contact) -> bool:

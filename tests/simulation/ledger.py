@@ -51,7 +51,7 @@ class Death(msgspec.Struct):
     who: str
     pending: frozenset[str] = frozenset()
     kept: frozenset[str] = frozenset()
-    """Of a lost store: keys (`book.key_of`) of what `connectors` still kept for it."""
+    """Of a lost store: names (`world.entry_of`) of the messages that `connectors` still kept for it."""
 
 
 class Register:

@@ -90,7 +90,7 @@ def error_then_again(cooked: Cooked, waits_s: tuple[float, ...]) -> Copy:
 
 
 def lose_store(cooked: Cooked, name: str, at_s: float, *kept: str) -> None:
-    """A store is lost; `kept`: keys of what `connectors` still had for it."""
+    """A store is lost; `kept`: names of what `connectors` still had for it."""
     cooked.ledger.deaths.append(Death(at_s, f"store {name}", frozenset(), frozenset(kept)))
 
 
@@ -110,6 +110,17 @@ def repeat_once_too_often(cooked: Cooked) -> None:
     cooked.residue = Residue(dead_letters=(DeadLetter(ids, 3, "StopTransaction"),))
     for copy in cooked.book.copies:
         copy.connection = 2 if copy.at_s > 403.0 else 1
+
+
+def repeat_sooner_than_after_its_failure(cooked: Cooked) -> None:
+    """The connection broke after the second failure."""
+    error_then_again(cooked, (61.0, 70.0))
+    cooked.book.copies[-2].fate = "error"
+    cooked.book.copies[-1].connection = 2
+
+
+def lose_its_second_report(cooked: Cooked) -> None:
+    cooked.ledger.spans.append(Span("bus bad", 460.0, 470.0))
 
 
 def lose_its_report(cooked: Cooked) -> None:
@@ -134,7 +145,7 @@ def tell_the_stop_again_of_another_time(cooked: Cooked) -> None:
 
 
 def lose_what_was_told(cooked: Cooked) -> None:
-    lose_store(cooked, "transactions.db", 430.0, "stop 2000")
+    lose_store(cooked, "transactions.db", 430.0, cooked.book.copies[1].entry)
 
 
 def give_the_stop_up(cooked: Cooked) -> None:
@@ -279,6 +290,7 @@ EXCUSES: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = 
     (repeat_too_soon, delivery.RETRY_RULE, lose_the_counters),
     (repeat_too_often, delivery.RETRY_RULE, lose_the_counters_in_between),
     (repeat_once_too_often, delivery.RETRY_RULE, lose_its_report),
+    (repeat_sooner_than_after_its_failure, delivery.RETRY_RULE, lose_its_second_report),
     (tell_the_stop_again_of_another_time, delivery.ONE_STOP, lose_what_was_told),
     (give_the_stop_up, delivery.ONE_STOP, say_that_it_is_given_up),
     (stop_after_the_next_start, delivery.IN_ORDER, lose_the_open_transaction),
@@ -311,6 +323,7 @@ def test_an_injected_fault_excuses_what_nobody_could_do_better(
 SHIFTS: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = [
     (repeat_too_soon, delivery.RETRY_RULE, lambda cooked: lose_store(cooked, "transactions.db", 440.0)),
     (repeat_once_too_often, delivery.RETRY_RULE, lambda cooked: cooked.ledger.spans.append(Span("bus bad", 420.0, 430.0))),
+    (repeat_sooner_than_after_its_failure, delivery.RETRY_RULE, lose_its_report),
     (repeat_too_often, delivery.RETRY_RULE, lambda cooked: lose_store(cooked, "transactions.db", 1500.0)),
     (tell_the_stop_again_of_another_time, delivery.ONE_STOP, lambda cooked: lose_store(cooked, "transactions.db", 430.0)),
     (stop_after_the_next_start, delivery.IN_ORDER, lambda cooked: lose_store(cooked, "connectors.db", 1200.0)),
@@ -346,6 +359,21 @@ def test_the_same_fault_at_another_time_excuses_nothing(
     spoil(cooked)
     elsewhere(cooked)
     assert promise in cooked.promises()
+
+
+def test_two_sessions_of_one_card_from_one_register_are_two_though_the_store_was_lost() -> None:
+    """Design §7: the first one brought nothing, and is settled; only the second one is kept and told (seed 40349)."""
+    cooked = Cooked()
+    cooked.rules = Rules(honest_clock=False)
+    cooked.ledger.plug_ins.insert(0, PlugIn(1, 0, 40.0, 60.0))
+    start = cooked.copy("StartTransaction", 50.0, connectorId=1, idTag="TAG1", meterStart=1000, timestamp=45.0)
+    stop = cooked.copy("StopTransaction", 61.0, transactionId=3, meterStop=1000, timestamp=60.0)
+    cooked.book.copies.sort(key=lambda copy: copy.at_s)
+    lose_store(cooked, "transactions.db", 100.5, "1 StartTransaction")
+    assert (start.entry, start.transaction_id) == ("3 StartTransaction", 3)
+    assert cooked.promises() == set()
+    cooked.book.copies.remove(stop)
+    assert delivery.ONE_STOP in cooked.promises()
 
 
 def test_stops_under_minus_1_find_their_starts_though_both_began_at_one_register() -> None:

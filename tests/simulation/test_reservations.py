@@ -9,14 +9,16 @@ from tests.simulation import reservations
 from tests.simulation.book import Asked
 from tests.simulation.clock import UTC_0_S
 from tests.simulation.cooked import Cooked
-from tests.simulation.ledger import Contact
+from tests.simulation.ledger import Contact, PlugIn, Register
 from tests.simulation.plan import day
 
 
-def reserve(cooked: Cooked, id_tag: str, connector_id: int, *, for_s: float = 500.0, at_s: float = 10.0) -> None:
+def reserve(
+    cooked: Cooked, id_tag: str, connector_id: int, *, for_s: float = 500.0, at_s: float = 10.0, reservation_id: int = 7
+) -> None:
     """Reserved before the first session of the cooked book began, unless at another time."""
     expiry = utc_text(UTC_0_S + at_s + for_s)
-    payload = {"connectorId": connector_id, "idTag": id_tag, "reservationId": 7, "expiryDate": expiry}
+    payload = {"connectorId": connector_id, "idTag": id_tag, "reservationId": reservation_id, "expiryDate": expiry}
     cooked.book.asked.append(Asked(at_s, "ReserveNow", payload, "Accepted", at_s + 0.1))
 
 
@@ -61,6 +63,36 @@ def test_a_session_from_before_goes_on_and_names_nothing(id_tag: str, connector_
     assert cooked.promises() == set()
     del cooked.ledger.contacts[0]
     assert cooked.promises() == {promise}
+
+
+def test_a_session_that_should_not_have_begun_is_found_once_however_often_it_closes() -> None:
+    """OCPP 1.6 §5.13: what counts is whether it might begin; the guard may cut it off and `connectors` go on (seed 40485)."""
+    cooked = Cooked()
+    reserve(cooked, "OTHER", 0)
+    first = cooked.ledger.contacts[0]
+    first.opened_s, first.opened_wh = 200.0, 1300.0
+    cooked.ledger.contacts.insert(1, Contact(1, 210.0, 1300.0, 1, 402.0, 2000.0))
+    assert cooked.promises() == {judged.ONE_LEFT}
+    cooked.ledger.registers[2] = Register(5.0)
+    assert cooked.promises() == set()
+    cooked.ledger.plug_ins.append(PlugIn(2, 1, 150.0, 500.0))
+    assert cooked.promises() == set()
+    cooked.ledger.plug_ins[-1].in_s = first.closed_s - judged.JUST_NOW_S - 1.0
+    assert cooked.promises() == {judged.ONE_LEFT}
+
+
+def test_whoever_has_this_connector_reserved_takes_it_though_the_last_free_one_was_promised_too() -> None:
+    """OCPP 1.6 §5.13: two promises stood, and somebody without a card came to what was left (seed 41266)."""
+    cooked = Cooked()
+    reserve(cooked, "OTHER", 0)
+    reserve(cooked, "TAG1", 1, reservation_id=8)
+    cooked.book.copies[0].payload["reservationId"] = 8
+    assert cooked.promises() == set()
+    own = cooked.book.asked[1]
+    own.answer = "Occupied"
+    assert cooked.promises() == {judged.ONE_LEFT}
+    own.answer, own.payload["connectorId"] = "Accepted", 0
+    assert judged.ONE_LEFT in cooked.promises()
 
 
 @pytest.mark.parametrize(

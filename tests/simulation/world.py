@@ -22,7 +22,7 @@ from typing import Any
 from bus import chance
 from services.hardware.contract import EvseDesired
 from tests.simulation import faults, lists, people, reservations
-from tests.simulation.book import Book, key_of
+from tests.simulation.book import Book
 from tests.simulation.bus import VirtualBus
 from tests.simulation.central_system import CentralSystem
 from tests.simulation.clock import Agenda, Clock
@@ -60,7 +60,9 @@ class World:
         self.dice = random.Random(f"{day.seed} station")
         self.bus = VirtualBus(self.clock, self.agenda, random.Random(f"{day.seed} bus"))
         self.disk = Disk(directory, self._disk_takes)
-        self.central = CentralSystem(self.clock, self.agenda, random.Random(f"{day.seed} central"), self.story)
+        self.central = CentralSystem(
+            self.clock, self.agenda, random.Random(f"{day.seed} central"), self.story, self._entry_under
+        )
         self.points = {
             c.id: Point(c.id, self.clock, self.ledger, register_wh=1000.0 * c.id + self.dice.randrange(10**6))
             for c in day.config.connectors
@@ -202,15 +204,15 @@ class World:
         """A store is gone, or an older one is in its place: what `connectors` still keeps may be delivered once more."""
         self.story.tell("fault", f"{name} is lost, or replaced by an older copy")
         rows = self.disk.rows("connectors.db", "SELECT payload FROM journal_out")
-        messages = [json.loads(text)["message"] for (text,) in rows]
+        entries = [json.loads(text) for (text,) in rows]
+        names = [entry_of(entry["local_tx_id"], entry["number"]) for entry in entries]
         # An older copy of the queue's store has messages that were delivered since.
-        messages += [json.loads(text) for (text,) in self.disk.rows("transactions.db", "SELECT payload FROM messages")]
-        kept = frozenset(key_of(message["type"], message) for message in messages)
+        names += [entry_of(*row) for row in self.disk.rows("transactions.db", "SELECT local_tx_id, number FROM messages")]
         self.exchanged.add(name.removesuffix(".db"))
         if name == "connectors.db":
             self.only_in_queue = True
             self.wake(BEREFT_S)
-        self.ledger.deaths.append(Death(self.clock.true_s, f"store {name}", self._pending(), kept))
+        self.ledger.deaths.append(Death(self.clock.true_s, f"store {name}", self._pending(), frozenset(names)))
 
     def keep_dead_letters(self) -> None:
         """What was given up is known nowhere else, should the store be lost now."""
@@ -448,8 +450,18 @@ class World:
         rows = self.disk.rows("transactions.db", "SELECT unique_id FROM messages WHERE outstanding")
         return frozenset(unique_id for (unique_id,) in rows)
 
+    def _entry_under(self, unique_id: str) -> str:
+        """Which message the queue sends under a unique id."""
+        query = f"SELECT local_tx_id, number FROM messages WHERE unique_ids LIKE '%{unique_id}%'"
+        return next((entry_of(*row) for row in self.disk.rows("transactions.db", query)), "")
+
     def _disk_takes(self, seconds: float) -> None:
         self.clock.true_s += seconds
+
+
+def entry_of(local_tx_id: str, number: int) -> str:
+    """The name of a transaction message, whatever it says and however often it is sent."""
+    return f"{local_tx_id} {number}"
 
 
 @contextmanager
