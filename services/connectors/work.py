@@ -169,9 +169,16 @@ class Work:
         before = connector.published
         if before is not None and (before.status, before.error_code) == (said.status, said.error_code):
             return
-        change = f"{before.status if before else 'unknown'} -> {said.status}"
-        detail = change if said.error_code is ChargePointErrorCode.NO_ERROR else f"{change}, {said.error_code}"
+        detail = f"{_shown(before)} -> {_shown(said)}" + (f", {said.info}" if said.info else "")
         self.note("status changes", connector_id=connector.connector_id, detail=detail)
         if before is not None and not allowed(before.status, said.status):
             # OCPP 1.6 §4.9: an assert here could stop a healthy charger; tests fail on it, the field only logs.
+            change = f"{before.status} -> {said.status}"
             self.note("status change outside OCPP's table", connector_id=connector.connector_id, detail=change, warning=True)
+
+
+def _shown(said: ConnectorState | None) -> str:
+    """Status and error for the log: the end of an error without another status is a change too."""
+    if said is None:
+        return "unknown"
+    return said.status if said.error_code is ChargePointErrorCode.NO_ERROR else f"{said.status}, {said.error_code}"
