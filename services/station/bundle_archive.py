@@ -50,7 +50,7 @@ class Manifest(msgspec.Struct, frozen=True):
     made_utc: str
     release: str
     state_dir: str
-    running: bool
+    running: bool | None
     parts: tuple[Part, ...]
     missing: tuple[Missing, ...]
     hidden: str

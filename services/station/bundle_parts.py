@@ -56,11 +56,15 @@ class Station:
         """The lock file of a service."""
         return os.path.join(self.run_dir, f"{service}.lock")
 
-    def runs(self) -> bool:
-        """Whether anything of it does."""
-        with contextlib.suppress(OSError):
+    def runs(self) -> bool | None:
+        """Whether anything of it does; None: this user may not know."""
+        try:
+            os.listdir(self.run_dir)
             return any(lock_holder(self.lock(name)) is not None for name in ("station", "broker"))
-        return False
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return None
 
     def look(self) -> None:
         """Ask the running station how it is."""
@@ -114,9 +118,11 @@ def shows_id_tags(station: Station) -> bool:
 
 def parts(station: Station) -> Iterator[Part]:
     """All small parts; what is wanted most comes first."""
-    yield Part("status.txt", "station status", lambda: _lines(layout.lines(_report(station))))
-    yield Part("status.json", "station status --json", lambda: _json(_report(station)))
-    yield Part("devices.txt", "devices: configuration, identity, counters", lambda: _devices(station))
+    if (found := station.report) is not None:
+        devices = [device for one in found.services.values() for device in one.devices]
+        yield Part("status.txt", "station status", lambda: _lines(layout.lines(found)))
+        yield Part("status.json", "station status --json", lambda: _json(found))
+        yield Part("devices.txt", "configuration, identity, counters", lambda: _lines(device_layout.lines(devices)))
     yield Part("config/station.toml", "configuration without secrets", lambda: masking.masked_toml(_toml(station)))
     yield Part("config/keys.txt", "OCPP keys, origin, what they shadow", lambda: config_table.text(_keys(station)) + "\n")
     yield Part("config/keys.json", "the same for programs", lambda: _json(_keys(station)))
@@ -139,7 +145,7 @@ def add_traces(archive: Archive, station: Station) -> None:
     from services.station.devices import devices_of
 
     if station.facts is None:
-        archive.lacks("traces/", "they are in the memory of the services, and the station does not run")
+        archive.lacks("traces/", "they are in the memory of the services, which could not be asked")
         return
     found = devices_of(station.facts)
     offset_s = system_utc_s() - boottime_s()
@@ -162,7 +168,7 @@ def add_traces(archive: Archive, station: Station) -> None:
                         break
                     assert isinstance(answer, Trace), "its type was checked when it was decoded"
                     text = _lines(list(device_layout.frame_lines(answer.frames, offset_s)))
-                    archive.add_newest(name, f"the last frames of {device.name}", text.encode())
+                    archive.add_newest(name, f"the last frames of {device.name}", text.encode(), system_utc_s())
     finally:
         os.chdir(before)
 
@@ -191,16 +197,6 @@ def add_logs(archive: Archive, station: Station) -> None:
             seen.add((about.st_dev, about.st_ino))
             file.seek(max(0, about.st_size - _LOG_BYTES_MAX))
             archive.add_newest(f"log/{base}", f"log of {name}", file.read(_LOG_BYTES_MAX), about.st_mtime)
-
-
-def _report(station: Station) -> Report:
-    if station.report is None:
-        raise Absent("the station does not run, or could not be asked")
-    return station.report
-
-
-def _devices(station: Station) -> str:
-    return _lines(device_layout.lines([device for one in _report(station).services.values() for device in one.devices]))
 
 
 def _toml(station: Station) -> str:

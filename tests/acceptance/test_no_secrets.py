@@ -8,6 +8,7 @@ Who may hold what:
 """
 
 import base64
+import contextlib
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,7 +68,12 @@ def databases(directory: Path) -> list[Haystack]:
 
 
 def command_lines(station: Station) -> list[Haystack]:
-    return [(f"command line of {name}", Path(f"/proc/{pid}/cmdline").read_bytes()) for name, pid in station.processes().items()]
+    found = []
+    for name, pid in station.processes().items():
+        # A process of a moment may be gone.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found.append((f"command line of {name}", Path(f"/proc/{pid}/cmdline").read_bytes()))
+    return found
 
 
 def output(station: Station, *arguments: str) -> Haystack:
@@ -110,11 +116,12 @@ def charge(one: Rig) -> str:
     """A remote start that nobody uses, a card that starts a transaction, which ends offline; its local_tx_id."""
     one.central_system.call("RemoteStartTransaction", {"idTag": REMOTE, "connectorId": 2})
     one.start_by_card(1, CARD)
-    local_tx_id = str(one.station.status()["connectors"]["1"]["transaction"]["local_tx_id"])
+    running = wait_until(lambda: one.station.status()["connectors"].get("1", {}).get("transaction"), 10, "it is shown")
+    local_tx_id = str(running["local_tx_id"])
     one.central_system.stop()
     one.station.sim("swipe", CARD)
     wait_until(lambda: "transaction ends" in one.station.log("connectors"), 20, "the transaction ends")
-    wait_until(lambda: one.station.status()["queue"]["depth"] > 0, 20, "its end waits in the queue")
+    wait_until(lambda: (one.station.status()["queue"] or {}).get("depth"), 20, "its end waits in the queue")
     return local_tx_id
 
 

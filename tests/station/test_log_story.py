@@ -244,6 +244,10 @@ def test_a_session_over_a_restart_of_connectors_is_one_story() -> None:
         done = one.station.command("logs", "--transaction", str(transaction.transaction_id), "--json")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     events = [row.get("event", "") for row in rows]
+    frames = [(row["event"], row["kind"], row["action"]) for row in rows if "frame" in row]
+    for action in ("StartTransaction", "StopTransaction"):
+        assert frames.count(("frame sent", "CALL", action)) == 1
+        assert frames.count(("frame received", "CALLRESULT", action)) == 1
     order = ["transaction starts", "stopped", "transaction resumes after a restart of this service", "transaction stops"]
     assert [event for event in events if event in order] == order
     assert rows[0]["ts"] <= rows[-1]["began"] <= rows[-1]["started"]

@@ -80,6 +80,7 @@ def test_a_station_that_does_not_run_gives_what_it_has(state_dir: Path, capsys: 
     assert missing(members)["queue.txt"].endswith("there is no transactions.db")
     assert manifest(members)["running"] is False
     assert {one["name"] for one in manifest(members)["parts"]} | {"manifest.json"} == members.keys()
+    assert not [name for name in missing(members) if name.startswith("status.")], "the same is told twice"
     shown = capsys.readouterr().out.splitlines()
     assert len(shown) <= 6
     assert "manifest.json in it says what is there" in shown[0]
