@@ -382,7 +382,7 @@ class World:
         if process.start():
             self.ledger.end(f"{name} down", self.clock.true_s)
             self.story.tell(name, "starts")
-        self.wake(BEREFT_S if name == "transaction_queue" and "connectors" in self.exchanged else 3.0)
+        self.wake(BEREFT_S if name in ("transaction_queue", "connectors") and "connectors" in self.exchanged else 3.0)
 
     def _bury(self, process: Process) -> None:
         self.ledger.deaths.append(Death(self.clock.true_s, process.name, self._pending()))
