@@ -35,6 +35,8 @@ class JournalOut:
     def __init__(self, node: Node, database: sqlite3.Connection, topic: Topic, log: Logger) -> None:
         self.outbox = Outbox(database, topic.name)
         self.on_acknowledged: Callable[[int], None] = lambda _: None
+        self.on_older_copy: Callable[[], None] = lambda: None
+        """This database turns out to be an older copy; again after a restart, if the process dies over it."""
         self._node = node
         self._database = database
         self._topic = topic
@@ -75,6 +77,7 @@ class JournalOut:
                 ours=self.outbox.last_seq,
                 stored=position.last_seq,
             )
+            self.on_older_copy()
             self.outbox.begin_incarnation()
             self._sender = on_new_incarnation()
         stream = (self.outbox.store, self.outbox.incarnation)

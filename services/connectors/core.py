@@ -104,6 +104,8 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             cards.remote_stop(work, call_id, request)
         case e.LostTransactionFound(call_id=call_id, request=request, closed_here=closed_here):
             lost.take_up(work, call_id, request, closed_here=closed_here)
+        case e.StoreOutdated(taken_up=taken_up):
+            lost.let_go(work, taken_up)
         case e.CallCancelled(call_id=call_id):
             cards.cancelled(work, call_id)
             reservations.taken_back(work, call_id)

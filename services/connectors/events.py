@@ -138,6 +138,12 @@ class LostTransactionFound(Event, frozen=True):
     closed_here: bool
 
 
+class StoreOutdated(Event, frozen=True):
+    """The queue knows more than this database, an older copy. `taken_up`: transactions that were open in it at the start."""
+
+    taken_up: frozenset[str]
+
+
 class AvailabilityRequested(Event, frozen=True):
     """OCPP 1.6 §5.2."""
 
@@ -254,11 +260,12 @@ class SaveTransaction(msgspec.Struct, frozen=True):
 
 
 class CloseTransaction(msgspec.Struct, frozen=True):
-    """Change on disk: the transaction is no longer open, what was kept of it is gone; `finished` None: its plug is out."""
+    """Change on disk: no longer open, what was kept of it is gone. `finished` None: its plug is out. Not `ended`: let go."""
 
     local_tx_id: str
     connector_id: int
     finished: Finished | None
+    ended: bool = True
 
 
 class SaveFinished(msgspec.Struct, frozen=True):

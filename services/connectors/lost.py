@@ -5,7 +5,10 @@ register of now, or that at which the connector has begun another transaction, o
 One that is open here, or was closed here, is not lost: then nothing happens, however often the queue asks. It may be the
 queue that has an older copy of its database.
 
-Owns: that decision. Does not: find such transactions (`services/transaction_queue/lost.py`) or close them (`transactions.py`).
+Where the database is an older copy, what it has open may have been stopped, and delivered, since the copy was made: it is let
+go, without energy. If it is still open for the queue, the queue finds it as above.
+
+Owns: these decisions. Does not: find them (`services/transaction_queue/lost.py`) or close them (`transactions.py`).
 """
 
 import msgspec
@@ -34,6 +37,20 @@ def take_up(work: Work, call_id: str, request: CloseLostTransaction, *, closed_h
     )
     transaction = _to_its_end(work, request, _transaction(request))
     transactions.close_at_last_reading(work, transaction, (), reason)
+
+
+def let_go(work: Work, taken_up: frozenset[str]) -> None:
+    """This database is an older copy: what it had open gets no energy from here any more. A stop that is under way goes on."""
+    for connector in work.state.connectors:
+        transaction = connector.ongoing
+        if transaction is not None and transaction.local_tx_id in taken_up:
+            work.note(
+                "transaction of an older copy of this database gets no more energy, the queue knows whether it is open",
+                connector_id=connector.connector_id,
+                local_tx_id=transaction.local_tx_id,
+                warning=True,
+            )
+            transactions.let_go(work, connector, transaction)
 
 
 def _to_its_end(work: Work, request: CloseLostTransaction, transaction: Transaction) -> Transaction:

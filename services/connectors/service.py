@@ -117,6 +117,8 @@ class ConnectorsService:
         loaded = self._store.load()
         for text in self._store.unreadable:
             self._log.error("unreadable row was set aside in table unreadable of connectors.db", reason=text)
+        self._taken_up = frozenset(open_one.local_tx_id for open_one in loaded.transactions)
+        self._journal_out.on_older_copy = lambda: self.feed(e.StoreOutdated(self._taken_up))
         self._perform(*core.resume(self._state, loaded, self._now(e.Tick())))
         JournalIn(
             board.node,

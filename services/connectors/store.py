@@ -117,9 +117,10 @@ class Store:
                 case e.SaveTransaction(transaction=saved):
                     keys = (saved.local_tx_id, saved.connector_id)
                     self._save("transactions", "(local_tx_id, connector_id, body)", keys, saved)
-                case e.CloseTransaction(local_tx_id=local_tx_id, connector_id=connector_id, finished=finished):
+                case e.CloseTransaction(local_tx_id=local_tx_id, connector_id=connector_id, finished=finished, ended=ended):
                     self._drop("transactions", local_tx_id)
-                    self._note_closed(local_tx_id)
+                    if ended:
+                        self._note_closed(local_tx_id)
                     self._database.execute("DELETE FROM transaction_data WHERE local_tx_id = ?", (local_tx_id,))
                     if finished is not None:
                         self._save("finished", "(connector_id, body)", (connector_id,), finished)

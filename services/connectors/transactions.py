@@ -256,6 +256,21 @@ def close_with_reading(work: Work, connector: Connector, sample: MeterSample | N
     _close(work, transaction, data, finished)
 
 
+def let_go(work: Work, connector: Connector, transaction: Transaction) -> None:
+    """Energy is withdrawn, and the transaction is open here no more: without a stop, which only somebody else can know of."""
+    connector = work.withdraw_at_once(connector)
+    finished = None
+    if connector.plugged is None:
+        finished = _finished(transaction, transaction.mark)
+        work.put(connector, phase=Resuming(finished=finished), kept=())
+    elif connector.plugged:
+        finished = _finished(transaction, mark_of(connector.seen))
+        work.put(connector, phase=finished, kept=())
+    else:
+        work.put(connector, phase=Idle(), kept=())
+    work.change(e.CloseTransaction(transaction.local_tx_id, transaction.connector_id, finished, ended=False))
+
+
 def close_at_last_reading(work: Work, transaction: Transaction, kept: tuple[KeptReading, ...], reason: Reason) -> None:
     """The end of a transaction whose own plug-in is gone: its last committed reading.
 

@@ -39,6 +39,7 @@ from bus.vocabulary import (
 )
 from services.connectors import events as e
 from services.connectors.state import Running
+from tests.bus.rig import copy_database
 from tests.connectors.world import World
 
 
@@ -232,6 +233,64 @@ def test_a_transaction_that_was_closed_here_is_not_lost_whatever_the_queue_says(
         world.advance(2)
     assert [reply.value for reply in replies] == [LostTransactionAnswer(lost=False)] * 2
     assert [type(m).__name__ for m in messages(world)] == ["StartTransaction", "StopTransaction"]
+
+
+def go_on_with_an_older_copy(world: World, copied: Path) -> None:
+    """The process ends, and its database is replaced by a copy from before."""
+    world.kill()
+    world.database.close()
+    for file in world.directory.glob("connectors.db*"):
+        file.unlink()
+    (world.directory / "connectors.db").write_bytes(copied.read_bytes())
+    world.advance(30)
+
+
+def test_a_transaction_that_an_older_copy_has_open_does_not_go_on(world: World, tmp_path: Path) -> None:
+    """Design §3: stopped and delivered since the copy was made, with the plug still in: it would charge for nothing.
+
+    Found by simulation (seed 43523).
+    """
+    charging(world)
+    copied = tmp_path / "copied.db"
+    copy_database(world.database, copied)
+    world.card()
+    world.advance(4)
+    stop = messages(world)[-1]
+    assert isinstance(stop, StopTransaction)
+    go_on_with_an_older_copy(world, copied)
+    assert int(world.plants[1].register_wh) == stop.meter_stop_wh
+    assert (status(world), messages(world)[-1]) == ("Finishing", stop)
+    world.kill()
+    world.advance(5)
+    assert status(world) == "Finishing"
+    world.card("OTHER")
+    world.advance(10)
+    assert (status(world), type(messages(world)[-1]).__name__) == ("Charging", "StartTransaction")
+
+
+def test_a_transaction_that_is_open_in_an_older_copy_and_in_truth_gets_its_stop_from_the_queue(
+    world: World, tmp_path: Path
+) -> None:
+    """Design §3: what the copy would go on with has numbers that the queue has seen already."""
+    charging(world)
+    copied = tmp_path / "copied.db"
+    copy_database(world.database, copied)
+    world.advance(120)
+    start, last = world.queue.entries[0], world.queue.entries[-1]
+    assert isinstance(start.message, StartTransaction)
+    assert isinstance(last.message, MeterValues)
+    go_on_with_an_older_copy(world, copied)
+    assert not world.plants[1].desired.energy_allowed
+    name, wh, at = start.local_tx_id, start.message.meter_start_wh, start.message.at
+    replies: list[Reply] = []
+    asked = CloseLostTransaction(name, 1, start.message.id_tag, at, wh, wh, at, last.number + 1)
+    world.queue.call(asked, replies.append)
+    world.advance(5)
+    assert [reply.value for reply in replies] == [LostTransactionAnswer(lost=True)]
+    stop = world.queue.entries[-1]
+    assert isinstance(stop.message, StopTransaction)
+    assert (stop.local_tx_id, stop.number) == (name, last.number + 1)
+    assert stop.message.meter_stop_wh == int(world.plants[1].register_wh)
 
 
 def test_messages_tell_that_their_start_was_given_up(world: World) -> None:

@@ -97,6 +97,17 @@ def question_that_the_bus_loses() -> Day:
     return _quiet(visits=(visit,), faults=faults)
 
 
+def older_copy_of_a_transaction_that_is_over() -> Day:
+    """`connectors.db` was replaced by a copy in which a transaction was open that had its stop: it charged on, for nothing."""
+    visit = people.Plan(600.0, 1, "ANNA", gap_s=1.0, charge_s=150.0, leaves_by="plug")
+    faults = (
+        Fault(630.0, "copy_store", 0.0, ("connectors",)),
+        Fault(640.0, "request", 0.0, ("stop", "ANNA")),
+        Fault(660.0, "put_back_store", 0.0, ("connectors",)),
+    )
+    return _quiet(visits=(visit,), faults=faults)
+
+
 ALL = (
     another_car_while_connectors_is_away,
     stop_whose_start_is_long_delivered,
@@ -106,4 +117,5 @@ ALL = (
     another_session_that_is_over_before_the_lost_one_is_found,
     another_car_soon_after_the_meter_is_back,
     question_that_the_bus_loses,
+    older_copy_of_a_transaction_that_is_over,
 )
