@@ -11,13 +11,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from tests.acceptance.rig import CentralSystem, config_text
 from tests.field_guide.acts import ACTS, Act, Scene
 from tests.field_guide.guide import Step, Symptom, differences
 from tests.harness import Station, wait_until
 
-_SHOWN_WITHIN_S = 30.0
+_SHOWN_WITHIN_S = 60.0
 _AGAIN_S = 0.3
 _WELL_WITHIN_S = 60.0
 _COMMAND_WAIT_S = 60.0
@@ -29,8 +30,11 @@ class Differs(Exception):
     """The station does not show what the guide says; the text is for its author."""
 
 
-def replay(symptom: Symptom) -> None:
-    """Raises Differs; AssertionError or TimeoutError where the symptom can't be brought about or does not go away."""
+def replay(symptom: Symptom, said: Callable[[str], object] = lambda _: None) -> None:
+    """`said` gets what is typed and what comes.
+
+    Raises Differs, CannotBeActed; AssertionError or TimeoutError where the symptom can't be brought about or does not go away.
+    """
     act = ACTS[symptom.name]
     with act.place() as state_dir, CentralSystem() as central_system:
         act.before(central_system)
@@ -43,14 +47,14 @@ def replay(symptom: Symptom) -> None:
                 wait_until(lambda: station.status()["well"], _WELL_WITHIN_S, "the station is well before the symptom")
             act.happens(scene)
             for step in symptom.steps:
-                _do(scene, act, step)
+                said(_done(scene, act, step))
             wait_until(lambda: station.status()["well"], _WELL_WITHIN_S, "the station is well after the remedy")
 
 
-def _do(scene: Scene, act: Act, step: Step) -> None:
+def _done(scene: Scene, act: Act, step: Step) -> str:
     if step.by_hand or not step.text.startswith("station "):
         act.by_hand[step.text](scene)
-        return
+        return f"# {step.text}"
     words = [scene.words.get(word, word) for word in shlex.split(step.text)[1:]]
     shows = [_filled_in(scene, line) for line in step.shows]
     once = " ".join(words).startswith(_CHANGES)
@@ -59,7 +63,7 @@ def _do(scene: Scene, act: Act, step: Step) -> None:
         output = typed(scene.station, words)
         problem = differences(shows, output) if shows else ""
         if not problem:
-            return
+            return f"$ {step.text}\n{output}"
         if time.monotonic() >= deadline_s:
             guide = "\n".join(f"    {line}" for line in shows)
             shown = "\n".join(f"    {line}" for line in output.splitlines())
