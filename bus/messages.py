@@ -94,6 +94,8 @@ class ServiceHealth(Message, frozen=True):
     devices: tuple[DeviceHealth, ...] = ()
     undecodable: int = 0
     """Bus messages that this process could not decode since it started."""
+    config_parts: dict[str, int] = {}
+    """What it read of station.toml at its start, as digests by part (`services/configuration/applied.py`)."""
 
 
 class ClockState(Message, frozen=True):
@@ -311,6 +313,8 @@ class WatchdogState(Message, frozen=True):
     trouble: str = ""
     restarts: dict[str, int] = {}
     """By service, what this process has seen since it began; missing: none."""
+    board_was_reset: bool = False
+    """The hardware watchdog says that it has reset the board the last time."""
 
 
 class IdTagPresented(Message, frozen=True):

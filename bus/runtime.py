@@ -95,6 +95,8 @@ class Runtime:
         self.log = own.log
         self.node = Node(service, incarnation=boottime_ns(), now=boottime_s, log=own.log)
         self._started_s = boottime_s()
+        self.config_parts: dict[str, int] = {}
+        """What the service has read of station.toml, as digests by part; its health tells them."""
         self._problems: dict[str, Problem] = {}
         self._devices: dict[str, DeviceHealth] = {}
         self._traces: dict[str, Callable[[], tuple[DeviceFrame, ...]]] = {}
@@ -228,6 +230,7 @@ class Runtime:
                 problems=tuple(self._problems.values()),
                 devices=tuple(self._devices.values()),
                 undecodable=self.node.undecodable,
+                config_parts=self.config_parts,
             )
             self.node.publish(health, self.service)
 

@@ -54,6 +54,7 @@ PURE = frozenset(
         "bus/states.py",
         "bus/topics.py",
         "bus/vocabulary.py",
+        "services/configuration/applied.py",
         "services/configuration/formats.py",
         "services/configuration/keys.py",
         "services/configuration/listen.py",

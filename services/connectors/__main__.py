@@ -15,8 +15,8 @@ from bus.device_messages import ControllerReading
 from bus.disk import LOOK_S, MB, Disk, trouble
 from bus.process import orphaned
 from bus.runtime import Runtime, run
+from services.configuration.at_start import load_for
 from services.configuration.model import StationConfig
-from services.configuration.station import load
 from services.configuration.store import read_configuration
 from services.connectors import events as e
 from services.connectors.drivers import evse_driver
@@ -145,7 +145,7 @@ def emergency_stop_contact(config: StationConfig, *, virtual: bool) -> Contact |
 
 def build(runtime: Runtime) -> ConnectorsProcess:
     """The process as the runtime wants it."""
-    return ConnectorsProcess(runtime, load(runtime.process.config_path, with_virtual_devices=runtime.process.virtual))
+    return ConnectorsProcess(runtime, load_for(runtime))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ import os
 
 from bus.clock import boottime_s
 from bus.runtime import Runtime, run
+from services.configuration.at_start import load_for
 from services.configuration.model import StationConfig
-from services.configuration.station import load
 from services.hardware.contract import MeterDesired
 from services.hardware.fleet import Fleet
 from services.meter import quality
@@ -60,7 +60,7 @@ class MeterProcess:
 
 def build(runtime: Runtime) -> MeterProcess:
     """The process as the runtime wants it."""
-    return MeterProcess(runtime, load(runtime.process.config_path, with_virtual_devices=runtime.process.virtual))
+    return MeterProcess(runtime, load_for(runtime))
 
 
 if __name__ == "__main__":

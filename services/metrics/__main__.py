@@ -16,7 +16,7 @@ from bus.messages import ClockState, LinkState, MeterSample, MeterState, QueueSt
 from bus.runtime import Runtime, run
 from bus.version import VERSION
 from services.configuration import listen
-from services.configuration.station import load
+from services.configuration.at_start import load_for
 from services.metrics import figures
 from services.metrics.kernel import process_figures
 from services.metrics.server import CONNECTIONS_MAX, Server, listener
@@ -117,7 +117,7 @@ class MetricsProcess:
 
 def build(runtime: Runtime) -> MetricsProcess:
     """The process as the runtime wants it."""
-    config = load(runtime.process.config_path, with_virtual_devices=runtime.process.virtual)
+    config = load_for(runtime)
     return MetricsProcess(runtime, None if config.metrics is None else listen.parsed(config.metrics.listen))
 
 

@@ -110,8 +110,9 @@ def _services(out: Exposition, facts: Facts) -> None:
             out.sample(round(health.started_boottime_s + clock.utc_offset_s, 3), service=name)
     out.family("chargebus_service_restarts_total", "counter", "Restarts of a service that the watchdog has seen.")
     if facts.watchdog is not None:
-        for name, count in sorted(facts.watchdog.restarts.items()):
-            out.sample(count, service=name)
+        # Its own restarts it can't see.
+        for name in sorted({*facts.healths, *facts.watchdog.restarts} - {"watchdog"}):
+            out.sample(facts.watchdog.restarts.get(name, 0), service=name)
 
 
 def _processes(out: Exposition, facts: Facts) -> None:

@@ -12,9 +12,9 @@ from bus.clock import application_boot_id, boottime_s, system_utc_s
 from bus.logs import own_log
 from bus.mailbox import Mailbox
 from bus.runtime import Runtime, run
+from services.configuration.at_start import load_for
 from services.configuration.formats import password
 from services.configuration.model import StationConfig
-from services.configuration.station import load
 from services.configuration.store import ConfigurationStore
 from services.ocpp_link import websocket_thread as ws
 from services.ocpp_link.adjtime import system_clock_synchronised
@@ -163,7 +163,7 @@ class LinkProcess:
 
 def build(runtime: Runtime) -> LinkProcess:
     """The process as the runtime wants it."""
-    return LinkProcess(runtime, load(runtime.process.config_path, with_virtual_devices=runtime.process.virtual))
+    return LinkProcess(runtime, load_for(runtime))
 
 
 if __name__ == "__main__":

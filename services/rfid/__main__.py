@@ -14,8 +14,8 @@ from bus.logs import Logger
 from bus.messages import IdTagPresented, ReaderState
 from bus.node import Node
 from bus.runtime import Runtime, run
+from services.configuration.at_start import load_for
 from services.configuration.model import Reader, StationConfig
-from services.configuration.station import load
 from services.hardware.contract import ReaderDesired, TokenSeen
 from services.hardware.fleet import Fleet
 from services.rfid import feedback, presentation
@@ -121,7 +121,7 @@ def _rules(reader: Reader) -> presentation.IdTagRules:
 
 def build(runtime: Runtime) -> RfidProcess:
     """The process as the runtime wants it."""
-    return RfidProcess(runtime, load(runtime.process.config_path, with_virtual_devices=runtime.process.virtual))
+    return RfidProcess(runtime, load_for(runtime))
 
 
 if __name__ == "__main__":

@@ -55,7 +55,22 @@ def _check(config_path: str, state_dir: str, *, virtual: bool) -> tuple[list[Fin
     facts = look_around(config, config_path, state_dir, virtual=virtual)
     reserve_bytes = config.system.disk_reserve_mb << 20
     found += surroundings.findings(facts, disk_reserve_bytes=reserve_bytes)
+    found += _not_applied(os.path.abspath(config_path), state_dir)
     order = list(Severity)
     found.sort(key=lambda finding: order.index(finding.severity))
     count = len(config.connectors)
     return found, f"station {config.station.identity}, {count} connector{'s' if count != 1 else ''}"
+
+
+def _not_applied(config_path: str, state_dir: str) -> list[Finding]:
+    """Where the station of this file runs: which services have to be restarted, so that all of it holds."""
+    from services.station.report import not_applied
+    from services.station.status import gather
+
+    try:
+        facts = gather(state_dir)
+    except paths.NotRunning:
+        return []
+    if facts.config != config_path:
+        return []
+    return [Finding(Severity.ADVICE, reason.text) for reason in not_applied(facts)]

@@ -15,6 +15,7 @@ from bus.messages import (
     QueueState,
     ReaderState,
     ServiceHealth,
+    WatchdogState,
 )
 from bus.profile_messages import LocalListState
 
@@ -55,6 +56,13 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     reader: ReaderState | None = None
     queue: QueueState | None = None
     local_list: LocalListState | None = None
+    watchdog: WatchdogState | None = None
+    config_problem: str = ""
+    """What is wrong with station.toml as it is now; empty: nothing, or it can't be read by this user."""
+    behind: dict[str, tuple[str, ...]] = {}
+    """Services that began with another station.toml, and the parts that differ."""
+    programs_changed: tuple[str, ...] = ()
+    """Programs that station.toml adds to or takes from those that supervisord knows."""
     disk_trouble: str = ""
     """Why nobody can write, as this command sees it: a service that can't write may not live to say so. Empty: all can."""
 
@@ -181,6 +189,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     well: bool
     reasons: tuple[Reason, ...]
+    warnings: tuple[Reason, ...]
+    """What somebody should know although it is well."""
     state_dir: str
     config: str
     virtual: bool

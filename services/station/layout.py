@@ -3,7 +3,6 @@
 Owns: words, units, columns. Does not: judge.
 """
 
-from services.station.device_layout import counted
 from services.station.facts import ConnectorReport, DeviceReport, LocalListReport, Reason, Report, ServiceReport
 
 _FRESH_S = 10.0
@@ -14,23 +13,28 @@ def lines(report: Report) -> list[str]:
     """The report as `station status` prints it."""
     out = [_first_line(report), ""]
     out += [_service_line(name, service) for name, service in report.services.items()]
-    out += ["", *(device_line(device) for service in report.services.values() for device in service.devices)]
+    troubled = [device for service in report.services.values() for device in service.devices if _has_trouble(device)]
+    out += ["", *map(device_line, troubled)]
     out += [_link_line(report), _clock_line(report)]
     for key, connector in report.connectors.items():
         out += _connector_lines(key, connector)
     out.append(_queue_line(report))
     if report.local_list is not None and (report.local_list.enabled or report.local_list.entries):
         out.append(_local_list_line(report.local_list))
-    if report.reader is not None:
-        out.append(f"reader       {report.reader or 'works'}")
     out.append(f"station      {report.state_dir}{', virtual hardware' if report.virtual else ''}")
     return out
 
 
 def device_line(device: DeviceReport) -> str:
-    """A device with what went over its wire since its service started."""
+    """A device with what went wrong on its wire since its service started; `station devices` has the rest."""
     who = f", {device.identity}" if device.identity else ""
-    return f"{device.name:<12} {'answers' if device.connected else 'does not answer'}{who}; {counted(device)}"
+    counts = {"timeouts": device.timeouts, "errors": device.errors, "reconnects": device.reconnects}
+    wrong = ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "no errors"
+    return f"{device.name:<12} {'answers' if device.connected else 'does not answer'}{who}; {wrong}"
+
+
+def _has_trouble(device: DeviceReport) -> bool:
+    return not device.connected or bool(device.timeouts or device.errors or device.reconnects)
 
 
 def duration(seconds: float) -> str:
@@ -45,9 +49,10 @@ def duration(seconds: float) -> str:
 
 
 def _first_line(report: Report) -> str:
+    warnings = "; ".join(_reason(reason) for reason in report.warnings)
     if report.well:
-        return f"well{_for(report.uptime_s, ', up ')}"
-    return "NOT WELL: " + "; ".join(_reason(reason) for reason in report.reasons)
+        return f"well{_for(report.uptime_s, ', up ')}{f', but: {warnings}' if warnings else ''}"
+    return "NOT WELL: " + "; ".join(map(_reason, report.reasons)) + (f"; also: {warnings}" if warnings else "")
 
 
 def _reason(reason: Reason) -> str:
@@ -59,10 +64,13 @@ def _for(seconds: float | None, prefix: str, suffix: str = "") -> str:
 
 
 def _service_line(name: str, service: ServiceReport) -> str:
-    details = "; ".join(f"{device.name} {'answers' if device.connected else 'does not answer'}" for device in service.devices)
+    answering = ", ".join(sorted(device.name for device in service.devices if device.connected))
+    details = [f"{answering} answer{'s' if ',' not in answering else ''}"] if answering else []
+    details += [f"{device.name} does not answer" for device in service.devices if not device.connected]
     pid = f"pid {service.pid}" if service.pid else "-"
     up = f"up {duration(service.uptime_s)}" if service.uptime_s is not None else ""
-    return f"{name:<18} {service.state:<9} {pid:<12} {up:<16} {service.health}{': ' + details if details else ''}".rstrip()
+    text = service.health + (f": {', '.join(details)}" if details else "")
+    return f"{name:<17} {service.state:<7} {pid:<11} {up:<15} {text}".rstrip()
 
 
 def _link_line(report: Report) -> str:
@@ -71,8 +79,8 @@ def _link_line(report: Report) -> str:
         return "link         not known"
     words = "connected" if link.connected else "not connected"
     heard = _for(link.last_received_s, "last heard ", " ago")
-    # While all is well the link has nothing to add.
-    detail = "" if link.detail == words else link.detail
+    # While all is well the link has nothing to add; why it is not connected stands in the first line.
+    detail = link.detail if link.connected and link.detail != words else ""
     parts = [words, link.registration or "not registered", heard, detail]
     return "link         " + ", ".join(part for part in parts if part)
 
@@ -103,8 +111,10 @@ def _connector_lines(key: str, connector: ConnectorReport) -> list[str]:
         stopping = ", stopping" if running.stopping else ""
         out.append(f"{'':<12} {number}, card {running.id_tag}{energy}{_for(running.for_s, ', for ')}{stopping}")
     if connector.out_of_service:
-        later = "goes out of service when its transaction ends, commanded" if running is not None else "taken out of service"
-        out.append(f"{'':<12} {later} at the station{_for(connector.out_of_service_for_s, ', ', ' ago')}")
+        later = (
+            "out of service when this transaction ends, set" if running is not None else "taken out of service at the station"
+        )
+        out.append(f"{'':<12} {later}{_for(connector.out_of_service_for_s, ' ', ' ago')}")
     kept = connector.reservation
     if kept is not None:
         out.append(f"{'':<12} reservation {kept.reservation_id}, card {kept.id_tag}, until {kept.until_utc}")

@@ -13,7 +13,7 @@ import sys
 from bus.operating_messages import OutOfService, OutOfServiceAnswer
 from bus.process import AlreadyRunning, lock_holder, take_lock
 from services.configuration.checks import ConfigurationError
-from services.station import known_config, paths
+from services.station import command_log, known_config, paths
 
 _DONE, _REFUSED, _FAILED = 0, 1, 3
 _LOCK, _DATABASE = "connectors.lock", "../connectors.db"
@@ -84,6 +84,10 @@ def _ask(request: OutOfService, config_path: str | None) -> OutOfServiceAnswer:
     return answer
 
 
+def _asked(request: OutOfService) -> str:
+    return f"{'on' if request.out else 'off'} {request.connector_id or 'all'}"
+
+
 def _change_here(request: OutOfService, config_path: str | None) -> OutOfServiceAnswer:
     """As the one writer, under the service's own lock. Raises AlreadyRunning if it starts just now."""
     from bus.clock import boottime_s, hardware_boot_id, system_utc_s
@@ -96,6 +100,7 @@ def _change_here(request: OutOfService, config_path: str | None) -> OutOfService
     lock = take_lock(_LOCK, _LOCK_WAIT_S)
     try:
         with contextlib.closing(open_database(_DATABASE)) as database:
+            command_log.note("..", "out of service is commanded, the station's connectors do not run", detail=_asked(request))
             return by_hand.take_out_of_service(database, request, {one.id for one in config.connectors}, at)
     except sqlite3.Error as error:
         raise Failed(f"connectors.db can't be read or written ({error}); check the disk, or start the station") from None

@@ -29,6 +29,8 @@ from services.station.facts import (
 
 STARTING_S = 10.0
 """A service that has run for less and is not heard yet is taken to be starting."""
+RESET_TOLD_S = 86400.0
+"""A reset by the hardware watchdog is old news after a day."""
 
 
 def report(facts: Facts) -> Report:
@@ -38,6 +40,7 @@ def report(facts: Facts) -> Report:
     return Report(
         well=not reasons,
         reasons=reasons,
+        warnings=tuple(_warnings(facts)),
         state_dir=facts.state_dir,
         config=facts.config,
         virtual=facts.virtual,
@@ -70,6 +73,29 @@ def _reasons(facts: Facts, services: dict[str, ServiceReport]) -> Iterator[Reaso
     yield from _device_reasons(facts, troubled)
     if facts.queue is not None and facts.queue.dead_letters and "transaction_queue" not in troubled:
         yield Reason(f"transaction messages that were given up and are kept: {facts.queue.dead_letters}")
+
+
+def not_applied(facts: Facts) -> Iterator[Reason]:
+    """What of station.toml the running station does not go by yet, and what to do about it."""
+    if facts.programs_changed:
+        sections = " and ".join(f"[{name}]" for name in facts.programs_changed)
+        yield Reason(f"{sections} of station.toml was added or removed: end the station and start it anew")
+    if facts.behind:
+        parts = dict.fromkeys(part for changed in facts.behind.values() for part in changed)
+        names = [service.name for service in facts.services if service.name in facts.behind]
+        yield Reason(f"{', '.join(parts)} of station.toml changed: station restart {' '.join(names)}")
+
+
+def _warnings(facts: Facts) -> Iterator[Reason]:
+    if facts.config_problem:
+        yield Reason(f"station.toml is wrong now, no service would start again: {facts.config_problem}")
+    yield from not_applied(facts)
+    for key, state in sorted(facts.connectors.items(), key=_by_number):
+        if state.out_of_service_since is not None:
+            name = "the charge point" if key == "0" else f"connector {key}"
+            yield Reason(f"{name} is out of service by a command at the station", _age_s(facts, state.out_of_service_since))
+    if facts.watchdog is not None and facts.watchdog.board_was_reset and facts.now_boottime_s < RESET_TOLD_S:
+        yield Reason("the hardware watchdog has reset the board", round(facts.now_boottime_s, 3))
 
 
 def _service_reasons(facts: ServiceFacts, service: ServiceReport) -> Iterator[Reason]:

@@ -4,10 +4,8 @@ Owns: gathering the facts, the exit code. Does not: judge (`report.py`) or lay o
 """
 
 import argparse
-import json
 import os
 import sys
-from typing import Any
 
 import msgspec
 
@@ -23,11 +21,13 @@ from bus.messages import (
     QueueState,
     ReaderState,
     ServiceHealth,
+    WatchdogState,
 )
 from bus.observer import Observer
 from bus.process import lock_holder, start_ticks
 from bus.profile_messages import LocalListState
-from services.station import layout, paths
+from services.station import known_config, layout, paths
+from services.station.config_changes import changes_of
 from services.station.facts import Facts, ServiceFacts
 from services.station.programs import PROGRAMS, SILENT, programs
 from services.station.report import report
@@ -37,7 +37,7 @@ _BUS_WAIT_S = 1.0
 _HEALTH_WAIT_S = 0.3
 _WRITABLE_BYTES_MIN = 1 * MB
 """Below it commits begin to fail; the reserve that the services keep is told by them."""
-_WELL, _NOT_WELL, _NOT_RUNNING = 0, 1, 3
+_WELL, _WARNING, _NOT_WELL, _NOT_RUNNING = 0, 1, 2, 3
 _WATCHED: tuple[type[Message], ...] = (
     ServiceHealth,
     LinkState,
@@ -48,14 +48,16 @@ _WATCHED: tuple[type[Message], ...] = (
     ReaderState,
     QueueState,
     LocalListState,
+    WatchdogState,
 )
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def main(argv: list[str]) -> int:
-    """0: the station is well; 1: it is not, the first line says why; 3: no station runs."""
-    description = "Show whether the station is well, and what it is doing. Exit code 0: well, 1: not well, 3: not running."
-    parser = argparse.ArgumentParser(prog="station status", description=description)
+    """0: the station is well; 1: well, with a warning; 2: it is not well; 3: none runs. The first line says why."""
+    description = "Show whether the station is well, and what it is doing."
+    epilog = "Exit code, for monitoring: 0 well, 1 well with a warning, 2 not well, 3 not running. The first line says why."
+    parser = argparse.ArgumentParser(prog="station status", description=description, epilog=epilog)
     paths.add_state_dir(parser)
     parser.add_argument("--json", action="store_true", help="for programs; what is not known is null")
     arguments = parser.parse_args(argv)
@@ -68,7 +70,7 @@ def main(argv: list[str]) -> int:
         print(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())
     else:
         print("\n".join(layout.lines(answer)))
-    return _WELL if answer.well else _NOT_WELL
+    return _NOT_WELL if not answer.well else _WARNING if answer.warnings else _WELL
 
 
 def gather(state_dir: str) -> Facts:
@@ -79,19 +81,22 @@ def gather(state_dir: str) -> Facts:
         remedy = f"`station check` says what keeps it from starting; start it with: {paths.how_to_start(state_dir)}"
         raise paths.NotRunning(f"no station runs in {state_dir}; {remedy}")
     processes, error = _ask_supervisord()
-    run = _run_facts()
+    run = known_config.run_facts()
     now_s = boottime_s()
     with Observer("status", _WATCHED) as observer:
         attached = observer.wait(observer.attached, _BUS_WAIT_S)
         if attached:
             observer.wait(lambda: _all_heard(observer, processes), _HEALTH_WAIT_S)
+        path, virtual = str(run.get("config", "")), bool(run.get("virtual"))
+        started = {name: health.config_parts for name, health in observer.values(ServiceHealth).items()}
+        file = changes_of(path, virtual=virtual, started=started, programs_known=processes.keys())
         return Facts(
             state_dir=state_dir,
             now_boottime_s=boottime_s(),
             system_utc_s=system_utc_s(),
             boot_id=str(run.get("boot_id") or hardware_boot_id()),
-            config=str(run.get("config", "")),
-            virtual=bool(run.get("virtual")),
+            config=path,
+            virtual=virtual,
             uptime_s=_uptime_s(pid, now_s),
             supervisor_pid=pid or 0,
             supervisor_error=error,
@@ -105,6 +110,10 @@ def gather(state_dir: str) -> Facts:
             reader=observer.values(ReaderState).get(""),
             queue=observer.values(QueueState).get(""),
             local_list=observer.values(LocalListState).get(""),
+            watchdog=observer.values(WatchdogState).get(""),
+            config_problem=file.problem,
+            behind=file.behind,
+            programs_changed=file.programs,
             disk_trouble=trouble(Disk("..").look(), _WRITABLE_BYTES_MIN),
         )
 
@@ -143,12 +152,3 @@ def _uptime_s(pid: int | None, now_s: float) -> float | None:
     # By the process's own start: supervisord knows it by the system clock only, which may step.
     ticks = start_ticks(pid) if pid else None
     return None if ticks is None else round(max(0.0, now_s - ticks / _TICKS_PER_S), 3)
-
-
-def _run_facts() -> dict[str, Any]:
-    try:
-        with open(paths.RUN_FACTS, encoding="utf-8") as file:
-            facts = json.load(file)
-    except (OSError, ValueError):
-        return {}
-    return facts if isinstance(facts, dict) else {}

@@ -11,7 +11,7 @@ from bus import chance
 from bus.clock import application_boot_id, hardware_boot_id
 from bus.disk import MB, Disk
 from bus.runtime import Runtime, run
-from services.configuration import station
+from services.configuration.at_start import load_for
 from services.configuration.model import StationConfig
 from services.configuration.store import FILE_NAME, read_configuration
 from services.transaction_queue.schema import SCHEMA
@@ -25,7 +25,7 @@ STATE_DIRECTORY = ".."
 
 def build(runtime: Runtime) -> TransactionQueue:
     """Wire the queue to this process. Raises sqlite3.Error if the database can't be opened."""
-    config = station.load(runtime.process.config_path, with_virtual_devices=runtime.process.virtual)
+    config = load_for(runtime)
     surroundings = Surroundings(
         boot_id=hardware_boot_id(),
         run_id=application_boot_id(),

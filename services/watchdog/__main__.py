@@ -7,7 +7,6 @@ ended: that is supervisord's, which is asked only for one that it has given up.
 """
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -16,49 +15,22 @@ from collections.abc import Mapping
 import msgspec
 
 from bus.clock import boottime_s
-from bus.logs import Logger
 from bus.mailbox import Mailbox
 from bus.messages import BrokerState, ServiceHealth, WatchdogState
 from bus.process import locked, signal_holder
 from bus.runtime import Runtime, run
+from services.configuration.at_start import load_for
 from services.configuration.model import StationConfig
-from services.configuration.station import load
 from services.station.programs import programs
 from services.watchdog import core
 from services.watchdog import events as e
+from services.watchdog.hardware import HardwareWatchdog
 from services.watchdog.listener import Listener, SupervisorEvent
 from services.watchdog.state import STARTING
 
 OWN_NAME = "watchdog"
 STATE_EVENT = "PROCESS_STATE_"
 GUARD_END_S = 2.0
-
-
-class HardwareWatchdog:
-    """`/dev/watchdog`: once opened it resets the board unless it is fed; closed in good order it stops."""
-
-    def __init__(self, path: str, log: Logger) -> None:
-        self._descriptor: int | None = None
-        if not path:
-            return
-        try:
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        except OSError as error:
-            log.error("hardware watchdog can't be used, check [system] hardware_watchdog", path=path, reason=error.strerror)
-
-    def feed(self) -> None:
-        """All is well."""
-        if self._descriptor is not None:
-            with contextlib.suppress(OSError):
-                os.write(self._descriptor, b"\0")
-
-    def close(self) -> None:
-        """The board is not to be reset because this process ends in good order."""
-        if self._descriptor is not None:
-            with contextlib.suppress(OSError):
-                os.write(self._descriptor, b"V")
-            os.close(self._descriptor)
-            self._descriptor = None
 
 
 class Watchdog:
@@ -74,7 +46,7 @@ class Watchdog:
         self._due_s = 0.0
         self._guard: subprocess.Popen[bytes] | None = None
         self._hardware = HardwareWatchdog(config.system.hardware_watchdog, self._log)
-        self._told = WatchdogState()
+        self._told = WatchdogState(board_was_reset=self._hardware.has_reset)
         node = runtime.node
         node.publish(self._told)
         # The broker's health is what it says of itself; that it passes messages on is known by its own state.
@@ -186,7 +158,7 @@ class Watchdog:
 
 def build(runtime: Runtime) -> Watchdog:
     """The process as the runtime wants it."""
-    return Watchdog(runtime, load(runtime.process.config_path, with_virtual_devices=runtime.process.virtual))
+    return Watchdog(runtime, load_for(runtime))
 
 
 if __name__ == "__main__":

@@ -88,6 +88,7 @@ def value(facts: Facts, name: str, **labels: str) -> float | None:
         ("service_problems", {"service": "rfid"}, 1),
         ("service_start_time_seconds", {"service": "meter"}, UTC_OFFSET_S + 100),
         ("service_restarts_total", {"service": "meter"}, 4),
+        ("service_restarts_total", {"service": "rfid"}, 0),
         ("process_memory_pss_bytes", {"service": "meter"}, 12_000_000),
         ("process_memory_pss_bytes", {"service": "rfid"}, None),
         ("process_written_bytes_total", {"service": "rfid"}, 0),

@@ -30,7 +30,7 @@ def test_status_shows_each_process_with_pid_uptime_and_health(stand_ins: StandIn
 
 def test_status_for_people_answers_in_its_first_line_and_by_its_exit_code(stand_ins: StandInStation) -> None:
     done = stand_ins.command("status")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stdout.startswith("NOT WELL: nothing is known of the link to the Central System; nothing is known of")
     assert len(done.stdout.splitlines()) < 24
 

@@ -17,12 +17,13 @@ from bus.messages import (
     ReservationView,
     ServiceHealth,
     TransactionView,
+    WatchdogState,
 )
 from bus.profile_messages import LocalListState
 from bus.vocabulary import ChargePointErrorCode, ChargePointStatus, RegistrationStatus
 from services.station import layout
 from services.station.facts import Facts, ServiceFacts
-from services.station.programs import programs
+from services.station.programs import PROGRAMS, programs
 from services.station.report import report
 
 BOOT = "this-boot"
@@ -260,3 +261,66 @@ def test_the_local_list_is_shown_where_there_is_one() -> None:
     off = layout.lines(report(facts(local_list=LocalListState(False, 239, 2))))
     assert any(line.startswith("local list   2 entries, version 239, not in use: ") for line in off)
     assert not any("local list" in line for line in layout.lines(report(facts(local_list=LocalListState(False)))))
+
+
+def test_warnings_leave_it_well_and_stand_in_the_first_line() -> None:
+    """Issue 7: what a maintainer should know, and since when."""
+    out = ConnectorState(1, ChargePointStatus.UNAVAILABLE, moment(60), out_of_service_since=moment(120))
+    changed = facts(behind={"rfid": ("[reader]",), "meter": ("[supply]",)}, connectors={"1": out})
+    answer = report(changed)
+    assert answer.well
+    assert layout.lines(answer)[0] == (
+        "well, up 1 h, but: [reader], [supply] of station.toml changed: station restart meter rfid; "
+        "connector 1 is out of service by a command at the station (for 2 min)"
+    )
+    reset = report(facts(watchdog=WatchdogState(board_was_reset=True)))
+    assert [reason.text for reason in reset.warnings] == ["the hardware watchdog has reset the board"]
+    old = facts(watchdog=WatchdogState(board_was_reset=True), now_boottime_s=90_000.0)
+    assert "reset the board" not in layout.lines(report(old))[0]
+
+
+def test_a_station_toml_that_is_wrong_now_and_a_new_program_are_told() -> None:
+    answer = report(facts(config_problem="/etc/x: [supply]: bad", programs_changed=("metrics",)))
+    assert [reason.text for reason in answer.warnings] == [
+        "station.toml is wrong now, no service would start again: /etc/x: [supply]: bad",
+        "[metrics] of station.toml was added or removed: end the station and start it anew",
+    ]
+
+
+def test_warnings_come_after_what_is_not_well() -> None:
+    answer = report(facts(reader=ReaderState("no answer"), behind={"rfid": ("[reader]",)}))
+    first = layout.lines(answer)[0]
+    assert first == "NOT WELL: reader: no answer; also: [reader] of station.toml changed: station restart rfid"
+
+
+def test_a_station_that_charges_fits_one_screen() -> None:
+    """Issue 7: 24 lines of 80 columns, with every service, a transaction that goes out of service next, and a local list."""
+    devices = {
+        "connectors": (DeviceHealth("estop", True, ""), DeviceHealth("evse-1", True, "", identity="OpenEVSE OpenEVSE 8.2.3")),
+        "meter": (DeviceHealth("meter-1", True, "", identity="Eastron SDM630 24110001", timeouts=12),),
+        "rfid": (DeviceHealth("reader", True, "", identity="RDM6300"),),
+    }
+    long = 3 * 86400.0 + 23 * 3600
+    services = tuple(
+        service(program.name, pid=1234567, uptime_s=long, health=health(1234567, devices=devices.get(program.name, ())))
+        for program in PROGRAMS
+        if not program.virtual_only
+    )
+    running = TransactionView("local-1", "04A1B2C3D4", moment(600), 4000, transaction_id=2**31 - 1)
+    charging = ConnectorState(
+        1, ChargePointStatus.CHARGING, moment(590), offered_a=32.0, transaction=running, out_of_service_since=moment(5)
+    )
+    sample = MeterSample(1, NOW_S - 0.5, "S1", 123_456_789, power_w=22_080.0, currents_a=(32.0, 32.0, 32.0))
+    found = facts(
+        services=services,
+        connectors={"0": ConnectorState(0, ChargePointStatus.AVAILABLE, moment(600)), "1": charging},
+        samples={"1": sample},
+        local_list=LocalListState(True, 239, 1234),
+        queue=QueueState(12, 0, moment(90)),
+        state_dir="/var/lib/chargebus",
+    )
+    first, *rest = layout.lines(report(found))
+    assert len(rest) + -(-len(first) // 80) <= 24
+    assert [line for line in rest if len(line) > 80] == []
+    assert "meter-1      answers, Eastron SDM630 24110001; timeouts 12" in rest
+    assert not any("evse-1       answers" in line for line in rest), "a device without trouble needs no line of its own"

@@ -83,7 +83,7 @@ def test_what_the_services_publish_is_shown(bus: Path) -> None:
         (ReaderState(), ""),
     )
     code, answer = status(bus)
-    assert code == 1
+    assert code == 2
     assert answer["link"]["online"] is True
     assert str(answer["clock"]["utc"]).startswith("2027-01-15T08:0")
     connector = answer["connectors"]["1"]
