@@ -259,7 +259,7 @@ class _Look:
             learned.setdefault("reused", record.ts)
         if not connector:
             return
-        status = record.get("detail").rpartition("-> ")[2].split(" ")[0].rstrip(",;") if event == _CHANGES else ""
+        status = record.get("detail").partition("-> ")[2].split(" ")[0].rstrip(",;") if event == _CHANGES else ""
         if status == _FREE or local:
             self._came.pop(connector, None)
         elif status == _SOMEBODY or event == _CARD:

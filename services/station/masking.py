@@ -14,10 +14,10 @@ from typing import Any
 from bus.vocabulary import masked_id_tag
 
 HIDDEN = "(not shown)"
-_SECRET_WORD = r"[\w.-]*(?:authorization_?key|password|passwd|passphrase|secret|token)[\w.-]*"
-_VALUE = r'"""[\s\S]*?(?:"""|\Z)|\'\'\'[\s\S]*?(?:\'\'\'|\Z)|"(?:[^"\\\n]|\\.)*"?|\'[^\'\n]*\'?|[^\s,}#]+'
+_SECRET_WORD = r"(?:[\w.-]*(?:password|passwd|passphrase|secret|token)[\w.-]*|[\w.-]*key)"
+_VALUE = r'"""[\s\S]*?(?:"""|\Z)|\'\'\'[\s\S]*?(?:\'\'\'|\Z)|"(?:[^"\\\n]|\\.)*"?|\'[^\'\n]*\'?|\[[^\]]*\]?|[^\s,}#]+'
 _ASSIGNED = re.compile(rf'(["\']?{_SECRET_WORD}["\']?\s*=\s*)({_VALUE})', re.IGNORECASE)
-_USER_IN_URL = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/@\"']+@", re.IGNORECASE)
+_USER_IN_URL = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s\"'<>]*@", re.IGNORECASE)
 _QUERY_IN_URL = re.compile(r"(\b(?:wss?|https?)://[^\s?\"']*\?)[^\s\"']+", re.IGNORECASE)
 _ID_TAGS = ("id_tag", "parent_id_tag", "idtag", "parentidtag")
 _SECRET_BYTES_MIN = 8
@@ -34,7 +34,9 @@ def masked_toml(text: str) -> str:
 def secrets_in(text: str) -> list[str]:
     """The values that `masked_toml` hides, as they stand between their quotes."""
     values = [found[2].strip("\"'") for found in _ASSIGNED.finditer(text)]
-    return values + [found[0].partition("://")[2].rstrip("@").partition(":")[2] for found in _USER_IN_URL.finditer(text)]
+    values += [found[0].partition("://")[2].rstrip("@").partition(":")[2] for found in _USER_IN_URL.finditer(text)]
+    queries = [found[0].partition("?")[2] for found in _QUERY_IN_URL.finditer(text)]
+    return values + [pair.rpartition("=")[2] for query in queries for pair in query.split("&")]
 
 
 def masked_values(value: Any) -> Any:

@@ -27,8 +27,8 @@ REFUSED_KEY, BROKEN_KEY, CUT_KEY, SHORT_KEY = (
     "canary-in-cut-frame-6",
     "canary-7",
 )
-URL_PASSWORD = "canary-in-the-url-8"
-KEYS = (FILE_KEY, SENT_KEY, HAND_KEY, REFUSED_KEY, BROKEN_KEY, CUT_KEY, SHORT_KEY, URL_PASSWORD)
+URL_PASSWORD, QUERY_KEY = "canary-in-the-url-8", "canary-in-the-query-9"
+KEYS = (FILE_KEY, SENT_KEY, HAND_KEY, REFUSED_KEY, BROKEN_KEY, CUT_KEY, SHORT_KEY, URL_PASSWORD, QUERY_KEY)
 CARD = "0CA9A52781"
 LISTED, REMOTE, RESERVED, PARENT = "CanaryListed0001", "CanaryRemote0002", "CanaryReserved03", "CanaryParent0004"
 BROKEN_TAG, LONG_TAG = "CanaryBroken0005", "CanaryMuchTooLong0000006"
@@ -90,7 +90,7 @@ def members(path: Path) -> list[Haystack]:
 def plant(central_system: CentralSystem, station: Station) -> Rig:
     """Each canary goes the way that secrets and cards go."""
     one, call = Rig(station, central_system, "CP-1"), central_system.call
-    one.wait_for_boot()
+    one.wait_for_status(2, "Available", 20)
     central_system.behaviour.set_id_tag(CARD, "Accepted", parent=PARENT)
     entries = [{"idTag": LISTED, "idTagInfo": {"status": "Accepted", "parentIdTag": PARENT}}]
     call("SendLocalList", {"listVersion": 1, "updateType": "Full", "localAuthorizationList": entries})
@@ -158,7 +158,7 @@ def test_no_secret_and_no_card_is_told_where_it_need_not_be(tmp_path: Path) -> N
     with CentralSystem() as central_system:
         central_system.behaviour.passwords = {"CP-1": FILE_KEY}
         url = f'url = "{central_system.url}"'
-        secured = f'{url}\nsecurity_profile = 1\nauthorization_key = "{FILE_KEY}"'
+        secured = f'url = "{central_system.url}?access={QUERY_KEY}"\nsecurity_profile = 1\nauthorization_key = "{FILE_KEY}"'
         text = config_text(central_system.url, meters=("sdm630", "sdm120")).replace(url, secured)
         with Station(text) as station:
             local_tx_id = charge(plant(central_system, station))

@@ -144,6 +144,8 @@ TOML = st.sampled_from(
         'url = "wss://user:{}@central.example/ocpp"',
         'url = "wss://central.example/ocpp?key={}"',
         "password = {}",
+        'api_key = "{}"',
+        "options = {{ tokens = [\n'{}',\n'another'] }}",
     ]
 )
 
