@@ -131,6 +131,14 @@ def _reserved(one: Scene) -> None:
     one.station.sim("swipe", TAG)
 
 
+def _meter_silent(one: Scene) -> None:
+    one.station.sim("unplug-device", "meter", "1")
+    wait_until(lambda: one.station.status()["connectors"]["1"]["error_code"] == "PowerMeterFailure", 20, "it is told")
+    one.station.sim("plug-in", "1")
+    one.wait_for_status(1, "Preparing")
+    one.station.sim("swipe", TAG)
+
+
 def _fault_while_charging(kind: str) -> Deed:
     def happens(one: Scene) -> None:
         one.start_by_card()
@@ -305,7 +313,7 @@ ACTS: dict[str, Act] = {
         boots=False,
     ),
     "the-meter-is-silent": Act(
-        happens=sim("unplug-device", "meter", "1"),
+        happens=_meter_silent,
         by_hand={"plug the meter's cable in again": sim("replug-device", "meter", "1")},
     ),
     "the-reader-is-silent": Act(
