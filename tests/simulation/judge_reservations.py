@@ -123,8 +123,9 @@ def _has_its_own(case: Case, transaction: Transaction) -> bool:
     """Whether this connector was promised to it as well, while the other one had another free: its own promise holds too."""
     payload = transaction.start.payload
     own = (payload.get("reservationId"), payload["idTag"], payload["connectorId"])
-    accepted = (a.payload for a in case.book.asked if a.action == "ReserveNow" and a.answer == "Accepted")
-    return own in [(p["reservationId"], p["idTag"], p["connectorId"]) for p in accepted]
+    accepted = (a for a in case.book.asked if a.action == "ReserveNow" and a.answer == "Accepted")
+    stood = (a.payload for a in accepted if a.at_s <= transaction.started_s <= said_s(a.payload["expiryDate"]))
+    return own in [(p["reservationId"], p["idTag"], p["connectorId"]) for p in stood]
 
 
 def _another_is_left(case: Case, stood: Stood, contact: Contact) -> bool:

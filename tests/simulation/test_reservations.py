@@ -93,6 +93,8 @@ def test_whoever_has_this_connector_reserved_takes_it_though_the_last_free_one_w
     assert cooked.promises() == {judged.ONE_LEFT}
     own.answer, own.payload["connectorId"] = "Accepted", 0
     assert judged.ONE_LEFT in cooked.promises()
+    own.payload.update(connectorId=1, expiryDate=utc_text(UTC_0_S + 99.0))
+    assert cooked.promises() == {judged.ONE_LEFT}
 
 
 @pytest.mark.parametrize(
