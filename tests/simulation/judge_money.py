@@ -127,7 +127,10 @@ def durations_are_true(case: Case) -> Findings:
         if not any(c.opened_wh > c.closed_wh + 10 for c in contacts):
             continue
         out_s = min(_plug_in(case, contacts[0]).out_s, case.ledger.end_s)
-        if case.ledger.during("power off", contacts[0].closed_s - 120, out_s + 120):
+        unseen = _unseen(case, transaction.connector_id, out_s)
+        # Nobody was there to close it before the power failed: its stop is of another boot, which may be told another time.
+        until_s = out_s if unseen is None else max(out_s, unseen.to_s)
+        if case.ledger.during("power off", contacts[0].closed_s - 120, until_s + 120):
             continue
         true_s = contacts[-1].opened_s - contacts[0].closed_s
         ends = (contacts[-1].opened_s, out_s)

@@ -243,6 +243,18 @@ def lose_its_anchor(cooked: Cooked) -> None:
     lose_store(cooked, "transactions.db", 300.0)
 
 
+def fail_the_power_while_nobody_is_there(cooked: Cooked) -> None:
+    """`connectors` was away when the plug was pulled, and still when the power failed (seed 44487)."""
+    cooked.ledger.spans.append(Span("connectors down", 410.0, 610.0))
+    cooked.ledger.spans.append(Span("power off", 600.0, 609.0))
+
+
+def fail_the_power_later(cooked: Cooked) -> None:
+    """It was back in between."""
+    cooked.ledger.spans.append(Span("connectors down", 410.0, 430.0))
+    cooked.ledger.spans.append(Span("power off", 600.0, 609.0))
+
+
 def last_after_it_was_pulled(cooked: Cooked) -> None:
     """The car was full and pulled soon after, but the stop says a time three minutes later."""
     cooked.ledger.contacts[0].opened_s = 250.0
@@ -302,6 +314,7 @@ EXCUSES: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = 
     (close_once_more_for_the_other_car, money.START_FIRST, be_away_until_it_offers_again),
     (begin_before_the_plug, money.TRUE_TIMES, be_deaf_while_it_is_replugged),
     (last_long_by_a_wrong_clock, money.TRUE_DURATION, lose_its_anchor),
+    (last_long_by_a_wrong_clock, money.TRUE_DURATION, fail_the_power_while_nobody_is_there),
     (last_after_it_was_pulled, money.TRUE_DURATION, be_away_when_it_was_pulled),
     (last_until_it_was_found, money.TRUE_DURATION, lose_it_while_the_queue_is_away),
     (start_by_an_app_long_before, money.AUTHORIZED, answer_it_late),
@@ -339,6 +352,7 @@ SHIFTS: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = [
         lambda cooked: cooked.ledger.spans.append(Span("connectors down", 480.0, 490.0)),
     ),
     (last_long_by_a_wrong_clock, money.TRUE_DURATION, lambda cooked: lose_store(cooked, "transactions.db", 900.0)),
+    (last_long_by_a_wrong_clock, money.TRUE_DURATION, fail_the_power_later),
     (last_until_it_was_found, money.TRUE_DURATION, lambda cooked: lose_store(cooked, "connectors.db", 240.0)),
 ]
 
