@@ -148,6 +148,9 @@ def add_traces(archive: Archive, station: Station) -> None:
         archive.lacks("traces/", "they are in the memory of the services, which could not be asked")
         return
     found = devices_of(station.facts)
+    if not any(found.values()):
+        archive.lacks("traces/", "no service says which devices it has")
+        return
     offset_s = system_utc_s() - boottime_s()
     before = os.getcwd()
     os.chdir(station.run_dir)

@@ -37,6 +37,7 @@ def main(argv: list[str]) -> int:
     """0; 1: no such session; 2 with one line: a service or directory that has no log, a time that is none."""
     arguments = _arguments(argv)
     try:
+        _check(arguments)
         with _opened(arguments) as directory:
             return _show(directory, arguments)
     except (NoLog, ValueError) as error:
@@ -102,15 +103,21 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     form.add_argument("--short", action="store_true", help="short lines also into a pipe")
     form.add_argument("--logfmt", action="store_true", help="lines as they stand in the logs also on a terminal")
     arguments = parser.parse_intermixed_args(argv)
-    if arguments.bundle is not None and (arguments.follow or arguments.state_dir):
-        parser.error("--from: a bundle does not grow, and is of one station; without --follow and --state-dir, please")
     if arguments.transaction is not None:
-        if arguments.follow:
-            parser.error("--transaction tells what was written; without --follow, please")
-        if not arguments.transaction:
-            parser.error("--transaction of which session?")
         arguments.frames = arguments.frames is not False
     return arguments
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Raises ValueError where two options make no sense together."""
+    if arguments.bundle is not None and arguments.follow:
+        raise ValueError("a bundle does not grow, there is nothing to --follow; leave one of both out")
+    if arguments.bundle is not None and arguments.state_dir:
+        raise ValueError("--from and --state-dir are two places for logs; leave one of both out")
+    if arguments.transaction is not None and arguments.follow:
+        raise ValueError("--transaction tells what was written, there is nothing to --follow; leave one of both out")
+    if arguments.transaction == "":
+        raise ValueError("--transaction of which session? give its transactionId or local_tx_id")
 
 
 def _filter(arguments: argparse.Namespace, now_s: float) -> Filter:

@@ -189,6 +189,7 @@ def test_a_station_that_hangs_is_told_of_all_the_same(stand_ins: StandInStation,
     assert manifest(members)["running"] is True
     assert b"supervisord does not answer" in members["status.txt"]
     assert {"log/supervisord.log", "log/meter.log", "memory.txt"} <= members.keys()
+    assert "traces/" in missing(members)
 
 
 @pytest.mark.process
