@@ -361,7 +361,7 @@ all_services_run() {
     return 1
 }
 
-# A station that is not well (a device is missing, no Central System) runs all the same; its status ends with 1 then.
+# A station that is not well (a device is missing, no Central System) runs all the same; its status ends with 2 then.
 services_run_now() {
     { as_user "$current/bin/station" status --state-dir "$state" --json 2>/dev/null || true; } | "$current/bin/python" -c '
 import json, sys

@@ -68,7 +68,7 @@ def take_out_of_service(work: Work, call_id: str, request: OutOfService) -> None
     if answer.changed:
         text = "taken out of service at the station" if request.out else "in service again, by a command at the station"
         for key in answer.changed:
-            detail = "when its transaction is over" if key in answer.charging else ""
+            detail = "when its transaction is over" if key in answer.charging else None
             work.note(text, connector_id=key, detail=detail)
 
 

@@ -112,9 +112,11 @@ def _connector_lines(key: str, connector: ConnectorReport) -> list[str]:
         out.append(f"{'':<12} {number}, card {running.id_tag}{energy}{_for(running.for_s, ', for ')}{stopping}")
     if connector.out_of_service:
         later = (
-            "out of service when this transaction ends, set" if running is not None else "taken out of service at the station"
+            "out of service when this transaction ends, as set"
+            if running is not None
+            else "taken out of service at the station,"
         )
-        out.append(f"{'':<12} {later}{_for(connector.out_of_service_for_s, ' ', ' ago')}")
+        out.append(f"{'':<12} {later}{_for(connector.out_of_service_for_s, ' ', ' ago')}".rstrip(","))
     kept = connector.reservation
     if kept is not None:
         out.append(f"{'':<12} reservation {kept.reservation_id}, card {kept.id_tag}, until {kept.until_utc}")
