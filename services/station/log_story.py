@@ -289,8 +289,9 @@ def _went_wrong(record: Record) -> bool:
 
 
 def _matters(session: Session, record: Record) -> bool:
-    """While it ran whoever says it; from then on who has to deliver."""
-    if not record.ts or not _between(_begin(session), record.ts, session.settled):
+    """While it ran whoever says it; from then on who has to deliver. One without an end ran until another one began there."""
+    until = session.settled or ("" if session.ended else session.free)
+    if not record.ts or not _between(_begin(session), record.ts, until):
         return False
     return not session.ended or record.ts <= session.ended or record.service in _DELIVERERS
 

@@ -113,6 +113,16 @@ def test_restarts_and_warnings_of_all_belong_while_it_runs() -> None:
     assert lines(story) == sorted(lines([*own, *inside]), key=lambda line: line[:24])
 
 
+def test_a_session_without_an_end_is_over_when_another_one_begins_there() -> None:
+    """Its last lines were lost with the power."""
+    lost, following = session(1000, A, 841)[:5], session(2000, B, 842)
+    late = at(2050, "rfid", "events were lost on the bus", "warning")
+    story, _ = told([*lost, *following, late], A)
+    assert late.line not in lines(story)
+    assert set(lines(lost)) <= set(lines(story))
+    assert not [record for record in story if record.get("local_tx_id") == B]
+
+
 def test_a_transaction_id_that_is_used_again_names_both_and_each_can_be_told() -> None:
     """A Central System that restarted counts from the beginning."""
     first, second = session(1000, A, 1), session(2000, B, 1)
