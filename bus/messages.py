@@ -148,6 +148,7 @@ class Authorize(Message, frozen=True):
     """Call to the link: ask the Central System about an idTag (OCPP 1.6 §4.1). Answer: IdTagInfo."""
 
     id_tag: IdTag
+    correlation_id: str = ""
 
 
 class TransactionView(Message, frozen=True):
@@ -395,6 +396,8 @@ class TransactionEntry(Message, frozen=True):
     """The Central System's, as far as it was known when the entry was written: a queue that lost its store learns it here."""
     start_given_up: bool = False
     """Its StartTransaction was given up: a queue that lost its store sends the rest with -1 (OCPP 1.6 errata v4.0 3.18)."""
+    correlation_id: str = ""
+    """What the logs call the session, from the card or plug that it began with; empty: it began before there was one."""
 
 
 class CloseLostTransaction(Message, frozen=True):
@@ -448,13 +451,15 @@ class Deliver(Message, frozen=True):
     """Call to the link: send one transaction message now, under this unique id. Answer: DeliveryReport.
 
     Asked again with the same unique id (the queue restarted), the link gives the outcome that it has, or waits on for it.
-    `transaction_id` None with StartTransaction only. Every Moment in it has its `utc_ms`. `local_tx_id` is for the logs.
+    `transaction_id` None with StartTransaction only. Every Moment in it has its `utc_ms`. `local_tx_id` and
+    `correlation_id` are for the logs.
     """
 
     unique_id: str
     message: TransactionMessage
     transaction_id: int | None = None
     local_tx_id: str = ""
+    correlation_id: str = ""
 
 
 class Failed(Message, frozen=True, tag="Failed"):

@@ -119,8 +119,10 @@ def remote_start(work: Work, call_id: str, request: RemoteStartTransaction) -> N
         parent_id_tag=parent_id_tag,
         call_id=call_id,
         unanswered_since_s=work.now.boottime_s,
+        correlation_id=_begun_with(work, connector_id),
     )
     work.add_waiting(waiting)
+    _correlate(work, waiting)
     work.answer(e.Answer(call_id, RemoteStartStopAnswer(RemoteStartStopStatus.ACCEPTED)))
     if not waiting.confirmed:
         _ask(work, waiting.id_tag, waiting.waiting_id)
@@ -274,16 +276,34 @@ def _refusal(state: State, request: RemoteStartTransaction, usable: list[Connect
 
 def _ask(work: Work, id_tag: str, waiting_id: str | None) -> None:
     """Decide at once where that is right; else ask the Central System."""
-    asked = Asked(work.fresh_id(), id_tag, waiting_id)
+    correlation_id = _correlation_id(work, id_tag, waiting_id)
+    asked = Asked(work.fresh_id(), id_tag, waiting_id, correlation_id)
     authorization.note_expiry(work, id_tag)
     worth = authorization.without_asking(work.state, id_tag, work.now)
     if worth is not None and not (work.state.online and _group_decides(work.state, id_tag, worth.info.parent_id_tag)):
         _decide(work, asked, worth)
     else:
         work.set(asked=(*work.state.asked, asked))
-        work.ask(e.AskAuthorize(asked.token, id_tag))
+        work.ask(e.AskAuthorize(asked.token, id_tag, correlation_id))
         if waiting_id is None:
             tell(work, id_tag, CardOutcome.WAIT)
+
+
+def _correlation_id(work: Work, id_tag: str, waiting_id: str | None) -> str:
+    """What the log calls the session that a question belongs to: that of the plug it is most likely about, if one is in."""
+    known = next((w.correlation_id for w in work.state.waiting if w.waiting_id == waiting_id), "")
+    return known or _begun_with(work, choose_connector(work.state, id_tag, _usable(work.state, id_tag, None)))
+
+
+def _begun_with(work: Work, connector_id: int | None) -> str:
+    return work.correlation_id(None if connector_id is None else work.connector(connector_id))
+
+
+def _correlate(work: Work, waiting: Waiting) -> None:
+    """From now on the log's lines about its connector are of this session, unless another one has not ended there."""
+    connector = None if waiting.connector_id is None else work.connector(waiting.connector_id)
+    if connector is not None and isinstance(connector.phase, Idle):
+        work.put(connector, correlation_id=waiting.correlation_id)
 
 
 def _locally(work: Work, id_tag: str) -> Worth:
@@ -295,12 +315,13 @@ def _decide(work: Work, asked: Asked, worth: Worth) -> None:
     if asked.waiting_id is not None:
         _decide_remote(work, asked, worth)
         return
-    accepted = _is_accepted(work, asked.id_tag, worth)
+    accepted = _is_accepted(work, asked, worth)
     tell(work, asked.id_tag, CardOutcome.ACCEPTED if accepted else CardOutcome.REFUSED)
 
 
-def _is_accepted(work: Work, id_tag: str, worth: Worth) -> bool:
+def _is_accepted(work: Work, asked: Asked, worth: Worth) -> bool:
     """Let a card do what it is good for; False: it is good for nothing."""
+    id_tag = asked.id_tag
     # Choice: a family's second card is meant for the second car, if that one is plugged in and waits for a card.
     meant_to_start = worth.may_start and _vehicle_awaits(work.state, id_tag, worth.info.parent_id_tag)
     if worth.valid and not meant_to_start and _stop_by_parent(work, id_tag, worth.info.parent_id_tag):
@@ -308,8 +329,8 @@ def _is_accepted(work: Work, id_tag: str, worth: Worth) -> bool:
     if worth.valid and locks.let_go(work, id_tag, worth.info.parent_id_tag):
         return True
     if worth.may_start:
-        return _accept_card(work, id_tag, worth)
-    work.note("card refused", id_tag=id_tag, detail=_words(worth))
+        return _accept_card(work, asked, worth)
+    work.note("card refused", id_tag=id_tag, detail=_words(worth), correlation_id=asked.correlation_id)
     return False
 
 
@@ -336,6 +357,7 @@ def _decide_remote(work: Work, asked: Asked, worth: Worth) -> None:
             connector_id=waiting.connector_id,
             parent_id_tag=worth.info.parent_id_tag,
             call_id=waiting.call_id,
+            correlation_id=waiting.correlation_id,
         )
     )
 
@@ -360,27 +382,31 @@ def _stop_by_parent(work: Work, id_tag: str, parent_id_tag: str | None) -> bool:
     return False
 
 
-def _accept_card(work: Work, id_tag: str, worth: Worth) -> bool:
+def _accept_card(work: Work, asked: Asked, worth: Worth) -> bool:
     """An authorization waits for its vehicle; False: there is no connector for it."""
+    id_tag, correlation_id = asked.id_tag, asked.correlation_id
     parent_id_tag = worth.info.parent_id_tag
     usable = _usable(work.state, id_tag, parent_id_tag)
     if work.state.resetting is not None or not usable:
         why = "what is free is reserved for another idTag" if _free(work.state) else "no connector is free"
-        work.note(f"card accepted, but it belongs to no running transaction and {why}", id_tag=id_tag)
+        text = f"card accepted, but it belongs to no running transaction and {why}"
+        work.note(text, id_tag=id_tag, correlation_id=correlation_id)
         return False
     connector_id = choose_connector(work.state, id_tag, usable)
     _make_room(work, connector_id, usable, id_tag, parent_id_tag)
-    work.add_waiting(
-        Waiting(
-            waiting_id=work.fresh_id(),
-            id_tag=id_tag,
-            deadline_s=work.now.boottime_s + work.state.settings.connection_time_out_s,
-            boot_id=work.now.boot_id,
-            connector_id=connector_id,
-            parent_id_tag=parent_id_tag,
-        )
+    waiting = Waiting(
+        waiting_id=work.fresh_id(),
+        id_tag=id_tag,
+        deadline_s=work.now.boottime_s + work.state.settings.connection_time_out_s,
+        boot_id=work.now.boot_id,
+        connector_id=connector_id,
+        parent_id_tag=parent_id_tag,
+        correlation_id=correlation_id,
     )
-    work.note("card accepted", id_tag=id_tag, connector_id=connector_id, detail=worth.reason)
+    work.add_waiting(waiting)
+    _correlate(work, waiting)
+    about = {"id_tag": id_tag, "connector_id": connector_id, "correlation_id": correlation_id}
+    work.note("card accepted", detail=worth.reason, **about)
     return True
 
 

@@ -439,6 +439,7 @@ class AskAuthorize(Effect, frozen=True):
 
     token: str
     id_tag: IdTag
+    correlation_id: str = ""
 
 
 class ReadRegister(Effect, frozen=True):
@@ -496,3 +497,4 @@ class Note(Effect, frozen=True):
     id_tag: IdTag | None = None
     detail: str | None = None
     warning: bool = False
+    correlation_id: str = ""

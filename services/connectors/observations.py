@@ -56,9 +56,19 @@ def observed(work: Work, connector: Connector, new: EvseObservation) -> None:
         facts["plugged"] = new.plugged
         if new.plugged and not connector.plugged:
             facts["plugged_since_s"] = now_s
+            facts["correlation_id"] = _correlation_id(work, connector)
     if isinstance(connector.phase, Running) and asks_for_energy(new) and not asks_for_energy(connector.seen):
         facts["settling_until_s"] = max(connector.settling_until_s, now_s + SETTLING_AFTER_PILOT_S)
     work.put(connector, **facts, **_fault_facts(connector, new, now_s))
+
+
+def _correlation_id(work: Work, connector: Connector) -> str:
+    """A plug that goes in begins what the log calls one session, unless a transaction or a card has begun it."""
+    if connector.transaction is not None:
+        return connector.correlation_id
+    number = connector.connector_id
+    cards = [w.correlation_id for w in work.state.waiting if w.connector_id in (None, number)]
+    return next(iter(cards), "") or work.correlation_id()
 
 
 def asks_for_energy(seen: EvseObservation | None) -> bool:

@@ -104,7 +104,7 @@ def _take_up_transaction(work: Work, transaction: Transaction, loaded: Loaded) -
         work.note("open transaction of a connector that is not there is closed at its last reading", warning=True, **fields)
         transactions.close_at_last_reading(work, transaction, kept, reason)
         return
-    connector = work.put(connector, kept=kept)
+    connector = work.put(connector, kept=kept, correlation_id=transaction.correlation_id)
     if power_failed:
         work.note("transaction was running when the board went down, it is closed", detail=str(reason), warning=True, **fields)
         stopped = msgspec.structs.replace(transaction, stop=transaction.stop or StopIntent(reason))

@@ -114,7 +114,9 @@ def take(work: Work, connector: Connector, transaction: Transaction, kind: Kind)
     if sent := sampled_values(instant, kind.sent, kind.context):
         message = MeterValues(connector.connector_id, (MeterValue(at, sent),))
         place = (transaction.local_tx_id, transaction.next_number)
-        work.change(e.AppendEntry(TransactionEntry(*place, message, transaction.transaction_id, transaction.start_given_up)))
+        known = (transaction.transaction_id, transaction.start_given_up)
+        entry = TransactionEntry(*place, message, *known, correlation_id=transaction.correlation_id)
+        work.change(e.AppendEntry(entry))
         transaction = msgspec.structs.replace(transaction, next_number=transaction.next_number + 1)
     if kept := sampled_values(instant, kind.kept, kind.context):
         connector = transaction_data.keep(work, connector, transaction, MeterValue(at, kept))

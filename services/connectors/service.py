@@ -304,8 +304,8 @@ class ConnectorsService:
                 self._board.output.set_desired(connector_id, desired)
             case e.Answer(call_id=call_id, answer=answer):
                 self._calls.pop(call_id).answer(answer)
-            case e.AskAuthorize(token=token, id_tag=id_tag):
-                self._ask_authorize(token, id_tag)
+            case e.AskAuthorize():
+                self._ask_authorize(effect)
             case e.ReadRegister():
                 self._read_register(effect)
             case e.PublishConnector(state=state):
@@ -323,14 +323,17 @@ class ConnectorsService:
             case _:
                 raise AssertionError(f"no way to do {type(effect).__name__}")
 
-    def _ask_authorize(self, token: str, id_tag: str) -> None:
+    def _ask_authorize(self, asked: e.AskAuthorize) -> None:
+        correlation_id = asked.correlation_id or None
+
         def answered(reply: Reply) -> None:
             if reply.error is not None:
-                self._log.warning("no answer to Authorize, the offline rules decide", reason=reply.error)
-            self.feed(e.AuthorizeAnswered(token, reply.value, id_tag))
+                text = "no answer to Authorize, the offline rules decide"
+                self._log.warning(text, reason=reply.error, correlation_id=correlation_id)
+            self.feed(e.AuthorizeAnswered(asked.token, reply.value, asked.id_tag))
 
         timeout_s = self._message_timeout_s + AUTHORIZE_MARGIN_S
-        self._node.call(Authorize(id_tag), timeout_s=timeout_s, on_reply=answered)
+        self._node.call(Authorize(asked.id_tag, asked.correlation_id), timeout_s=timeout_s, on_reply=answered)
 
     def _read_register(self, effect: e.ReadRegister) -> None:
         def answered(reply: Reply) -> None:
@@ -347,6 +350,7 @@ class ConnectorsService:
             local_tx_id=note.local_tx_id,
             id_tag=None if note.id_tag is None else self._board.show_id_tag(note.id_tag),
             detail=note.detail,
+            correlation_id=note.correlation_id or None,
         )
 
     def _now(self, event: e.Event) -> Now:

@@ -104,6 +104,8 @@ class Transaction(Facts, frozen=True):
     """The register when the Central System refused the idTag: MaxEnergyOnInvalidId counts from there (OCPP 1.6 §9.1.14)."""
     start_given_up: bool = False
     """The queue gave its StartTransaction up, so that no transactionId is to come (errata v4.0 3.18)."""
+    correlation_id: str = ""
+    """Of the card or plug that it began with, for the logs only."""
 
 
 class Availability(Facts, frozen=True):
@@ -173,6 +175,7 @@ class Waiting(Facts, frozen=True):
     call_id: str | None = None
     unanswered_since_s: float | None = None
     """When a RemoteStartTransaction was taken in whose answer may not have gone out yet; None: it has, or there is none."""
+    correlation_id: str = ""
 
 
 class ConnectorError(Facts, frozen=True):
@@ -272,6 +275,8 @@ class Connector(Facts, frozen=True):
     plugged: bool | None = None
     """What the controller last knew; None: it has not known yet. One that can't tell now has not seen an unplugging."""
     plugged_since_s: float = 0.0
+    correlation_id: str = ""
+    """Of what happens here from plug or card until the plug is out again, for the logs only; empty: nothing does."""
     card_awaited_since_s: float | None = None
     """Since when this plug waits for somebody's card; None: it does not."""
     evse_failure: str = ""
@@ -352,6 +357,7 @@ class Asked(Facts, frozen=True):
     token: str
     id_tag: IdTag
     waiting_id: str | None = None
+    correlation_id: str = ""
 
 
 class Marks(Facts, frozen=True):

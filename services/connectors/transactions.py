@@ -73,7 +73,9 @@ def open_transaction(work: Work, connector: Connector, phase: Starting, sample: 
         last=Reading(register, work.now.moment(sample.read_boottime_s)),
         mark=mark_of(connector.seen),
         parent_id_tag=waiting.parent_id_tag,
+        correlation_id=waiting.correlation_id or work.correlation_id(),
     )
+    connector = work.put(connector, correlation_id=transaction.correlation_id)
     reservation_id = reservations.end_by_start(work, connector.connector_id, waiting.id_tag, waiting.parent_id_tag)
     start = StartTransaction(connector.connector_id, waiting.id_tag, register, at, reservation_id)
     if phase.finished is not None:
@@ -81,7 +83,7 @@ def open_transaction(work: Work, connector: Connector, phase: Starting, sample: 
     work.change(
         e.DropWaiting(waiting.waiting_id),
         e.SaveTransaction(transaction),
-        e.AppendEntry(TransactionEntry(transaction.local_tx_id, 0, start)),
+        e.AppendEntry(TransactionEntry(transaction.local_tx_id, 0, start, correlation_id=transaction.correlation_id)),
     )
     connector = transaction_data.begin(work, connector, transaction, sample)
     work.put(connector, phase=running(transaction, work.state.settings, work.now), sample=sample)
@@ -326,8 +328,9 @@ def _close(work: Work, transaction: Transaction, data: tuple[MeterValue, ...], f
         meter_values=data,
     )
     place = (transaction.local_tx_id, transaction.next_number)
+    known = (transaction.transaction_id, transaction.start_given_up)
     work.change(
-        e.AppendEntry(TransactionEntry(*place, stop_message, transaction.transaction_id, transaction.start_given_up)),
+        e.AppendEntry(TransactionEntry(*place, stop_message, *known, correlation_id=transaction.correlation_id)),
         e.CloseTransaction(transaction.local_tx_id, transaction.connector_id, finished),
     )
     work.note(
@@ -335,4 +338,5 @@ def _close(work: Work, transaction: Transaction, data: tuple[MeterValue, ...], f
         connector_id=transaction.connector_id,
         local_tx_id=transaction.local_tx_id,
         detail=f"{intent.reason}, {transaction.last.energy_wh - transaction.meter_start_wh} Wh",
+        correlation_id=transaction.correlation_id,
     )

@@ -17,12 +17,13 @@ from bus.vocabulary import ChargePointErrorCode
 from services.connectors import events as e
 from services.connectors.errors import charge_point_errors, connector_errors
 from services.connectors.output import desired_output, withdrawn
-from services.connectors.state import Connector, Now, State, Stopping, Waiting
+from services.connectors.state import Connector, Idle, Now, State, Stopping, Waiting
 from services.connectors.status import FAULTED, allowed, charge_point_states, connector_states, connector_status
 from services.hardware.contract import EvseDesired
 
 SETTLING_S = 3.0
 """After the output changed, a status that is only passed through is not shown for this long."""
+CORRELATION_CHARS = 8
 
 
 class Work:
@@ -36,7 +37,7 @@ class Work:
         self._answers: list[e.Effect] = []
         self._questions: list[e.Effect] = []
         self._told: list[e.Effect] = []
-        self._notes: list[e.Effect] = []
+        self._notes: list[e.Note] = []
         self._ids = 0
 
     def connector(self, connector_id: int) -> Connector | None:
@@ -61,6 +62,15 @@ class Work:
         """An id that was never used."""
         self._ids += 1
         return self.now.fresh_id if self._ids == 1 else f"{self.now.fresh_id}-{self._ids}"
+
+    def correlation_id(self, connector: Connector | None = None) -> str:
+        """What the log calls a session that begins in this step; that of the plug, if one is in and nothing else began with it.
+
+        It never decides anything, and takes no id from those that do.
+        """
+        if connector is not None and connector.plugged and isinstance(connector.phase, Idle) and connector.correlation_id:
+            return connector.correlation_id
+        return self.now.fresh_id[:CORRELATION_CHARS]
 
     def change(self, *changes: e.Change) -> None:
         """Add to what is committed."""
@@ -105,8 +115,10 @@ class Work:
         """The new state and everything to be done, in order."""
         outputs = self._derive_outputs()
         news = self._derive_news()
+        notes = [self._correlated(note) for note in self._notes]
+        self._end_correlations()
         commit: list[e.Effect] = [e.Commit(tuple(self._changes))] if self._changes else []
-        effects = [*self._safety, *commit, *self._answers, *outputs, *self._questions, *news, *self._told, *self._notes]
+        effects = [*self._safety, *commit, *self._answers, *outputs, *self._questions, *news, *self._told, *notes]
         return self.state, tuple(effects)
 
     def _derive_outputs(self) -> list[e.Effect]:
@@ -125,6 +137,21 @@ class Work:
             outputs.append((desired.limit_a - before_a, e.SetEvse(connector.connector_id, desired)))
             self._commanded(connector, desired)
         return [effect for _, effect in sorted(outputs, key=lambda output: output[0])]
+
+    def _correlated(self, note: e.Note) -> e.Note:
+        """A line about a connector is one of the session there."""
+        connector = None if note.connector_id is None else self.connector(note.connector_id)
+        if connector is None or note.correlation_id:
+            return note
+        return msgspec.structs.replace(note, correlation_id=connector.correlation_id)
+
+    def _end_correlations(self) -> None:
+        """The session is over where no plug is in any more and no card waits for one; the step in which it ends is its last."""
+        bound = {waiting.connector_id for waiting in self.state.waiting}
+        for connector in self.state.connectors:
+            over = connector.plugged is False and isinstance(connector.phase, Idle) and connector.connector_id not in bound
+            if over and connector.correlation_id:
+                self.put(connector, correlation_id="")
 
     def _commanded(self, connector: Connector, desired: EvseDesired) -> Connector:
         before = connector.commanded

@@ -60,8 +60,8 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             statuses.watchdog_said(work, trouble)
         case e.MeterValuesSaid(values=values):
             meter_values.said(work, values)
-        case e.AuthorizeAsked(call_id=call_id, id_tag=id_tag):
-            _authorize_asked(work, call_id, id_tag)
+        case e.AuthorizeAsked():
+            _authorize_asked(work, event)
         case e.DeliverAsked(call_id=call_id, request=request):
             deliveries.asked(work, call_id, request)
         case e.CallerGone(call_id=call_id):
@@ -171,15 +171,15 @@ def _traffic(work: Work, event: e.FrameSeen | e.PongSeen | e.CallSent) -> None:
     work.set(connection=connection)
 
 
-def _authorize_asked(work: Work, call_id: str, id_tag: str) -> None:
-    authorizing = work.state.authorizing
+def _authorize_asked(work: Work, asked: e.AuthorizeAsked) -> None:
+    authorizing, call_id = work.state.authorizing, asked.call_id
     if not work.state.accepted:
         work.do(e.RefuseCaller(call_id, "offline"))
     elif len(authorizing) >= AUTHORIZE_MAX:
         work.do(e.RefuseCaller(call_id, f"{AUTHORIZE_MAX} idTags wait for the Central System already"))
     elif call_id not in authorizing:
         work.set(authorizing=(*authorizing, call_id))
-        work.do(e.SendCall(Purpose.AUTHORIZE, call_id, Authorize(id_tag), caller_id=call_id))
+        work.do(e.SendCall(Purpose.AUTHORIZE, call_id, Authorize(asked.id_tag, asked.correlation_id), caller_id=call_id))
 
 
 def _authorize_ended(work: Work, call_id: str, effect: e.AnswerCaller | e.RefuseCaller) -> None:

@@ -113,6 +113,7 @@ class AuthorizeAsked(Event, frozen=True):
 
     call_id: str
     id_tag: str
+    correlation_id: str = ""
 
 
 class DeliverAsked(Event, frozen=True):

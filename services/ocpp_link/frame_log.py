@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from bus.logs import Logger
+from bus.messages import Authorize, Deliver
 from bus.vocabulary import masked_id_tag
 from services.ocpp_link.masking import masked
 
@@ -35,6 +36,11 @@ class About(msgspec.Struct, frozen=True):
 
 
 NOTHING = About()
+
+
+def about(message: Deliver | Authorize) -> About:
+    """What whoever asks for a message says about it."""
+    return About(message.local_tx_id if isinstance(message, Deliver) else None, message.correlation_id)
 
 
 class _Call(msgspec.Struct, frozen=True):

@@ -28,7 +28,7 @@ from services.ocpp_link.actions import ACTIONS, Malformed, decode_call, decode_c
 from services.ocpp_link.call_error import CallError, ErrorCode
 from services.ocpp_link.configuration import Configuration
 from services.ocpp_link.events import Purpose
-from services.ocpp_link.frame_log import NOTHING, About
+from services.ocpp_link.frame_log import NOTHING, About, about
 from services.ocpp_link.latency import Latency
 from services.ocpp_link.masking import masked
 from services.ocpp_link.state import Now, Open, State
@@ -175,7 +175,7 @@ class LinkService:
             lambda _, state: self._feed(e.QueueSaid(state.depth)),
             lambda _: self._feed(e.QueueSaid(None)),
         )
-        node.serve(m.Authorize, lambda request, call: self._called(call, e.AuthorizeAsked(call.call_id, request.id_tag)))
+        node.serve(m.Authorize, lambda r, call: self._called(call, e.AuthorizeAsked(call.call_id, r.id_tag, r.correlation_id)))
         node.serve(m.Deliver, lambda request, call: self._called(call, e.DeliverAsked(call.call_id, request)))
         node.serve(ChangeKey, self._change_by_hand)
         node.on_cancel(self._cancelled)
@@ -283,8 +283,8 @@ class LinkService:
         name = type(req).__name__.removesuffix("Req")
         unique_id = effect.unique_id or chance.unique_id()
         self._calls[unique_id] = (effect.purpose, effect.tag, name)
-        if isinstance(effect.message, m.Deliver):
-            self._about[unique_id] = About(local_tx_id=effect.message.local_tx_id)
+        if isinstance(effect.message, m.Deliver | m.Authorize):
+            self._about[unique_id] = about(effect.message)
         caller = self._callers.get(effect.caller_id)
         call = rpc.Call(
             unique_id,

@@ -153,7 +153,8 @@ def of_entries(entries: list[TransactionEntry]) -> dict[str, tuple[KeptMessage, 
     found: dict[str, tuple[KeptMessage, ...]] = {}
     for entry in entries:
         payload = msgspec.json.decode(msgspec.json.encode(entry.message))
-        message = KeptMessage(entry.number, action_of(entry.message), "waiting", payload)
+        action, name = action_of(entry.message), entry.correlation_id
+        message = KeptMessage(entry.number, action, "waiting", payload, correlation_id=name)
         found[entry.local_tx_id] = (*found.get(entry.local_tx_id, ()), message)
     return found
 
@@ -220,6 +221,7 @@ def _columns(local_tx_id: str, message: KeptMessage) -> dict[str, Any]:
         "stored_boot_id": message.stored_boot_id,
         "stored_boottime_ms": message.stored_boottime_ms,
         "alarm": message.alarm,
+        "correlation_id": message.correlation_id,
     }
     assert columns.keys() == set(schema.MESSAGE_COLUMNS), "a column of a message is not handed over"
     return columns if message.state == "waiting" else columns | {"reason": message.reason, "moved_utc": message.moved_utc}
@@ -249,6 +251,7 @@ def _message(state: str, row: dict[str, Any]) -> KeptMessage:
         stored_boot_id=str(row["stored_boot_id"] or ""),
         stored_boottime_ms=row["stored_boottime_ms"] if isinstance(row["stored_boottime_ms"], int) else 0,
         alarm=row["alarm"],
+        correlation_id=row["correlation_id"] if isinstance(row["correlation_id"], str) else "",
     )
 
 

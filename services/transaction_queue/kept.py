@@ -40,6 +40,7 @@ class KeptMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     stored_boot_id: str = ""
     stored_boottime_ms: int = 0
     alarm: str | None = None
+    correlation_id: str = ""
 
 
 class KeptBoot(msgspec.Struct, frozen=True, omit_defaults=True):

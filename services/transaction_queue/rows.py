@@ -19,6 +19,8 @@ UNIQUE_IDS_MAX = 1000
 FAILURES_MAX = 50
 """Failures kept of one message in words; beyond it the oldest are forgotten, the count goes on."""
 
+CORRELATION_CHARS_MAX = 36
+
 _Natural = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -52,6 +54,7 @@ class _Columns(msgspec.Struct, frozen=True):
     anchor_boot_id: str | None
     anchor_boottime_ms: int | None
     anchor_utc_ms: int | None
+    correlation_id: bytes | None
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -72,6 +75,8 @@ class Row(msgspec.Struct, frozen=True):
     start: Start
     transaction_id: int | None
     anchor: Moment | None
+    correlation_id: str = ""
+    """For the logs; empty where it is missing or was damaged."""
 
 
 # Text that may be damaged is read as bytes, so that a bad byte is a matter of this module and not of the SQLite driver.
@@ -79,7 +84,7 @@ SELECT_HEAD = (
     "SELECT m.id, m.local_tx_id, m.number, CAST(m.payload AS BLOB), CAST(m.unique_ids AS BLOB), CAST(m.failures AS BLOB),"
     " m.outstanding, m.answered_on, m.attempts, m.failed_boot_id, m.failed_boottime_ms, m.stored_boot_id,"
     " m.stored_boottime_ms, m.stored_utc, t.transaction_id, t.given_up, t.anchor_boot_id, t.anchor_boottime_ms,"
-    " t.anchor_utc_ms"
+    " t.anchor_utc_ms, CAST(m.correlation_id AS BLOB)"
     " FROM messages AS m LEFT JOIN transactions AS t ON t.local_tx_id = m.local_tx_id ORDER BY m.id LIMIT 1"
 )
 
@@ -105,6 +110,7 @@ def decode_row(values: tuple[Any, ...]) -> Row:
             start=_start(columns),
             transaction_id=transaction_id,
             anchor=_anchor(columns),
+            correlation_id=(columns.correlation_id or b"").decode(errors="replace")[:CORRELATION_CHARS_MAX],
         )
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ValueError(str(error)) from None

@@ -10,7 +10,7 @@ import sqlite3
 
 from bus.salvage import Schema
 
-VERSION = 2
+VERSION = 3
 """To be raised with every change below; an older or unmarked database is brought up to it at the start."""
 
 _VERSION_MAX = 2**31 - 1
@@ -34,6 +34,8 @@ _MESSAGE: Columns = {
     "stored_boot_id": str,
     "stored_boottime_ms": int,
     "alarm": str,
+    # For the logs; NULL in rows of an older release, and no part of any decision.
+    "correlation_id": str,
 }
 """What a message is, wherever it is kept. `payload` is the message as JSON; `failures` what each attempt came to."""
 MESSAGE_COLUMNS = tuple(_MESSAGE)

@@ -253,7 +253,7 @@ class TransactionQueue:
     def _store_entry(self, entry: TransactionEntry) -> None:
         """Inside the transaction that notes the entry's number."""
         added = self._store.add(entry, self._moment(self._node.now()))
-        about = {"action": action_of(entry.message), "local_tx_id": entry.local_tx_id, "number": entry.number}
+        about = _about(entry)
         if self._refill.until_s is not None:
             self._refill.entry_came()
             if added.repeated:
@@ -422,7 +422,7 @@ class TransactionQueue:
     def _ask_link(self, effect: e.AskLink) -> None:
         row = self._row
         assert row is not None, "the link is asked for a head that is there"
-        request = Deliver(effect.unique_id, row.message, effect.transaction_id, row.local_tx_id)
+        request = Deliver(effect.unique_id, row.message, effect.transaction_id, row.local_tx_id, row.correlation_id)
 
         def answered(reply: Reply) -> None:
             self._call = None
@@ -491,5 +491,6 @@ class TransactionQueue:
         return Moment(self._own.boot_id, boottime_ms, utc_ms)
 
 
-def _about(row: Row) -> dict[str, str | int]:
-    return {"action": action_of(row.message), "local_tx_id": row.local_tx_id, "number": row.number}
+def _about(row: Row | TransactionEntry) -> dict[str, str | int | None]:
+    action, name = action_of(row.message), row.correlation_id or None
+    return {"action": action, "local_tx_id": row.local_tx_id, "number": row.number, "correlation_id": name}

@@ -127,6 +127,7 @@ class Store:
             "stored_boot_id": stored_at.boot_id,
             "stored_boottime_ms": stored_at.boottime_ms,
             "alarm": "; ".join(alarms) or None,
+            "correlation_id": entry.correlation_id,
         }
         marks = ", ".join("?" * len(columns))
         self._database.execute(f"INSERT INTO messages ({', '.join(columns)}) VALUES ({marks})", tuple(columns.values()))

@@ -43,6 +43,9 @@ def test_the_frames_of_a_session_are_in_a_log_of_their_own() -> None:
         calls = [json.loads(text) for text in heard if json.loads(text)[0] == 2 and json.loads(text)[2] != "Heartbeat"]
         assert [call[1] for call in calls if call[1] not in asked] == []
         assert asked[ended[0]["unique_id"]]["local_tx_id"] == ended[0]["local_tx_id"]
+        named = [line for line in frames if line.get("correlation_id") == ended[0]["correlation_id"]]
+        session = {"Authorize", "StartTransaction", "StopTransaction"}
+        assert session <= {line["action"] for line in named}
         assert TAG not in log.read_text()
 
 

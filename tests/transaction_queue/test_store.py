@@ -197,6 +197,19 @@ def test_columns_that_are_missing_are_added_and_nothing_is_lost(database):
     assert database.execute("PRAGMA user_version").fetchone()[0] == schema.VERSION
 
 
+@pytest.mark.parametrize("name", [None, 7, 1.5, b"\xff\x00", "", "x" * 5000])
+def test_a_message_is_delivered_whatever_the_logs_call_its_session(database, name):
+    """An older release leaves NULL there, and damage anything."""
+    opened = filled(database, TransactionEntry("tx", 0, start(moment(1)), correlation_id="0a0b0c0d"))
+    row = opened.head(None)
+    assert row is not None
+    assert row.correlation_id == "0a0b0c0d"
+    database.execute("UPDATE messages SET correlation_id = ?", (name,))
+    row = opened.head(None)
+    assert row is not None
+    assert (row.message, len(row.correlation_id) <= rows.CORRELATION_CHARS_MAX) == (start(moment(1)), True)
+
+
 def test_a_database_of_a_newer_release_is_used_as_it_is(database):
     filled(database, *session("tx"))
     database.execute("ALTER TABLE messages ADD COLUMN of_the_future TEXT")
