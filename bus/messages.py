@@ -420,12 +420,6 @@ class CloseLostTransaction(Message, frozen=True):
     next_started_at: Moment | None = None
 
 
-class LostTransactionAnswer(Message, frozen=True):
-    """`lost`: it was not known, and is being closed now; else it is open, or its stop is on its way."""
-
-    lost: bool
-
-
 class Delivered(Message, frozen=True, tag="Delivered"):
     """The Central System answered. `transaction_id` with StartTransaction only; any integer is valid, 0 and negative too."""
 

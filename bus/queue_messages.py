@@ -1,4 +1,4 @@
-"""Messages on the bus by which a person's command has the queue change what it holds.
+"""Messages on the bus about what the queue holds and what it lost, most of them for a person's command.
 
 Owns: shapes, as `bus/messages.py`; the same rules hold. Does not: say who answers (`bus/topics.py`).
 """
@@ -28,3 +28,12 @@ class QueueChanged(Message, frozen=True):
     known: int = 0
     """Of those to be taken in: there already."""
     refusal: str = ""
+
+
+class LostTransactionAnswer(Message, frozen=True):
+    """Answer to CloseLostTransaction.
+
+    `lost`: it was not known, and is being closed now; else it is open, or its stop is on its way.
+    """
+
+    lost: bool

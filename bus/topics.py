@@ -93,7 +93,7 @@ TOPICS: tuple[Topic, ...] = (
     _call("call.connectors.take_meter_values.", pm.TakeMeterValues, "connectors", pm.MeterValuesTaken),
     _call("call.connectors.unlock_connector.", m.UnlockConnector, "connectors", m.UnlockConnectorAnswer),
     _call("call.connectors.reset.", m.Reset, "connectors", m.ResetAnswer),
-    _call("call.connectors.close_lost.", m.CloseLostTransaction, "connectors", m.LostTransactionAnswer),
+    _call("call.connectors.close_lost.", m.CloseLostTransaction, "connectors", qm.LostTransactionAnswer),
     _call("call.meter.read.", m.ReadMeter, "meter", m.MeterSample),
     _call("call.device.trace.", dm.ReadTrace, EVERY_SERVICE, dm.Trace),
     _call("call.transaction_queue.again.", qm.QueueTransactionAgain, "transaction_queue", qm.QueueChanged),

@@ -13,7 +13,8 @@ Owns: these decisions. Does not: find them (`services/transaction_queue/lost.py`
 
 import msgspec
 
-from bus.messages import CloseLostTransaction, LostTransactionAnswer
+from bus.messages import CloseLostTransaction
+from bus.queue_messages import LostTransactionAnswer
 from bus.vocabulary import Reason
 from services.connectors import events as e
 from services.connectors import transactions

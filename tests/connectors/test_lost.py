@@ -2,7 +2,8 @@
 
 import msgspec
 
-from bus.messages import CloseLostTransaction, LostTransactionAnswer, StopTransaction, TransactionEntry
+from bus.messages import CloseLostTransaction, StopTransaction, TransactionEntry
+from bus.queue_messages import LostTransactionAnswer
 from services.connectors import events as e
 from tests.connectors.bench import Bench, charging
 

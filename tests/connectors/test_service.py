@@ -13,7 +13,6 @@ from bus.messages import (
     CloseLostTransaction,
     ConfigurationState,
     IdTagInfo,
-    LostTransactionAnswer,
     MeterState,
     MeterValue,
     MeterValues,
@@ -28,6 +27,7 @@ from bus.messages import (
     UnlockConnector,
     UnlockConnectorAnswer,
 )
+from bus.queue_messages import LostTransactionAnswer
 from bus.vocabulary import (
     AuthorizationStatus,
     ChargePointErrorCode,

@@ -15,11 +15,11 @@ from bus.messages import (
     ConnectorState,
     Delivered,
     Failed,
-    LostTransactionAnswer,
     StopTransaction,
     TransactionEntry,
     TransactionView,
 )
+from bus.queue_messages import LostTransactionAnswer
 from bus.salvage import open_store
 from bus.vocabulary import ChargePointStatus
 from services.transaction_queue import refill
