@@ -24,6 +24,9 @@ from services.metrics.server import CONNECTIONS_MAX, Server, listener
 RETRY_S = 10.0
 """An address that can't be listened at is tried again after so long."""
 
+FRESH_S = 1.0
+"""So old a text is served again, so that who scrapes without a pause costs little."""
+
 
 class MetricsProcess:
     """Answers scrapes with what the bus says at that moment. An `Application` of `bus.runtime`."""
@@ -36,6 +39,7 @@ class MetricsProcess:
         self._where = where
         self._server: Server | None = None
         self._retry_s = 0.0
+        self._text, self._text_due_s = "", 0.0
         self._last_received_s: float | None = None
         self._readings_s: dict[str, float] = {}
         self._meters: set[str] = set()
@@ -52,6 +56,8 @@ class MetricsProcess:
 
     def tick(self) -> None:
         """Time passed."""
+        if self._server is not None and not self._server.alive():
+            raise RuntimeError("the thread that serves scrapes has ended")
         if self._where is not None and self._server is None and boottime_s() >= self._retry_s:
             self._open(self._where)
 
@@ -90,7 +96,10 @@ class MetricsProcess:
 
     def _asked(self, number: int) -> None:
         assert self._server is not None, "a question without a server"
-        self._server.answer(number, figures.text(self._facts()))
+        now_s = boottime_s()
+        if now_s >= self._text_due_s:
+            self._text, self._text_due_s = figures.text(self._facts()), now_s + FRESH_S
+        self._server.answer(number, self._text)
 
     def _facts(self) -> figures.Facts:
         latest = self._runtime.node.latest

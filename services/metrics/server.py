@@ -82,6 +82,10 @@ class Server:
         os.eventfd_write(self._wake_fd, 1)
         self._thread.join(1.0)
 
+    def alive(self) -> bool:
+        """Whether the thread still moves bytes."""
+        return self._thread.is_alive()
+
     def answer(self, number: int, text: str) -> None:
         """Send the metrics on a connection, if it is still there. Called from another thread."""
         self._answers.append((number, text))

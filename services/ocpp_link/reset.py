@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bus.clock import RUN_ID_ENVIRONMENT
 from bus.logs import Logger
-from services.station.programs import programs
+from services.station.programs import PROGRAMS
 
 if TYPE_CHECKING:
     from services.station.supervisor_client import SupervisorClient
@@ -64,8 +64,9 @@ def _restart_services() -> str:
     client = SupervisorClient()
     try:
         running = client.processes()
-        for program in programs(virtual=False):
-            if program.name != OWN_NAME and program.name in running and running[program.name].pid:
+        for program in PROGRAMS:
+            here = program.name != OWN_NAME and not program.virtual_only and program.name in running
+            if here and running[program.name].pid:
                 _end(client, program.name, running[program.name].pid)
     except SupervisorUnreachable as error:
         return str(error)

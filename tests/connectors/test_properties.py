@@ -28,6 +28,7 @@ from bus.messages import (
     Reset,
     UnlockConnector,
 )
+from bus.operating_messages import OutOfService
 from bus.profile_messages import (
     AuthorizationData,
     CancelReservation,
@@ -277,6 +278,10 @@ class Station(RuleBasedStateMachine):
     def availability_is_commanded(self, connector_id: int, type_: str) -> None:
         request = ChangeAvailability(connector_id, AvailabilityType(type_))
         self._call(lambda call_id: e.AvailabilityRequested(call_id, request))
+
+    @rule(connector_id=st.sampled_from([None, None, *range(CONNECTORS + 2)]), out=st.sampled_from([True, False, False]))
+    def out_of_service_is_commanded(self, connector_id: int | None, out: bool) -> None:
+        self._call(lambda call_id: e.OutOfServiceRequested(call_id, OutOfService(out, connector_id)))
 
     @rule(connector_id=st.integers(0, CONNECTORS + 1))
     def unlocking_is_commanded(self, connector_id: int) -> None:
