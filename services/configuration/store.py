@@ -146,12 +146,14 @@ def effective(stored: Mapping[str, str], config: StationConfig, report: Callable
 def read_configuration(path: str, config: StationConfig, report: Callable[[str], None] = _log) -> dict[str, str]:
     """Values of all OCPP keys for a service that starts, without secrets. Never raises for what is on the disk.
 
-    A database that is missing or can't be read means defaults and `station.toml`; `report` gets one line for each problem.
+    A database that is missing or can't be read means defaults and `station.toml`; `report` gets one line for each problem,
+    which a missing one is not.
     """
     try:
         stored = _stored(path)
     except FileNotFoundError:
-        report(f"there is no {path} yet: station.toml and defaults apply")
+        # So it is at each station's first start.
+        log.info("no OCPP key was changed here yet: station.toml and defaults apply")
         stored = {}
     except sqlite3.Error as error:
         report(f"{path} can't be read ({error}): station.toml and defaults apply; see the log of ocpp_link")

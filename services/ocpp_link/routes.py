@@ -46,6 +46,14 @@ class Answered(msgspec.Struct, frozen=True):
     conf: p.Conf
     reason: str = ""
 
+    @property
+    def refusal(self) -> str:
+        """Why it refuses, for the log; empty: it does not. One whose owner forgot to say why is told all the same."""
+        status = getattr(self.conf, "status", _DONE[0])
+        return self.reason or ("" if status in _DONE else "no reason was given")
+
+
+_DONE = ("Accepted", "Scheduled", "RebootRequired", "Unlocked")
 
 OWNED: dict[type[p.Req], Route] = {
     # A chargingProfile is ignored: there is no Smart Charging here (OCPP 1.6 §5.11).

@@ -463,9 +463,9 @@ class LinkService:
         self._owner_call = self._node.call(route.to_owner(req), timeout_s=route.timeout_s, on_reply=replied)
 
     def _answer(self, unique_id: str, action: str, answered: routes.Answered) -> None:
-        if answered.reason:
+        if reason := answered.refusal:
             status = getattr(answered.conf, "status", "")
-            self._log.info("request of the Central System refused", action=action, status=status, reason=answered.reason)
+            self._log.info("request of the Central System refused", action=action, status=status, reason=reason)
         self._rpc_step(rpc.Reply(unique_id, encode(answered.conf)))
 
     def _refuse(self, unique_id: str, action: str, error: CallError) -> None:

@@ -12,7 +12,6 @@ from bus.clock import application_boot_id, hardware_boot_id
 from bus.disk import MB, Disk
 from bus.runtime import Runtime, run
 from services.configuration.at_start import load_for
-from services.configuration.model import StationConfig
 from services.configuration.store import FILE_NAME, read_configuration
 from services.transaction_queue.schema import SCHEMA
 from services.transaction_queue.service import Surroundings, TransactionQueue
@@ -37,14 +36,9 @@ def build(runtime: Runtime) -> TransactionQueue:
         share=chance.share,
     )
     database = runtime.open_store(DATABASE, SCHEMA)
-    return TransactionQueue(runtime.node, database, surroundings, configuration=_configuration(runtime, config))
-
-
-def _configuration(runtime: Runtime, config: StationConfig) -> dict[str, str]:
-    """OCPP keys as they are on disk at the start (design §2): the link need not be there."""
-    return read_configuration(
-        f"../{FILE_NAME}", config, lambda line: runtime.log.info("configuration read at the start", detail=line)
-    )
+    # As they are on disk at the start (design §2): the link need not be there.
+    configuration = read_configuration(f"../{FILE_NAME}", config)
+    return TransactionQueue(runtime.node, database, surroundings, configuration=configuration)
 
 
 if __name__ == "__main__":

@@ -50,10 +50,15 @@ def test_it_is_read_while_the_link_has_it_open(path: str, config: StationConfig)
     assert read_configuration(path, config)["ResetRetries"] == "3"
 
 
-def test_a_missing_database_means_defaults_and_is_told(path: str, config: StationConfig) -> None:
+def test_a_missing_database_means_defaults_and_is_told_as_what_it_is(
+    path: str, config: StationConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each station's first start: nothing that anybody has to look after."""
+    caplog.set_level("INFO")
     problems: list[str] = []
     assert read_configuration(path, config, problems.append) == keys.public(station.initial_values(config))
-    assert len(problems) == 1
+    assert problems == []
+    assert [record.levelname for record in caplog.records] == ["INFO"]
     assert not Path(path).exists()
 
 
