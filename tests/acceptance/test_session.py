@@ -12,6 +12,8 @@ from tests.harness import Station, wait_until
 
 pytestmark = pytest.mark.process
 
+SESSION_LOG_BYTES_MAX = 30_000
+
 
 def test_a_card_starts_and_stops_one_complete_transaction() -> None:
     """The main job: one StartTransaction, one StopTransaction, energy equal to the meter (OCPP 1.6 §4.8, §4.10)."""
@@ -47,6 +49,25 @@ def test_the_frames_of_a_session_are_in_a_log_of_their_own() -> None:
         session = {"Authorize", "StartTransaction", "StopTransaction"}
         assert session <= {line["action"] for line in named}
         assert TAG not in log.read_text()
+
+
+def test_a_session_takes_little_of_the_logs() -> None:
+    """A hundred a day fit the smallest bound of a log in deploy/supervisord.conf, 6 MB, twice over."""
+    with rig() as one:
+        before_wh, logs = one.register_wh(), one.station.state_dir / "log"
+        before = _bytes_of(logs)
+        one.start_by_card()
+        one.stop_by_card()
+        one.check_one_transaction(before_wh)
+        frames = logs / "ocpp_frames.log"
+        wait_until(lambda: any(_is_answered_stop(line) for line in frames_of(frames)), 5, "the last answer is logged")
+        took = _bytes_of(logs) - before
+        print(f"one session: {took} bytes in all logs")
+        assert 1_000 < took <= SESSION_LOG_BYTES_MAX
+
+
+def _bytes_of(logs: Path) -> int:
+    return sum(file.stat().st_size for file in logs.iterdir())
 
 
 def frames_of(log: Path) -> list[dict[str, str]]:
