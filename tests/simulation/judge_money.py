@@ -136,7 +136,7 @@ def durations_are_true(case: Case) -> Findings:
         ends = (contacts[-1].opened_s, out_s)
         blind = {id(s): s for at_s in ends for s in _blind(case, transaction.connector_id, at_s)}
         blind_s = sum(min(s.to_s, case.ledger.end_s) - s.from_s for s in blind.values())
-        late_s = max(blind_s, _found_late(case, transaction, contacts[-1]))
+        late_s = max(blind_s, _found_late(case, transaction, contacts[-1]), until_s - out_s)
         if not -CHECKPOINT_S - blind_s <= lasted_s - true_s <= 30.0 + late_s + _car_waits(case, contacts):
             text = f"the {transaction.name} says that it lasted {lasted_s:.0f} s, the contactor was closed for {true_s:.0f} s"
             yield Finding(TRUE_DURATION, text, contacts[-1].opened_s)

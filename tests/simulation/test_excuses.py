@@ -270,6 +270,17 @@ def be_away_when_it_was_pulled(cooked: Cooked) -> None:
     cooked.ledger.spans.append(Span("connectors down", 255.0, 440.0))
 
 
+def be_deaf_and_then_away_when_it_was_pulled(cooked: Cooked) -> None:
+    """Whoever was away next could not see the plug either (seed 44820)."""
+    cooked.ledger.spans.append(Span("controller 1 silent", 255.0, 300.0))
+    cooked.ledger.spans.append(Span("connectors down", 298.0, 440.0))
+
+
+def be_deaf_and_away_with_a_breath_between(cooked: Cooked) -> None:
+    cooked.ledger.spans.append(Span("controller 1 silent", 255.0, 300.0))
+    cooked.ledger.spans.append(Span("connectors down", 310.0, 440.0))
+
+
 def last_until_it_was_found(cooked: Cooked) -> None:
     """`connectors` had lost it, and the queue came back minutes later."""
     last_after_it_was_pulled(cooked)
@@ -316,6 +327,7 @@ EXCUSES: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = 
     (last_long_by_a_wrong_clock, money.TRUE_DURATION, lose_its_anchor),
     (last_long_by_a_wrong_clock, money.TRUE_DURATION, fail_the_power_while_nobody_is_there),
     (last_after_it_was_pulled, money.TRUE_DURATION, be_away_when_it_was_pulled),
+    (last_after_it_was_pulled, money.TRUE_DURATION, be_deaf_and_then_away_when_it_was_pulled),
     (last_until_it_was_found, money.TRUE_DURATION, lose_it_while_the_queue_is_away),
     (start_by_an_app_long_before, money.AUTHORIZED, answer_it_late),
 ]
@@ -353,6 +365,7 @@ SHIFTS: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = [
     ),
     (last_long_by_a_wrong_clock, money.TRUE_DURATION, lambda cooked: lose_store(cooked, "transactions.db", 900.0)),
     (last_long_by_a_wrong_clock, money.TRUE_DURATION, fail_the_power_later),
+    (last_after_it_was_pulled, money.TRUE_DURATION, be_deaf_and_away_with_a_breath_between),
     (last_until_it_was_found, money.TRUE_DURATION, lambda cooked: lose_store(cooked, "connectors.db", 240.0)),
 ]
 
