@@ -218,7 +218,7 @@ def _span(world: "World", what: str, lasts_s: float, end: Any) -> None:
 
     def ends() -> None:
         end()
-        world.wake(4.0)
+        world.wake_after_trouble()
         span.to_s = min(span.to_s, world.clock.true_s)
 
     _until(world, lasts_s, ends)

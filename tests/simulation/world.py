@@ -154,6 +154,10 @@ class World:
         """Something is going on."""
         self._lively_until_s = max(self._lively_until_s, self.clock.true_s + seconds)
 
+    def wake_after_trouble(self) -> None:
+        """Somebody is back: it takes longer where the queue may have to find what `connectors` has lost."""
+        self.wake(BEREFT_S if "connectors" in self.exchanged else 4.0)
+
     def died(self, process: Process, why: str) -> None:
         """A process has come to its end by itself; the supervisor starts it again."""
         name = process.name
@@ -382,7 +386,7 @@ class World:
         if process.start():
             self.ledger.end(f"{name} down", self.clock.true_s)
             self.story.tell(name, "starts")
-        self.wake(BEREFT_S if name in ("transaction_queue", "connectors") and "connectors" in self.exchanged else 3.0)
+        self.wake_after_trouble()
 
     def _bury(self, process: Process) -> None:
         self.ledger.deaths.append(Death(self.clock.true_s, process.name, self._pending()))
