@@ -100,6 +100,7 @@ PURE = frozenset(
         "services/ocpp_link/meter_values.py",
         "services/ocpp_link/payloads.py",
         "services/ocpp_link/profile_payloads.py",
+        "services/ocpp_link/refusals.py",
         "services/ocpp_link/resets.py",
         "services/ocpp_link/routes.py",
         "services/ocpp_link/rpc.py",

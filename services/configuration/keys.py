@@ -280,7 +280,9 @@ def change(values: dict[str, str], name: str, text: str, capabilities: Capabilit
     """What a ChangeConfiguration does (OCPP 1.6 §5.3). `values` itself stays as it is."""
     key = find(name, capabilities)
     if key is None:
-        return Change(ConfigurationStatus.NOT_SUPPORTED, values, "this station has no such key")
+        return Change(
+            ConfigurationStatus.NOT_SUPPORTED, values, "this station has no such key, `station config` lists those it has"
+        )
     if access(key, capabilities) is Access.READ:
         return Change(ConfigurationStatus.REJECTED, values, "the key is read-only here", key.name)
     checked = validate(key, text, capabilities, values)

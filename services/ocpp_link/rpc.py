@@ -217,7 +217,15 @@ class Note(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-Effect = SendFrame | CallReceived | Answered | Errored | TimedOut | LateAnswer | Unanswered | NotSent | Note
+class Refused(msgspec.Struct, frozen=True):
+    """Effect: a call got CALLERROR here, before anybody else saw it or after its owner said nothing; for the log."""
+
+    unique_id: str
+    action: str
+    error: CallError
+
+
+Effect = Refused | SendFrame | CallReceived | Answered | Errored | TimedOut | LateAnswer | Unanswered | NotSent | Note
 Step = tuple[Rpc, tuple[Effect, ...]]
 
 
@@ -323,7 +331,7 @@ def _ticked(state: Rpc, mono_s: float) -> Step:
     if state.handling is not None and state.handling.deadline_mono_s <= mono_s:
         unique_id = state.handling.unique_id
         error = CallError(ErrorCode.INTERNAL_ERROR, "no answer from the part of the station that has to give it")
-        effects.append(Note("call refused: its owner did not answer in time", unique_id))
+        effects.append(Refused(unique_id, _excerpt(state.handling.action), error))
         state, refused = _replied(state, unique_id, _error_frame(unique_id, error), mono_s)
         effects += refused
     return state, tuple(effects)
@@ -356,22 +364,22 @@ def _call_received(state: Rpc, unique_id: str, elements: tuple[msgspec.Raw, ...]
     action = _value(elements, 2)
     payload = str(memoryview(elements[3]), "utf-8") if len(elements) == 4 else ""
     if len(unique_id) > UNIQUE_ID_LENGTH_MAX:
-        return _refused(state, unique_id, f"the unique id is longer than {UNIQUE_ID_LENGTH_MAX} characters")
+        return _refused(state, (unique_id, action), f"the unique id is longer than {UNIQUE_ID_LENGTH_MAX} characters")
     if len(elements) != 4:
-        return _refused(state, unique_id, f"a CALL has 4 elements, not {len(elements)}")
+        return _refused(state, (unique_id, action), f"a CALL has 4 elements, not {len(elements)}")
     if not isinstance(action, str):
-        return _refused(state, unique_id, "the action is not a string")
+        return _refused(state, (unique_id, action), "the action is not a string")
     call = Incoming(unique_id, action, payload)
     unfinished = ((state.handling,) if state.handling else ()) + state.incoming
     if any(one.unique_id == unique_id for one in unfinished):
-        return _refused(state, unique_id, "a call with this unique id is being handled", ErrorCode.GENERIC_ERROR)
+        return _refused(state, (unique_id, action), "a call with this unique id is being handled", ErrorCode.GENERIC_ERROR)
     earlier = next((one for one in state.replied if one.unique_id == unique_id), None)
     if earlier is not None and earlier.request == call.request != "":
         return state, (Note("call repeated: answered as before", unique_id), SendFrame(earlier.frame))
     if earlier is not None:
-        return _refused(state, unique_id, "another call had this unique id", ErrorCode.GENERIC_ERROR)
+        return _refused(state, (unique_id, action), "another call had this unique id", ErrorCode.GENERIC_ERROR)
     if len(state.incoming) >= INCOMING_MAX:
-        return _refused(state, unique_id, "too many calls at once: wait for the answers", ErrorCode.INTERNAL_ERROR)
+        return _refused(state, (unique_id, action), "too many calls at once: wait for the answers", ErrorCode.INTERNAL_ERROR)
     return _worked_on(msgspec.structs.replace(state, incoming=(*state.incoming, call)), mono_s)
 
 
@@ -425,12 +433,14 @@ def _answer(call: Outstanding, elements: tuple[msgspec.Raw, ...]) -> Answered | 
     return Errored(call.unique_id, call.action, _excerpt(code), _excerpt(description if isinstance(description, str) else ""))
 
 
-def _refused(state: Rpc, unique_id: str, description: str, code: ErrorCode = ErrorCode.FORMATION_VIOLATION) -> Step:
-    """Answer a bad call. An id that is absurdly long is not repeated, so that the answer stays small."""
-    note = Note(f"call refused: {description}", _excerpt(unique_id))
+def _refused(state: Rpc, call: tuple[str, object], description: str, code: ErrorCode = ErrorCode.FORMATION_VIOLATION) -> Step:
+    """Answer a bad call: `call` is id and action. An id that is absurdly long is not repeated, so the answer stays small."""
+    unique_id, action = call
+    error = CallError(code, description)
+    refused = Refused(_excerpt(unique_id), _excerpt(action) if isinstance(action, str) else "", error)
     if len(unique_id) > _ECHOED_ID_LENGTH_MAX:
-        return state, (note,)
-    return state, (note, SendFrame(_error_frame(unique_id, CallError(code, description))))
+        return state, (refused,)
+    return state, (refused, SendFrame(_error_frame(unique_id, error)))
 
 
 def _error_frame(unique_id: str, error: CallError) -> str:

@@ -22,7 +22,7 @@ from bus.vocabulary import MessageTrigger, RegistrationStatus, ResetStatus, Trig
 from services.configuration.model import StationConfig
 from services.configuration.store import ConfigurationStore
 from services.ocpp_link import clock as clocks
-from services.ocpp_link import core, kept, payloads, profile_payloads, routes, rpc, translate, triggers, work
+from services.ocpp_link import core, kept, payloads, profile_payloads, refusals, routes, rpc, translate, triggers, work
 from services.ocpp_link import events as e
 from services.ocpp_link.actions import ACTIONS, Malformed, decode_call, decode_conf, encode, outgoing_problem
 from services.ocpp_link.call_error import CallError, ErrorCode
@@ -31,6 +31,7 @@ from services.ocpp_link.events import Purpose
 from services.ocpp_link.frame_log import NOTHING, About, about
 from services.ocpp_link.latency import Latency
 from services.ocpp_link.masking import masked
+from services.ocpp_link.refusals import Asked
 from services.ocpp_link.state import Now, Open, State
 
 MALFORMED = "malformed answer"
@@ -300,22 +301,9 @@ class LinkService:
             self._rpc_step(rpc.Cancel(unique_id))
 
     def _request(self, effect: e.SendCall) -> payloads.Req:
-        match effect.message:
-            case m.ConnectorState() as state:
-                return translate.status_notification(state, self._config.station.vendor, self._clock.utc_offset_s)
-            case m.ConnectorMeterValues() | pm.TriggeredMeterValues() as values:
-                return translate.meter_values(values)
-            case m.Authorize(id_tag=id_tag):
-                return payloads.AuthorizeReq(id_tag=id_tag)
-            case m.Deliver() as request:
-                return translate.transaction_request(request)
-            case pm.DiagnosticsStatusNotification(status=diagnostics):
-                return profile_payloads.DiagnosticsStatusNotificationReq(status=diagnostics)
-            case pm.FirmwareStatusNotification(status=firmware):
-                return profile_payloads.FirmwareStatusNotificationReq(status=firmware)
         if effect.purpose is Purpose.BOOT:
             return translate.boot_notification(self._config.station)
-        return payloads.HeartbeatReq()
+        return translate.request(effect.message, self._config.station.vendor, self._clock.utc_offset_s)
 
     def _rpc_step(self, event: rpc.Event) -> None:
         self._rpc, effects = rpc.step(self._rpc, event, self._node.now())
@@ -348,6 +336,8 @@ class LinkService:
                 purpose, tag, _ = self._calls.pop(unique_id)
                 self._about.pop(unique_id, None)
                 self._feed(e.CallNotSent(purpose, tag, reason))
+            case rpc.Refused(unique_id=unique_id, action=action, error=error):
+                self._log.warning("CALL answered with CALLERROR", **refusals.of_error(Asked(unique_id, action), error))
             case rpc.Note(text=text, detail=detail):
                 self._log.warning(text, detail=masked(detail) or None)
 
@@ -378,28 +368,29 @@ class LinkService:
             return
         req = decode_call(action, payload, self._configuration.profiles)
         if isinstance(req, CallError):
-            self._refuse(unique_id, action, req)
+            self._refuse(Asked(unique_id, action), req)
             return
+        asked = Asked(unique_id, action, req)
         if isinstance(req, payloads.GetConfigurationReq):
             got = self._configuration.get(req)
             if isinstance(got, CallError):
-                self._refuse(unique_id, action, got)
+                self._refuse(asked, got)
             else:
-                self._answer(unique_id, action, got)
+                self._answer(asked, got)
         elif isinstance(req, payloads.ChangeConfigurationReq):
-            self._change_configuration(unique_id, action, req)
+            self._change_configuration(asked, req)
         elif isinstance(req, profile_payloads.TriggerMessageReq):
-            self._trigger(unique_id, action, req)
+            self._trigger(asked, req)
         elif answered := routes.answer_here(req):
-            self._answer(unique_id, action, answered)
+            self._answer(asked, answered)
         else:
-            self._ask_owner(unique_id, action, req)
+            self._ask_owner(asked, req)
 
-    def _change_configuration(self, unique_id: str, action: str, req: payloads.ChangeConfigurationReq) -> None:
+    def _change_configuration(self, asked: Asked, req: payloads.ChangeConfigurationReq) -> None:
         """Durable before the answer goes out, in effect right after it (field report 50)."""
         before, key = self._configuration.public(), self._configuration.authorization_key()
         answered = self._configuration.change(req, self._utc_text())
-        self._answer(unique_id, action, answered)
+        self._answer(asked, answered)
         self._obey_changes(before, key)
 
     def _change_by_hand(self, request: ChangeKey, call: IncomingCall) -> None:
@@ -427,31 +418,31 @@ class LinkService:
         if self._configuration.key_accepted(self._utc_text()):
             self._log.warning("AuthorizationKey is the old one again: the Central System refused the new one")
 
-    def _trigger(self, unique_id: str, action: str, req: profile_payloads.TriggerMessageReq) -> None:
+    def _trigger(self, asked: Asked, req: profile_payloads.TriggerMessageReq) -> None:
         """The answer first, then the message (OCPP 1.6 §5.17); of MeterValues the owner has the last word."""
         verdict = triggers.verdict(self._state, req.requested_message, req.connector_id)
         trigger, accepted = triggers.known(req.requested_message), verdict.status is TriggerMessageStatus.ACCEPTED
         if trigger is MessageTrigger.METER_VALUES and accepted:
-            self._ask_owner(unique_id, action, req)
+            self._ask_owner(asked, req)
             return
         conf = profile_payloads.TriggerMessageConf(status=verdict.status)
-        self._answer(unique_id, action, routes.Answered(conf, verdict.reason))
+        self._answer(asked, routes.Answered(conf, verdict.reason))
         if trigger is not None and accepted:
             self._feed(e.Triggered(trigger, req.connector_id))
 
-    def _ask_owner(self, unique_id: str, action: str, req: payloads.Req) -> None:
+    def _ask_owner(self, asked: Asked, req: payloads.Req) -> None:
         route = routes.OWNED[type(req)]
         if refused := routes.refusal(route, req, self._state.registration):
-            self._answer(unique_id, action, refused)
+            self._answer(asked, refused)
             return
 
         def replied(reply: Reply) -> None:
             self._owner_call = None
             if reply.error is not None:
-                error = CallError(ErrorCode.INTERNAL_ERROR, f"the station can't do this now: {reply.error}")
-                self._refuse(unique_id, action, error)
+                error = CallError(ErrorCode.INTERNAL_ERROR, f"the station can't do this now, service connectors: {reply.error}")
+                self._refuse(asked, error)
                 return
-            self._answer(unique_id, action, routes.Answered(route.to_conf(reply.value), reply.value.reason))
+            self._answer(asked, routes.Answered(route.to_conf(reply.value), reply.value.reason))
             if isinstance(req, payloads.ResetReq) and reply.value.status is ResetStatus.ACCEPTED:
                 self._feed(e.ResetAccepted(m.ResetReady(req.type, ready=False)))
                 ready = self._node.latest(m.ResetReady)
@@ -462,15 +453,14 @@ class LinkService:
 
         self._owner_call = self._node.call(route.to_owner(req), timeout_s=route.timeout_s, on_reply=replied)
 
-    def _answer(self, unique_id: str, action: str, answered: routes.Answered) -> None:
-        if reason := answered.refusal:
-            status = getattr(answered.conf, "status", "")
-            self._log.info("request of the Central System refused", action=action, status=status, reason=reason)
-        self._rpc_step(rpc.Reply(unique_id, encode(answered.conf)))
+    def _answer(self, asked: Asked, answered: routes.Answered) -> None:
+        if fields := refusals.of_answer(asked, answered.conf, answered.refusal):
+            self._log.info("request of the Central System refused", **fields)
+        self._rpc_step(rpc.Reply(asked.unique_id, encode(answered.conf)))
 
-    def _refuse(self, unique_id: str, action: str, error: CallError) -> None:
-        self._log.warning("CALL answered with CALLERROR", action=action[:50], code=error.code, reason=error.description)
-        self._rpc_step(rpc.Refuse(unique_id, error))
+    def _refuse(self, asked: Asked, error: CallError) -> None:
+        self._log.warning("CALL answered with CALLERROR", **refusals.of_error(asked, error))
+        self._rpc_step(rpc.Refuse(asked.unique_id, error))
 
     def _believe(self, clock: clocks.Clock) -> None:
         if clock == self._clock:

@@ -18,6 +18,24 @@ INFO_LENGTH_MAX = 50
 VENDOR_ID_LENGTH_MAX = 255
 
 
+def request(message: m.Message | None, vendor: str, utc_offset_s: float | None) -> p.Req:
+    """What goes out for a message of the bus; None: Heartbeat."""
+    match message:
+        case m.ConnectorState():
+            return status_notification(message, vendor, utc_offset_s)
+        case m.ConnectorMeterValues() | pm.TriggeredMeterValues():
+            return meter_values(message)
+        case m.Authorize(id_tag=id_tag):
+            return p.AuthorizeReq(id_tag=id_tag)
+        case m.Deliver():
+            return transaction_request(message)
+        case pm.DiagnosticsStatusNotification(status=diagnostics):
+            return pp.DiagnosticsStatusNotificationReq(status=diagnostics)
+        case pm.FirmwareStatusNotification(status=firmware):
+            return pp.FirmwareStatusNotificationReq(status=firmware)
+    return p.HeartbeatReq()
+
+
 def boot_notification(station: Station) -> p.BootNotificationReq:
     """Who this station is; lengths are bounded when station.toml is read."""
     return p.BootNotificationReq(

@@ -116,7 +116,7 @@ def test_an_owner_that_does_not_answer_is_in_the_log(online: World, action: str)
     assert online.results[unique_id][2] == "InternalError"
     (line,) = refusals(online, "CALL answered with CALLERROR")
     assert line["action"] == action
-    assert line["reason"] == "the station can't do this now: timed out"
+    assert line["reason"] == "the station can't do this now, service connectors: timed out"
 
 
 def test_a_refusal_without_a_reason_is_told_too(online: World) -> None:

@@ -27,6 +27,7 @@ from services.ocpp_link.rpc import (
     NotSent,
     Opened,
     Refuse,
+    Refused,
     Reply,
     Request,
     Rpc,
@@ -69,8 +70,8 @@ def error_in(effects: tuple[Effect, ...]) -> tuple[str, str]:
 
 def only_note(effects: tuple[Effect, ...]) -> str:
     assert len(effects) == 1
-    assert isinstance(effects[0], Note)
-    return effects[0].text
+    assert isinstance(effects[0], Note | Refused)
+    return effects[0].text if isinstance(effects[0], Note) else effects[0].error.description
 
 
 def test_a_call_goes_out_in_its_frame() -> None:
@@ -450,7 +451,7 @@ def test_no_sequence_of_events_breaks_the_rules(events: list[tuple[Event, float]
                 case CallReceived(unique_id=unique_id):
                     assert link.state.handling is not None
                     assert link.state.handling.unique_id == unique_id
-                case Note():
+                case Note() | Refused():
                     pass
         assert len(link.state.waiting) <= rpc.WAITING_MAX
         assert len(link.state.incoming) <= rpc.INCOMING_MAX

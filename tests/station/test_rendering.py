@@ -107,3 +107,15 @@ def test_supervisord_reads_back_the_path_that_was_meant(path: str) -> None:
 def test_a_path_that_supervisord_cannot_be_told_is_refused(path: str) -> None:
     with pytest.raises(ValueError, match="rename it"):
         command_line([path])
+
+
+def test_all_logs_together_are_within_what_the_installer_is_told() -> None:
+    """Each file and its backups, of a real station with all that is optional; as deploy/README.md says."""
+    total_mb = 0
+    conf = rendered(virtual=False)
+    for name in conf.sections():
+        for key, value in conf.items(name):
+            if key.endswith("logfile") and value != "NONE":
+                total_mb += int(conf[name][f"{key}_maxbytes"].removesuffix("MB")) * (1 + int(conf[name][f"{key}_backups"]))
+    assert 40 < total_mb <= 64
+    assert "at most 64 MB in total" in Path(paths.deploy_file("README.md")).read_text(encoding="utf-8")
