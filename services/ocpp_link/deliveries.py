@@ -126,7 +126,8 @@ def _settle(work: Work, delivery: Delivery, outcome: Delivered | Failed | NotSen
     work.set(delivery=None)
     work.do(e.AnswerCaller(delivery.call_id, report))
     if isinstance(outcome, Delivered) and isinstance(delivery.request.message, StartTransaction):
-        work.note("StartTransaction delivered", detail=f"transactionId {outcome.transaction_id}")
+        name = delivery.request.correlation_id
+        work.do(e.Note("StartTransaction delivered", f"transactionId {outcome.transaction_id}", correlation_id=name))
 
 
 def _report(work: Work, unique_id: str, outcome: Delivered | Failed | NotSent) -> DeliveryReport:

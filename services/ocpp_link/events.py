@@ -278,3 +278,4 @@ class Note(Effect, frozen=True):
     text: str
     detail: str | None = None
     warning: bool = False
+    correlation_id: str = ""

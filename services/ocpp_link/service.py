@@ -256,8 +256,8 @@ class LinkService:
                     self._feed(e.RestartFailed(reason))
             case e.AskReset(type=type_):
                 self._node.call(m.Reset(type_), timeout_s=routes.OWNER_TIMEOUT_S, on_reply=lambda _: None)
-            case e.Note(text=text, detail=detail, warning=warning):
-                (self._log.warning if warning else self._log.info)(text, detail=detail)
+            case e.Note(text=text, detail=detail, warning=warning, correlation_id=name):
+                (self._log.warning if warning else self._log.info)(text, detail=detail, correlation_id=name or None)
             case _:
                 raise AssertionError(f"no way to do {type(effect).__name__}")
 

@@ -48,6 +48,12 @@ def test_the_frames_of_a_session_are_in_a_log_of_their_own() -> None:
         named = [line for line in frames if line.get("correlation_id") == ended[0]["correlation_id"]]
         session = {"Authorize", "StartTransaction", "StopTransaction"}
         assert session <= {line["action"] for line in named}
+        services = ("connectors", "transaction_queue", "ocpp_link")
+        lines = [line for service in services for line in frames_of(log.with_name(f"{service}.log"))]
+        others = ("card accepted", "StartTransaction delivered")
+        own = [line for line in lines if "local_tx_id" in line or line["event"] in others]
+        assert {line["service"] for line in own} == set(services)
+        assert [line for line in own if line.get("correlation_id") != ended[0]["correlation_id"]] == []
         assert TAG not in log.read_text()
 
 
