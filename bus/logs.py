@@ -99,7 +99,9 @@ class FoldingHandler(logging.Handler):
             self._write(self._fold.take_quiet(record, quiet, boottime_s()))
             return
         fields = getattr(record, "fields", {})
-        identity = None if record.exc_info else (record.levelno, record.getMessage(), fields)
+        # An answer that is refused again and again is one line with a count, though each has an id of its own.
+        said = {name: value for name, value in fields.items() if name != "unique_id"}
+        identity = None if record.exc_info else (record.levelno, record.getMessage(), said)
         self._write(self._fold.take(record, identity, boottime_s(), urgent=record.levelno >= logging.WARNING))
 
     def close(self) -> None:

@@ -90,6 +90,14 @@ def test_what_is_normal_while_nothing_happens_writes_nothing(log: Logger, paper:
     )
 
 
+def test_the_same_request_refused_again_is_counted_whatever_its_unique_id(log: Logger, paper: Paper) -> None:
+    for number in range(100):
+        log.info("request refused", action="UnlockConnector", unique_id=f"u{number}", reason="there is no connector 9")
+    log.info("request refused", action="UnlockConnector", unique_id="u100", reason="there is no connector 8")
+    first, folded, other = paper.lines()
+    assert (first["unique_id"], folded["unique_id"], folded["times"], other["unique_id"]) == ("u0", "u99", "99", "u100")
+
+
 def test_a_quiet_line_does_not_make_another_line_of_a_repeated_one(log: Logger, paper: Paper) -> None:
     log.warning("no route")
     log.quiet("ping sent", "ping")
