@@ -160,6 +160,7 @@ class TransactionView(Message, frozen=True):
     meter_start_wh: int
     transaction_id: int | None = None
     stopping: bool = False
+    correlation_id: str = ""
 
 
 class ReservationView(Message, frozen=True):

@@ -253,4 +253,5 @@ def _view(connector: Connector) -> TransactionView | None:
         meter_start_wh=transaction.meter_start_wh,
         transaction_id=transaction.transaction_id,
         stopping=isinstance(connector.phase, Stopping),
+        correlation_id=transaction.correlation_id,
     )

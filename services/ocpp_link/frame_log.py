@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from bus.logs import Logger
-from bus.messages import Authorize, Deliver
+from bus.messages import Authorize, ConnectorState, Deliver
 from bus.vocabulary import masked_id_tag
 from services.ocpp_link.masking import masked
 
@@ -38,9 +38,16 @@ class About(msgspec.Struct, frozen=True):
 NOTHING = About()
 
 
-def about(message: Deliver | Authorize) -> About:
-    """What whoever asks for a message says about it."""
-    return About(message.local_tx_id if isinstance(message, Deliver) else None, message.correlation_id)
+def about(message: object) -> About:
+    """Which session a message is about, as whoever asks for it says."""
+    match message:
+        case Deliver(local_tx_id=local_tx_id, correlation_id=correlation_id):
+            return About(local_tx_id, correlation_id)
+        case Authorize(correlation_id=correlation_id):
+            return About(None, correlation_id)
+        case ConnectorState(transaction=running) if running is not None:
+            return About(running.local_tx_id, running.correlation_id)
+    return NOTHING
 
 
 class _Call(msgspec.Struct, frozen=True):

@@ -284,8 +284,7 @@ class LinkService:
         name = type(req).__name__.removesuffix("Req")
         unique_id = effect.unique_id or chance.unique_id()
         self._calls[unique_id] = (effect.purpose, effect.tag, name)
-        if isinstance(effect.message, m.Deliver | m.Authorize):
-            self._about[unique_id] = about(effect.message)
+        self._about[unique_id] = about(effect.message)
         caller = self._callers.get(effect.caller_id)
         call = rpc.Call(
             unique_id,

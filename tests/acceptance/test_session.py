@@ -46,7 +46,7 @@ def test_the_frames_of_a_session_are_in_a_log_of_their_own() -> None:
         assert [call[1] for call in calls if call[1] not in asked] == []
         assert asked[ended[0]["unique_id"]]["local_tx_id"] == ended[0]["local_tx_id"]
         named = [line for line in frames if line.get("correlation_id") == ended[0]["correlation_id"]]
-        session = {"Authorize", "StartTransaction", "StopTransaction"}
+        session = {"Authorize", "StartTransaction", "StatusNotification", "StopTransaction"}
         assert session <= {line["action"] for line in named}
         services = ("connectors", "transaction_queue", "ocpp_link")
         lines = [line for service in services for line in frames_of(log.with_name(f"{service}.log"))]
