@@ -17,8 +17,9 @@ WAIT_S = 10.0
 
 
 def python(code: str, *arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    """With a standard input of its own: who reads it waits, wherever that of the tests ends."""
+    command, pipe = [sys.executable, "-c", textwrap.dedent(code), *arguments], subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
 HOLD = """
