@@ -25,6 +25,7 @@ def test_a_known_card_charges_offline_after_a_restart_and_is_judged_when_the_cen
         one.station.start()
         before_wh = one.register_wh()
         one.station.sim("plug-in", "1")
+        wait_until(lambda: one.station.status()["connectors"].get("1", {}).get("status") == "Preparing", 15, "the car is seen")
         one.station.sim("swipe", OTHER_TAG)
         wait_until(
             lambda: "AllowOfflineTxForUnknownId is false" in one.station.log("connectors"), 15, "the stranger is refused"
