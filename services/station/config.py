@@ -7,7 +7,6 @@ System.
 
 import argparse
 import contextlib
-import os
 import sqlite3
 import sys
 
@@ -15,17 +14,15 @@ import msgspec
 
 from bus.key_messages import ChangeKey, KeyChanged
 from bus.logs import utc_text
-from bus.process import AlreadyRunning, lock_holder, take_lock
 from bus.vocabulary import ConfigurationStatus
 from services.configuration import keys, store
 from services.configuration.checks import ConfigurationError
 from services.configuration.model import StationConfig
-from services.station import config_table, known_config, paths
+from services.station import config_table, known_config, one_writer, paths
 
 _DONE, _REFUSED, _USAGE, _FAILED = 0, 1, 2, 3
-_LINK_LOCK, _DATABASE = "ocpp_link.lock", f"../{store.FILE_NAME}"
+_DATABASE = f"../{store.FILE_NAME}"
 _ANSWER_S = 5.0
-_LOCK_WAIT_S = 0.5
 _TAKEN = (ConfigurationStatus.ACCEPTED, ConfigurationStatus.REBOOT_REQUIRED)
 
 
@@ -95,32 +92,23 @@ def _change(request: ChangeKey, config: StationConfig) -> int:
 
 
 def _changed(request: ChangeKey, config: StationConfig) -> KeyChanged:
-    if lock_holder(_LINK_LOCK) is None:
-        with contextlib.suppress(AlreadyRunning):
-            return _changed_here(request, config)
-    # Only here: the bus costs more time to import than the other commands may take.
-    from bus.caller import Caller, Unanswered
+    def here() -> KeyChanged:
+        return _changed_here(request, config)
 
     try:
-        with Caller("config-command") as caller:
-            answer = caller.ask(request, _ANSWER_S)
-    except Unanswered as error:
+        return one_writer.changed(request, KeyChanged, here, service="ocpp_link", answer_s=_ANSWER_S)
+    except one_writer.NoAnswer as error:
         raise Failed(f"the link runs, but gives {error}; see station config list, and try again") from None
-    assert isinstance(answer, KeyChanged)
-    return answer
 
 
 def _changed_here(request: ChangeKey, config: StationConfig) -> KeyChanged:
-    """As the one writer, under the link's own lock. Raises AlreadyRunning if it starts just now."""
+    """On a station whose link does not run; its lock is held."""
     from bus.clock import system_utc_s
     from services.ocpp_link.configuration import Configuration
 
-    lock = take_lock(_LINK_LOCK, _LOCK_WAIT_S)
     try:
         opened = store.ConfigurationStore(_DATABASE)
         with contextlib.closing(opened):
             return Configuration(opened, config).change_by_hand(request, utc_text(system_utc_s()))
     except sqlite3.Error as error:
         raise Failed(f"configuration.db can't be written ({error}); check the disk") from None
-    finally:
-        os.close(lock)

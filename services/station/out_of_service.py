@@ -6,19 +6,16 @@ not run, this command, under that service's own lock. Does not: decide what it m
 
 import argparse
 import contextlib
-import os
 import sqlite3
 import sys
 
 from bus.operating_messages import OutOfService, OutOfServiceAnswer
-from bus.process import AlreadyRunning, lock_holder, take_lock
 from services.configuration.checks import ConfigurationError
-from services.station import command_log, known_config, paths
+from services.station import command_log, known_config, one_writer, paths
 
 _DONE, _REFUSED, _FAILED = 0, 1, 3
-_LOCK, _DATABASE = "connectors.lock", "../connectors.db"
+_DATABASE = "../connectors.db"
 _ANSWER_S = 5.0
-_LOCK_WAIT_S = 0.5
 
 
 class Failed(Exception):
@@ -70,18 +67,13 @@ def words(request: OutOfService, answer: OutOfServiceAnswer) -> list[str]:
 
 
 def _ask(request: OutOfService, config_path: str | None) -> OutOfServiceAnswer:
-    if lock_holder(_LOCK) is None:
-        with contextlib.suppress(AlreadyRunning):
-            return _change_here(request, config_path)
-    from bus.caller import Caller, Unanswered
+    def here() -> OutOfServiceAnswer:
+        return _change_here(request, config_path)
 
     try:
-        with Caller("out-of-service-command") as caller:
-            answer = caller.ask(request, _ANSWER_S)
-    except Unanswered as error:
+        return one_writer.changed(request, OutOfServiceAnswer, here, service="connectors", answer_s=_ANSWER_S)
+    except one_writer.NoAnswer as error:
         raise Failed(f"connectors runs, but gives {error}; see `station status`, it is safe to try again") from None
-    assert isinstance(answer, OutOfServiceAnswer)
-    return answer
 
 
 def _asked(request: OutOfService) -> str:
@@ -89,7 +81,7 @@ def _asked(request: OutOfService) -> str:
 
 
 def _change_here(request: OutOfService, config_path: str | None) -> OutOfServiceAnswer:
-    """As the one writer, under the service's own lock. Raises AlreadyRunning if it starts just now."""
+    """On a station whose connectors do not run; their lock is held."""
     from bus.clock import boottime_s, hardware_boot_id, system_utc_s
     from bus.database import open_database
     from bus.messages import Moment
@@ -97,12 +89,9 @@ def _change_here(request: OutOfService, config_path: str | None) -> OutOfService
 
     config = known_config.load_known(config_path)
     at = Moment(hardware_boot_id(), round(boottime_s() * 1000), round(system_utc_s() * 1000))
-    lock = take_lock(_LOCK, _LOCK_WAIT_S)
     try:
         with contextlib.closing(open_database(_DATABASE)) as database:
             command_log.note("..", "out of service is commanded, the station's connectors do not run", detail=_asked(request))
             return by_hand.take_out_of_service(database, request, {one.id for one in config.connectors}, at)
     except sqlite3.Error as error:
         raise Failed(f"connectors.db can't be read or written ({error}); check the disk, or start the station") from None
-    finally:
-        os.close(lock)

@@ -1,9 +1,6 @@
-"""How `station queue` reaches `transactions.db`: it reads the file, and has it changed by whoever is its one writer.
+"""How `station queue` reaches `transactions.db`: it reads the file, and has it changed by its one writer (`one_writer.py`).
 
-While the queue process lives, that is asked over the bus. While it does not, the command takes the queue's own lock, and so is
-the one writer for the moment; a queue that starts meanwhile waits for the lock.
-
-Owns: that choice, and what is still only in `connectors.db`. Does not: know the tables of the queue (`handover.py`).
+Owns: what is still only in `connectors.db`. Does not: know the tables of the queue (`handover.py`).
 """
 
 import contextlib
@@ -13,22 +10,19 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from bus.caller import Caller, Unanswered
 from bus.database import open_database, transaction
 from bus.messages import TransactionEntry
-from bus.process import AlreadyRunning, lock_holder, take_lock
 from bus.queue_messages import QueueChanged, QueueTransactionAgain, TakeInTransaction
 from bus.salvage import kept_files
-from services.station import paths
+from services.station import one_writer, paths
 from services.transaction_queue import handover, schema
 from services.transaction_queue.handover import CannotBeDone
 from services.transaction_queue.kept import KeptTransaction
 
-_LOCK = "transaction_queue.lock"
+_SERVICE = "transaction_queue"
 _DATABASE = "../transactions.db"
 _CONNECTORS = "../connectors.db"
 _ANSWER_S = 15.0
-_LOCK_WAIT_S = 0.5
 
 Change = Callable[[sqlite3.Connection], QueueChanged]
 
@@ -47,7 +41,7 @@ def enter(state_dir: str) -> None:
 
 def is_live() -> bool:
     """Whether the queue process lives."""
-    return lock_holder(_LOCK) is not None
+    return one_writer.is_live(_SERVICE)
 
 
 @contextlib.contextmanager
@@ -111,29 +105,23 @@ def _take_in_piece(piece: KeptTransaction) -> QueueChanged:
 
 
 def _changed(request: QueueTransactionAgain | TakeInTransaction, change: Change) -> QueueChanged:
-    if not is_live():
-        with contextlib.suppress(AlreadyRunning):
-            return _changed_here(change)
+    def here() -> QueueChanged:
+        return _changed_here(change)
+
     try:
-        with Caller("queue-command") as caller:
-            answer = caller.ask(request, _ANSWER_S)
-    except Unanswered as error:
+        answer = one_writer.changed(request, QueueChanged, here, service=_SERVICE, answer_s=_ANSWER_S)
+    except one_writer.NoAnswer as error:
         raise CannotBeDone(
             f"the queue runs, but gives {error}; nothing is known to have changed, it is safe to try again"
         ) from None
-    assert isinstance(answer, QueueChanged)
     if answer.refusal:
         raise CannotBeDone(answer.refusal)
     return answer
 
 
 def _changed_here(change: Change) -> QueueChanged:
-    """As the one writer, under the queue's own lock. Raises AlreadyRunning if it starts just now."""
-    lock = take_lock(_LOCK, _LOCK_WAIT_S)
-    try:
-        with contextlib.closing(open_database(_DATABASE)) as database:
-            schema.ensure(database)
-            with transaction(database):
-                return change(database)
-    finally:
-        os.close(lock)
+    """On a station whose queue does not run; its lock is held."""
+    with contextlib.closing(open_database(_DATABASE)) as database:
+        schema.ensure(database)
+        with transaction(database):
+            return change(database)
