@@ -1,4 +1,4 @@
-"""Each negative answer to the Central System has its reason in the log (field report 63)."""
+"""What the one line about a negative answer or a CALLERROR has in it (field report 63). Which there are: `test_reasons.py`."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,6 @@ import pytest
 from bus import messages as m
 from bus import profile_messages as pm
 from bus import vocabulary as v
-from services.ocpp_link import rpc
 from services.ocpp_link.actions import ACTIONS, Direction
 from tests.ocpp_link.world import World
 
@@ -123,21 +122,7 @@ def test_a_call_that_is_no_call(online: World) -> None:
     assert "4 elements" in line(online, "short")["reason"]
 
 
-def test_an_owner_that_says_nothing(online: World) -> None:
-    unique_id = online.ask("ClearCache")
-    online.advance(rpc.HANDLING_S_MAX + 1)
-    said = line(online, unique_id)
-    assert (said["action"], said["code"]) == ("ClearCache", "InternalError")
-    assert "service connectors" in said["reason"]
-
-
 def test_an_id_tag_or_a_value_is_not_in_the_line(online: World) -> None:
     unique_id = online.ask("ChangeConfiguration", {"key": "Nonsense", "value": "canary"})
     assert "canary" not in str(line(online, unique_id))
     assert online.log.said("refused") == 1
-
-
-def test_an_accepted_request_has_no_line(online: World) -> None:
-    unique_id = online.ask("ChangeConfiguration", {"key": "HeartbeatInterval", "value": "60"})
-    assert online.results[unique_id][2] == {"status": "Accepted"}
-    assert not [fields for _, _, fields in online.log.lines if fields.get("unique_id") == unique_id]
