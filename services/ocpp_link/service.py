@@ -401,7 +401,8 @@ class LinkService:
             call.refuse(f"configuration.db can't be written, check the disk: {error}")
             return
         call.answer(answer)
-        self._log.info("key changed at the station", key=request.key[:50], answer=answer.status, reason=answer.reason or None)
+        text = "change of a key at the station refused" if answer.reason else "key changed at the station"
+        self._log.info(text, key=request.key[:50], answer=answer.status, reason=answer.reason or None)
         self._obey_changes(before, key)
 
     def _obey_changes(self, before: dict[str, str], key: str) -> None:
