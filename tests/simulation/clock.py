@@ -30,6 +30,10 @@ class Clock:
         """Of the hardware boot."""
         return f"boot-{self.boots}"
 
+    def pass_until(self, true_s: float) -> None:
+        """Time passes until then; it never goes back, where a slow commit has outlasted what was planned either."""
+        self.true_s = max(self.true_s, true_s)
+
     def boottime_s(self) -> float:
         """CLOCK_BOOTTIME of the running board."""
         return self.true_s - self._booted_true_s

@@ -452,3 +452,11 @@ def test_two_faults_of_a_kind_have_a_time_each(tmp_path: Path) -> None:
     assert [(span.from_s, span.to_s) for span in world.ledger.during("disk bad", 0.0, 50.0)] == [(0.0, FOR_EVER), (0.0, 20.0)]
     world.ledger.end("disk bad", 60.0)
     assert world.ledger.during("disk bad", 61.0, 61.0) == []
+
+
+def test_time_never_goes_back() -> None:
+    """A commit of 6 s outlasts the moment that was planned next: no meter may show more before than after (seed 45632)."""
+    clock = Clock()
+    for planned_s in (5.0, 11.0, 6.0):
+        clock.pass_until(planned_s)
+    assert clock.true_s == 11.0

@@ -291,9 +291,9 @@ class World:
             at_s = max(before_s, min(end_s, self._next_s()))
             strode = at_s - before_s > STRODE_S
             if strode:
-                self.clock.true_s = at_s - GLANCE_S
+                self.clock.pass_until(at_s - GLANCE_S)
                 self._glance()
-            self.clock.true_s = at_s
+            self.clock.pass_until(at_s)
             self._live(strode=strode)
 
     def _next_s(self) -> float:
@@ -460,7 +460,7 @@ class World:
         return next((entry_of(*row) for row in self.disk.rows("transactions.db", query)), "")
 
     def _disk_takes(self, seconds: float) -> None:
-        self.clock.true_s += seconds
+        self.clock.pass_until(self.clock.true_s + seconds)
 
 
 def entry_of(local_tx_id: str, number: int) -> str:
