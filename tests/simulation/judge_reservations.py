@@ -8,6 +8,7 @@ import msgspec
 
 from tests.simulation.book import Asked
 from tests.simulation.judge import Case, Finding, Findings, Transaction, said_s
+from tests.simulation.judge_money import NEAR_S
 from tests.simulation.ledger import Contact
 
 KEPT = "a reserved connector never serves another's card (OCPP 1.6 §5.13)"
@@ -99,10 +100,14 @@ def _closed_while(case: Case, stood: Stood) -> list[Contact]:
 
 
 def _owner(case: Case, contact: Contact) -> Transaction | None:
-    """The transaction in which a contactor was closed, by its register, else by its time; None: that may be an estimate."""
+    """The transaction in which a contactor was closed, by its register, then by its time; None: none, or an estimate.
+
+    What closed before it started is of somebody else, who has hardly moved the register: a car that came while nobody watched.
+    """
     fits = [t for t in case.transactions if contact in _contacts(case, t)]
-    if len(fits) > 1 and case.ledger.during("clock unknown", contact.closed_s - 3600.0, contact.closed_s + 3600.0):
-        return None
+    if case.ledger.during("clock unknown", contact.closed_s - 3600.0, contact.closed_s + 3600.0):
+        return fits[0] if len(fits) == 1 else None
+    fits = [t for t in fits if t.started_s <= contact.closed_s + NEAR_S]
     return min(fits, key=lambda t: abs(t.started_s - contact.closed_s), default=None)
 
 

@@ -110,6 +110,21 @@ def test_a_session_whose_start_was_told_before_names_nothing(id_tag: str, connec
     assert cooked.promises() == {promise}
 
 
+def test_a_car_that_nobody_watched_begins_no_session_of_the_next_holder() -> None:
+    """OCPP 1.6 §4.8: it hardly moved the register, and the holder's own session came there hours later (seed 60137)."""
+    cooked = Cooked()
+    reserve(cooked, "TAG2", 0, at_s=480.0, for_s=200.0)
+    cooked.ledger.plug_ins.append(PlugIn(1, 9, 499.0, 510.0))
+    cooked.ledger.contacts.insert(1, Contact(1, 500.0, 2000.0, 9, 502.0, 2000.6))
+    cooked.ledger.begin("connectors down", 495.0)
+    cooked.ledger.end("connectors down", 501.5)
+    assert cooked.promises() == set()
+    start = cooked.book.copies[2]
+    for started_s, promise in ((503.0, True), (505.0, False)):
+        start.at_s, start.payload["timestamp"] = started_s + 1.0, utc_text(UTC_0_S + started_s)
+        assert (judged.TOLD in cooked.promises()) is promise
+
+
 def test_what_may_have_ended_a_reservation_is_an_excuse() -> None:
     """OCPP 1.6 §5.1, §5.13: cancelled, replaced, faulted."""
     for action in ("CancelReservation", "ReserveNow"):
