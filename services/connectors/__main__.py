@@ -19,6 +19,7 @@ from services.configuration.at_start import load_for
 from services.configuration.model import StationConfig
 from services.configuration.store import read_configuration
 from services.connectors import events as e
+from services.connectors import unplugged
 from services.connectors.drivers import evse_driver
 from services.connectors.drivers.emergency_stop import Contact, EmergencyStop, FileContact, GpioContact
 from services.connectors.service import Board, ConnectorsService
@@ -56,6 +57,7 @@ class ConnectorsProcess:
             output=self._fleet,
         )
         board.make_room = self._disk.release_ballast
+        board.seen_unplugged = lambda: unplugged.read(unplugged.FILE, board.boot_id, runtime.log)
         if config.logs.full_id_tags:
             board.show_id_tag = str
         self._service = ConnectorsService(

@@ -8,6 +8,9 @@ It waits until the service is gone for `[system] orphan_grace_s`, takes the cont
 withdrawing, as a controller that restarts comes up enabled; when the service is back, it gives the ports back and ends. It
 may be called at any time and as often as one likes.
 
+Meanwhile it is the only one who sees a plug that is pulled, and notes it (`unplugged.py`): a car that is plugged in then must
+not charge on the card of the one before, also where the controller's counters can't tell the two apart.
+
 Owns: the ports while nobody else does. Does not: decide that a service is silent, or start one; those are the watchdog's and
 supervisord's. What is told to whom is decided in `orphans.py`.
 
@@ -25,12 +28,12 @@ import time
 import msgspec
 
 from bus import logs, process
-from bus.clock import boottime_s
+from bus.clock import boottime_s, hardware_boot_id
 from bus.mailbox import Mailbox
 from bus.runtime import RUN_DIRECTORY, Stopping
 from services.configuration.model import StationConfig
 from services.configuration.station import ConfigurationError, load
-from services.connectors import orphans
+from services.connectors import orphans, unplugged
 from services.connectors.drivers import evse_driver
 from services.hardware.contract import EvseDesired, EvseObservation
 from services.hardware.runner import DeviceDown, DeviceRunner, DeviceUp, Observed, Report
@@ -97,6 +100,9 @@ class Guard:
         self._gone_since_s = gone_since_s
         self._controllers: dict[str, _Controller] = {}
         self._reports: Mailbox[Report[EvseObservation]] = Mailbox()
+        self._unplugged_s: dict[int, float] = {}
+        self._noted = True
+        """Whether all of them are in the file."""
 
     def work(self, stopping: Stopping) -> int:
         """Until the service is there, or somebody says to end; the exit code."""
@@ -140,8 +146,7 @@ class Guard:
     def _turn(self, now_s: float) -> None:
         if not self._controllers and orphans.is_due(self._gone_since_s, now_s, self._config.system.orphan_grace_s):
             self._take(now_s)
-        for report in self._reports.drain():
-            self._take_report(report)
+        self._take_reports(now_s)
         for controller in self._controllers.values():
             desired = orphans.order(controller.seen, controller.taken_s, now_s)
             if desired is not None:
@@ -153,13 +158,23 @@ class Guard:
             name = f"evse-{connector.id}"
             driver = evse_driver(connector, os.path.join(self._state_dir, connector.evse.port))
             runner: DeviceRunner[EvseDesired, EvseObservation] = DeviceRunner(name, driver, self._reports)
-            self._controllers[name] = _Controller(runner, now_s)
+            self._controllers[name] = _Controller(connector.id, runner, now_s)
             runner.start()
 
-    def _take_report(self, report: Report[EvseObservation]) -> None:
+    def _take_reports(self, now_s: float) -> None:
+        reports = self._reports.drain()
+        for report in reports:
+            self._take_report(report, now_s)
+        if reports and not self._noted:
+            self._note_unplugged()
+
+    def _take_report(self, report: Report[EvseObservation], now_s: float) -> None:
         controller = self._controllers[report.name]
         match report:
             case Observed(value=seen):
+                if orphans.is_newly_unplugged(controller.seen, seen):
+                    self._unplugged_s[controller.connector_id] = now_s
+                    self._noted = False
                 was = orphans.is_withdrawn(controller.seen)
                 controller.seen = seen
                 if orphans.is_withdrawn(seen) and not was:
@@ -172,7 +187,17 @@ class Guard:
                 controller.seen = None
                 self._log.error("energy can't be withdrawn, it is tried again", device=report.name, reason=reason)
 
+    def _note_unplugged(self) -> None:
+        """To withdraw energy matters more: where it can't be noted, it is tried again when a controller has said more."""
+        try:
+            unplugged.add(unplugged.FILE, hardware_boot_id(), self._unplugged_s, self._log)
+            self._noted = True
+        except OSError as error:
+            self._log.error("that a plug is out can't be noted, check the disk of the state directory", reason=error)
+
     def _give_back(self) -> None:
+        # What was seen is noted before the ports are free, and with that before the service sees what is plugged in.
+        self._take_reports(boottime_s())
         for controller in self._controllers.values():
             controller.runner.stop(CLOSE_WAIT_S)
         self._controllers.clear()
@@ -181,6 +206,7 @@ class Guard:
 class _Controller(msgspec.Struct):
     """One controller that was taken at a boottime."""
 
+    connector_id: int
     runner: "DeviceRunner[EvseDesired, EvseObservation]"
     taken_s: float
     seen: EvseObservation | None = None

@@ -1,7 +1,7 @@
 """What the guard does with controllers that the connectors service has left alone (pure; design §2).
 
-Owns: when they are taken, what they are told, when energy counts as withdrawn. Does not: look for processes or talk to
-devices (`guard.py`).
+Owns: when they are taken, what they are told, when energy counts as withdrawn, when a plug is newly out. Does not: look for
+processes or talk to devices (`guard.py`).
 """
 
 from services.hardware.contract import EvseDesired, EvseObservation
@@ -23,6 +23,11 @@ def order(seen: EvseObservation | None, taken_s: float, now_s: float) -> EvseDes
     if seen is None and now_s < taken_s + LOOK_S:
         return None
     return EvseDesired(locked=seen is not None and seen.locked is True)
+
+
+def is_newly_unplugged(before: EvseObservation | None, seen: EvseObservation) -> bool:
+    """Whether a plug is out that was in, or of which nothing was known: whatever is in later is another plug-in."""
+    return seen.plugged is False and (before is None or before.plugged is not False)
 
 
 def is_withdrawn(seen: EvseObservation | None) -> bool:

@@ -3,12 +3,15 @@
 A transaction of this hardware boot waits for the controller to say whether the plug-in is still the same: then it is resumed,
 neither stopped nor started. Of an earlier boot it ended with the power, and is closed before any contactor may close.
 
+A plug-in is the same one if the controller's counters have gone on, unless the guard has seen the plug out since: counters
+that stand at nothing, as early in a session or of a controller that has none, would fit any plug-in.
+
 Owns: these decisions. Does not: read the disk (`store.py`).
 """
 
 import msgspec
 
-from bus.messages import IdTagInfo
+from bus.messages import IdTagInfo, Moment
 from bus.vocabulary import CHARGE_POINT, Reason
 from services.connectors import events as e
 from services.connectors import reservations, transactions
@@ -45,6 +48,8 @@ class Loaded(msgspec.Struct, frozen=True):
     reservations: tuple[Reservation, ...] = ()
     ended_boot_id: str = ""
     """The hardware boot in which the last process ended in good order while a transaction was open."""
+    unplugged_s: dict[int, float] = {}
+    """By connector, the boottime of this boot at which the guard saw its plug out."""
 
 
 def take_up(work: Work, loaded: Loaded) -> None:
@@ -53,7 +58,9 @@ def take_up(work: Work, loaded: Loaded) -> None:
     work.set(ever_accepted=loaded.ever_accepted, availability=of_charge_point, cache=loaded.cache)
     work.set(local_list=loaded.local_list)
     for known in work.state.connectors:
-        work.put(known, availability=loaded.availability.get(known.connector_id, Availability()))
+        number = known.connector_id
+        availability = loaded.availability.get(number, Availability())
+        work.put(known, availability=availability, unplugged_s=loaded.unplugged_s.get(number))
     reservations.take_up(work, loaded.reservations)
     for connector_id, finished in loaded.finished.items():
         connector = work.connector(connector_id)
@@ -87,7 +94,9 @@ def resolve(work: Work, connector: Connector, phase: Resuming, seen: EvseObserva
         return
     finished = phase.finished
     assert finished is not None, "Resuming is of a transaction or of a finished one"
-    if finished.keep_locked or (connector.plugged and transactions.same_session(finished.mark, seen)):
+    known_at = finished.known_at
+    was_out = known_at is not None and _was_out(connector, known_at, work.now.boot_id)
+    if finished.keep_locked or (connector.plugged and transactions.same_session(finished.mark, seen) and not was_out):
         work.put(connector, phase=finished)
     else:
         work.change(e.DropFinished(connector.connector_id))
@@ -126,11 +135,26 @@ def _power_reason(transaction: Transaction, ended_boot_id: str) -> Reason:
 
 def _resolve_transaction(work: Work, connector: Connector, transaction: Transaction, seen: EvseObservation) -> None:
     fields = {"connector_id": connector.connector_id, "local_tx_id": transaction.local_tx_id}
-    if transactions.same_session(transaction.mark, seen):
+    was_out = _was_out(connector, transaction.last.at, work.now.boot_id)
+    if transactions.same_session(transaction.mark, seen) and not was_out:
         work.note("transaction resumes after a restart of this service", **fields)
         work.put(connector, phase=transactions.running(transaction, work.state.settings, work.now))
         return
-    work.note("another plug-in meanwhile, the old transaction is closed at its last committed reading", warning=True, **fields)
+    detail = "the guard saw the plug out" if was_out else "the controller counts anew"
+    text = "another plug-in meanwhile, the old transaction is closed at its last committed reading"
+    work.note(text, detail=detail, warning=True, **fields)
     connector = work.withdraw_at_once(connector)
     transactions.close_at_last_reading(work, transaction, connector.kept, Reason.EV_DISCONNECTED)
     work.put(connector, phase=Idle(), kept=())
+
+
+def _was_out(connector: Connector, known_at: Moment, boot_id: str) -> bool:
+    """Whether what is plugged in now is not what was at `known_at`, as the guard has seen the plug out after that.
+
+    A moment of another boot was before all of this one. Choice: a plug that is still out is no other plug-in. Its transaction
+    ends with a reading of now, as the guard has kept energy withdrawn; or goes on, if StopTransactionOnEVSideDisconnect is
+    false. One that is in again ends it in that case too: nobody saw whose it is, as where the controller counts anew.
+    """
+    if not connector.plugged or connector.unplugged_s is None:
+        return False
+    return known_at.boot_id != boot_id or known_at.boottime_ms < connector.unplugged_s * 1000

@@ -8,6 +8,8 @@ import sqlite3
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from bus import chance
 from bus.calls import IncomingCall, Reply
 from bus.database import transaction
@@ -66,6 +68,8 @@ class Board:
     """How the log shows idTags."""
     make_room: Callable[[], bool] = staticmethod(lambda: False)
     """Gives the disk's reserve back after a commit that found it full; False: there was none."""
+    seen_unplugged: Callable[[], dict[int, float]] = staticmethod(dict)
+    """By connector, when the guard has seen its plug out, a boottime of this boot."""
 
     def __init__(self, *, boot_id: str, node: Node, database: sqlite3.Connection, log: Logger, output: Output) -> None:
         self.boot_id = boot_id
@@ -114,7 +118,7 @@ class ConnectorsService:
         settings = settings_from(configuration, charge_before_first_acceptance=charge_before_first_acceptance)
         self._state = core.initial(connectors, settings, supply_current_a)
         self._listen()
-        loaded = self._store.load()
+        loaded = msgspec.structs.replace(self._store.load(), unplugged_s=board.seen_unplugged())
         for text in self._store.unreadable:
             self._log.error("unreadable row was set aside in table unreadable of connectors.db", reason=text)
         self._taken_up = frozenset(open_one.local_tx_id for open_one in loaded.transactions)

@@ -207,6 +207,8 @@ class Finished(Facts, frozen=True):
     keep_locked: bool = False
     """The plug is held in its socket until `id_tag` or one of its group is presented; the vehicle may be gone."""
     parent_id_tag: IdTag | None = None
+    known_at: Moment | None = None
+    """When the plug was known to be in; None: written by a release that did not note it."""
 
 
 class Resuming(Facts, frozen=True):
@@ -275,6 +277,8 @@ class Connector(Facts, frozen=True):
     plugged: bool | None = None
     """What the controller last knew; None: it has not known yet. One that can't tell now has not seen an unplugging."""
     plugged_since_s: float = 0.0
+    unplugged_s: float | None = None
+    """Boottime at which the guard saw the plug out, while no service was there to see it; None: it did not in this boot."""
     correlation_id: str = ""
     """Of what happens here from plug or card until the plug is out again, for the logs only; empty: nothing does."""
     card_awaited_since_s: float | None = None

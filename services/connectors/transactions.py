@@ -12,6 +12,7 @@ import msgspec
 from bus.messages import (
     MeterSample,
     MeterValue,
+    Moment,
     StartTransaction,
     StopTransaction,
     TransactionEntry,
@@ -247,10 +248,10 @@ def close_with_reading(work: Work, connector: Connector, sample: MeterSample | N
     if connector.plugged is None:
         # A controller that was not heard since this process started will tell later whether the plug is still in.
         same_boot = transaction.started_at.boot_id == work.now.boot_id
-        finished = _finished(transaction, transaction.mark if same_boot else SessionMark(0, 0))
+        finished = _finished(transaction, transaction.mark if same_boot else SessionMark(0, 0), transaction.started_at)
         work.put(connector, phase=Resuming(finished=finished))
     elif (connector.plugged and not phase.unplugged) or _keep_locked(transaction):
-        finished = _finished(transaction, mark_of(connector.seen))
+        finished = _finished(transaction, mark_of(connector.seen), work.now.moment())
         work.put(connector, phase=finished)
     else:
         work.put(connector, phase=Idle())
@@ -263,10 +264,10 @@ def let_go(work: Work, connector: Connector, transaction: Transaction) -> None:
     connector = work.withdraw_at_once(connector)
     finished = None
     if connector.plugged is None:
-        finished = _finished(transaction, transaction.mark)
+        finished = _finished(transaction, transaction.mark, transaction.started_at)
         work.put(connector, phase=Resuming(finished=finished), kept=())
     elif connector.plugged:
-        finished = _finished(transaction, mark_of(connector.seen))
+        finished = _finished(transaction, mark_of(connector.seen), work.now.moment())
         work.put(connector, phase=finished, kept=())
     else:
         work.put(connector, phase=Idle(), kept=())
@@ -289,6 +290,8 @@ def same_session(mark: SessionMark, seen: EvseObservation) -> bool:
 
     Choice: with a controller that counts nothing (EVSE-WB) a plug that is in is taken for the same one. A restart of this
     service takes a second; to end each session there because a car might have been exchanged meanwhile would help nobody.
+    When the service is away for longer than `orphan_grace_s`, the guard looks at the plugs, and what it saw counts for more
+    than counters (`recovery.py`).
     """
     return seen.session_energy_ws >= mark.energy_ws and seen.session_elapsed_s >= mark.elapsed_s
 
@@ -312,8 +315,8 @@ def _keep_locked(transaction: Transaction) -> bool:
     return transaction.stop is not None and transaction.stop.keep_locked
 
 
-def _finished(transaction: Transaction, mark: SessionMark) -> Finished:
-    return Finished(mark, transaction.id_tag, _keep_locked(transaction), transaction.parent_id_tag)
+def _finished(transaction: Transaction, mark: SessionMark, known_at: Moment) -> Finished:
+    return Finished(mark, transaction.id_tag, _keep_locked(transaction), transaction.parent_id_tag, known_at)
 
 
 def _close(work: Work, transaction: Transaction, data: tuple[MeterValue, ...], finished: Finished | None) -> None:

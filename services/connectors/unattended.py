@@ -28,7 +28,7 @@ def time_out(work: Work, connector: Connector) -> None:
     at_s = due_s(work.state, connector)
     if at_s is None or at_s > work.now.boottime_s:
         return
-    finished = Finished(transactions.mark_of(connector.seen), None)
+    finished = Finished(transactions.mark_of(connector.seen), None, known_at=work.now.moment())
     work.change(e.SaveFinished(connector.connector_id, finished))
     work.put(connector, phase=finished, card_awaited_since_s=None)
     work.note("nobody presented a card for the plugged vehicle within ConnectionTimeOut", connector_id=connector.connector_id)

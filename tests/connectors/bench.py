@@ -57,6 +57,7 @@ from bus.vocabulary import (
 from services.connectors import core, local_list
 from services.connectors import events as e
 from services.connectors.state import Connector, Now, Settings, State
+from services.hardware.contract import EvseDesired
 from tests.connectors.auditor import Auditor
 from tests.connectors.plant import Plant
 
@@ -91,6 +92,8 @@ class Bench:
         self.authorize: Callable[[str], IdTagInfo | None] = lambda _: ACCEPTED
         self.utc_offset_s: float | None = UTC_OFFSET_S
         self.utc_floor_ms: int | None = None
+        self.seen_unplugged: dict[int, float] = {}
+        """What the guard has noted, by connector, as it is in its file."""
         self.effects: list[e.Effect] = []
         self.answers: dict[str, Message] = {}
         self.open_questions: list[e.AskAuthorize] = []
@@ -132,7 +135,8 @@ class Bench:
         self._observed.clear()
         self._reads.clear()
         self.open_questions.clear()
-        self._take(*core.resume(self.state, self.audit.store.load(), self._now(e.Tick())))
+        loaded = msgspec.structs.replace(self.audit.store.load(), unplugged_s=dict(self.seen_unplugged))
+        self._take(*core.resume(self.state, loaded, self._now(e.Tick())))
 
     def restart(self, *, away_s: float = 0.5) -> None:
         """The process dies and comes back; the hardware goes on as it is."""
@@ -144,6 +148,16 @@ class Bench:
         self.take_up()
         self.feed(e.LinkChanged(ONLINE))
 
+    def leave_to_guard(self, number: int = 1, *, another_car: bool = True) -> None:
+        """The process dies, the guard withdraws energy and sees the plug out and another one in, then the process is back."""
+        plant = self.plants[number]
+        plant.desired = EvseDesired()
+        plant.unplug()
+        self.seen_unplugged[number] = self.now_s + 20.0
+        if another_car:
+            plant.plug_in()
+        self.restart(away_s=30.0)
+
     def end(self) -> None:
         """The process is told to end."""
         self.feed(e.Ending())
@@ -152,6 +166,7 @@ class Bench:
         """The board and the hardware lose power; the clock counts from the new boot."""
         self.boot_id += "+"
         self.now_s = 10.0
+        self.seen_unplugged.clear()
         for plant in self.plants.values():
             plant.lose_power()
         self._observe_due_s = 0.0

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from bus.clock import boottime_s, hardware_boot_id
+from bus.logs import logger
 from bus.process import take_lock
-from services.connectors import guard, orphans
+from services.connectors import guard, orphans, unplugged
 from services.hardware.contract import EvseDesired, EvseObservation
 from services.hardware.port import open_port
 from tests.simulator.test_process import Simulator, wait_until
@@ -83,7 +85,9 @@ class Station:
 
     def __init__(self, simulator: Simulator) -> None:
         self.simulator = simulator
-        self.lock = str(simulator.state_dir / "run" / guard.SERVICE_LOCK)
+        self.log = simulator.state_dir / "guard.log"
+        self.run_directory = str(simulator.state_dir / "run")
+        self.lock = os.path.join(self.run_directory, guard.SERVICE_LOCK)
 
     def command(self, *options: str) -> list[str]:
         own = ["--config", str(self.simulator.config), "--state-dir", str(self.simulator.state_dir), "--virtual"]
@@ -91,7 +95,7 @@ class Station:
 
     @contextlib.contextmanager
     def guard(self, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
-        with subprocess.Popen(self.command(*options)) as process:
+        with open(self.log, "ab") as log, subprocess.Popen(self.command(*options), stderr=log) as process:
             try:
                 yield process
             finally:
@@ -100,6 +104,10 @@ class Station:
     def closed(self) -> list[bool]:
         connectors = self.simulator.state()["connectors"]
         return [connectors[number]["relay"]["closed"] for number in ("1", "2")]
+
+    def seen_unplugged(self) -> dict[int, float]:
+        path = os.path.join(self.run_directory, unplugged.FILE)
+        return unplugged.read(path, hardware_boot_id(), logger("test"))
 
     def offering(self) -> list[bool]:
         connectors = self.simulator.state()["connectors"]
@@ -126,6 +134,7 @@ def test_the_guard_withdraws_keeps_it_so_and_gives_the_ports_back(station: Stati
         for number in ("1", "2"):
             station.simulator.do("power-cycle", number)
         wait_until(lambda: not any(station.offering()), "what comes up enabled is withdrawn again")
+        assert station.seen_unplugged() == {}, "both plugs were in all the time"
         lock = take_lock(station.lock)
         assert process.wait(10.0) == guard.THERE
     for number in ("1", "2"):
@@ -133,6 +142,33 @@ def test_the_guard_withdraws_keeps_it_so_and_gives_the_ports_back(station: Stati
     with station.guard() as process:
         assert process.wait(10.0) == guard.THERE, "the service is there, so nothing is to be done"
     os.close(lock)
+
+
+@pytest.mark.process
+def test_the_guard_notes_whose_plug_was_out(station: Station) -> None:
+    """Once for each time that it comes out, also for the next guard, and though the file could not be written at first."""
+    in_the_way = Path(station.run_directory, f"{unplugged.FILE}.new")
+    in_the_way.mkdir()
+    with station.guard() as process:
+        wait_until(lambda: station.closed() == [False, False], "energy is withdrawn")
+        station.simulator.do("plug-out", "2")
+        wait_until(lambda: "that a plug is out can't be noted" in station.log.read_text(), "the guard tells of it")
+        assert (process.poll(), station.seen_unplugged()) == (None, {})
+        in_the_way.rmdir()
+        first_s = wait_until(lambda: station.seen_unplugged().get(2), "the plug of connector 2 is noted")
+        station.simulator.do("plug-in", "2")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10.0) == guard.TOLD_TO_END
+    before_s = boottime_s()
+    with station.guard() as process:
+        station.simulator.do("plug-out", "1")
+        second_s = wait_until(lambda: station.seen_unplugged().get(1), "the plug of connector 1 is noted")
+        station.simulator.do("plug-in", "1")
+        lock = take_lock(station.lock)
+        assert process.wait(10.0) == guard.THERE
+    os.close(lock)
+    assert first_s < before_s < second_s < boottime_s()
+    assert station.seen_unplugged() == {1: second_s, 2: first_s}
 
 
 @pytest.mark.process

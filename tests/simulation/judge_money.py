@@ -9,7 +9,7 @@ the register first, and only then are their times looked at.
 from tests.simulation.book import GOOD, Asked
 from tests.simulation.central_system import BAD_CARD
 from tests.simulation.judge import Case, Finding, Findings, Transaction, said_s
-from tests.simulation.ledger import Contact, PlugIn, Span
+from tests.simulation.ledger import Contact, PlugIn, Span, plug_seen_out
 
 BILLED = "all energy that flowed is billed, and none that did not"
 START_FIRST = "no contactor closes outside of a transaction that was committed before"
@@ -298,12 +298,13 @@ def _watched_since_s(case: Case, plug: PlugIn) -> float:
 def _overtaken(case: Case, before: Contact, after: Contact) -> bool:
     """Whether another car had charged for as long as the disk knew of the one before, when `connectors` came back.
 
-    The controller's counters are all that tells plug-ins apart (design §2), and those on the disk are as old as half of the
-    session, or a few seconds; where the disk took no commit when `connectors` ended, as old as that disk's trouble.
+    Where the guard has not seen the plug out, the controller's counters are all that tells plug-ins apart (design §2), and
+    those on the disk are as old as half of the session, or a few seconds; where the disk took no commit when `connectors`
+    ended, as old as that disk's trouble.
     """
     came_s = _plug_in(case, after).in_s
     span = _unseen(case, before.connector_id, came_s)
-    if span is None:
+    if span is None or case.ledger.during(plug_seen_out(before.connector_id), _plug_in(case, before).out_s, came_s):
         return False
     restarts = case.ledger.during(f"controller {before.connector_id} restarts", before.closed_s, span.to_s)
     begun_s = max([before.closed_s, *(restart.from_s for restart in restarts)])

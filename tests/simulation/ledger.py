@@ -129,3 +129,8 @@ class Ledger:
     def during(self, what: str, from_s: float, to_s: float) -> list[Span]:
         """The spans of this kind that touch a time."""
         return [s for s in self.spans if s.what == what and s.from_s <= to_s and s.to_s >= from_s]
+
+
+def plug_seen_out(connector_id: int) -> str:
+    """The kind of span, of one instant, that says when the guard has seen a plug out."""
+    return f"the guard sees plug {connector_id} out"

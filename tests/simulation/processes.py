@@ -16,6 +16,7 @@ from bus.node import Frame, Node
 from services.configuration.model import StationConfig
 from services.configuration.store import ConfigurationStore, read_configuration
 from services.connectors import events as e
+from services.connectors import unplugged
 from services.connectors.service import Board as ConnectorsBoard
 from services.connectors.service import ConnectorsService
 from services.connectors.state import Connector
@@ -166,10 +167,11 @@ class ConnectorsProcess(Process):
 
     def build(self) -> None:
         board = self._board
+        boot_id = board.clock.boot_id
+        own = ConnectorsBoard(boot_id=boot_id, node=self.node, database=self._open("connectors.db"), log=self.log, output=self)
+        own.seen_unplugged = lambda: unplugged.read(board.disk.path(unplugged.FILE), boot_id, self.log)
         self.service = ConnectorsService(
-            ConnectorsBoard(
-                boot_id=board.clock.boot_id, node=self.node, database=self._open("connectors.db"), log=self.log, output=self
-            ),
+            own,
             tuple(Connector(c.id, board.config.supply.max_current_a) for c in board.config.connectors),
             supply_current_a=board.config.supply.max_current_a,
             charge_before_first_acceptance=board.config.policy.charge_before_first_acceptance,

@@ -31,6 +31,15 @@ def another_car_while_connectors_is_away() -> Day:
     return _quiet(visits=(msgspec.structs.replace(visit, charge_s=47.0),), faults=faults)
 
 
+def another_car_under_the_guards_eyes() -> Day:
+    """`connectors` died before anything was charged, and was away for long: the next car charged on the card of the first.
+
+    The guard had seen the plug out, and forgotten it; counters that stand at nothing fit any plug-in.
+    """
+    visit = people.Plan(600.0, 1, "ANNA", gap_s=3.0, charge_s=60.0, leaves_by="other car")
+    return _quiet(visits=(visit,), faults=(Fault(604.0, "crash", 0.0, ("connectors", None, 80.0)),))
+
+
 def stop_whose_start_is_long_delivered() -> Day:
     """The queue lost its store after it had delivered a start, and gave up the stop: nobody knew the transactionId any more."""
     visit = people.Plan(600.0, 1, "ANNA", charge_s=90.0)
@@ -110,6 +119,7 @@ def older_copy_of_a_transaction_that_is_over() -> Day:
 
 ALL = (
     another_car_while_connectors_is_away,
+    another_car_under_the_guards_eyes,
     stop_whose_start_is_long_delivered,
     stop_that_waits_for_its_start,
     stop_whose_start_was_given_up,

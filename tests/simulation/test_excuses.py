@@ -17,7 +17,7 @@ from tests.simulation.clock import UTC_0_S, Agenda, Clock
 from tests.simulation.cooked import Cooked
 from tests.simulation.judge import DeadLetter, Residue, Rules
 from tests.simulation.judge_money import FOR_EVER
-from tests.simulation.ledger import Contact, Death, PlugIn, Presented, Register, Span
+from tests.simulation.ledger import Contact, Death, PlugIn, Presented, Register, Span, plug_seen_out
 from tests.simulation.plan import day
 from tests.simulation.story import Story
 from tests.simulation.test_judge import close_without_a_transaction, go_on_with_another_car, tell_a_wrong_duration
@@ -345,6 +345,13 @@ def test_an_injected_fault_excuses_what_nobody_could_do_better(
     assert cooked.promises() == set()
 
 
+def be_away_while_the_guard_sees_it_swapped(cooked: Cooked) -> None:
+    """It came back to counters that told it nothing, and to the guard's note (seed 46550)."""
+    be_away_with_old_counters_while_it_is_swapped(cooked)
+    cooked.ledger.plug_ins[0].out_s = 203.0
+    cooked.ledger.spans.append(Span(plug_seen_out(1), 203.5, 203.5))
+
+
 SHIFTS: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = [
     (repeat_too_soon, delivery.RETRY_RULE, lambda cooked: lose_store(cooked, "transactions.db", 440.0)),
     (repeat_once_too_often, delivery.RETRY_RULE, lambda cooked: cooked.ledger.spans.append(Span("bus bad", 420.0, 430.0))),
@@ -353,6 +360,7 @@ SHIFTS: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = [
     (tell_the_stop_again_of_another_time, delivery.ONE_STOP, lambda cooked: lose_store(cooked, "transactions.db", 430.0)),
     (stop_after_the_next_start, delivery.IN_ORDER, lambda cooked: lose_store(cooked, "connectors.db", 1200.0)),
     (swap_the_car, money.ONE_PLUG_IN, lambda cooked: cooked.ledger.spans.append(Span("connectors down", 195.0, 215.0))),
+    (swap_the_car, money.ONE_PLUG_IN, be_away_while_the_guard_sees_it_swapped),
     (
         begin_before_the_plug,
         money.TRUE_TIMES,

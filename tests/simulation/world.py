@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from bus import chance
-from services.hardware.contract import EvseDesired
+from services.connectors import orphans, unplugged
+from services.hardware.contract import EvseDesired, EvseObservation
 from tests.simulation import faults, lists, people, reservations
 from tests.simulation.book import Book
 from tests.simulation.bus import VirtualBus
@@ -29,10 +30,10 @@ from tests.simulation.clock import Agenda, Clock
 from tests.simulation.disk import Disk
 from tests.simulation.hardware import Point
 from tests.simulation.judge import DeadLetter, Finding
-from tests.simulation.ledger import Death, Ledger
+from tests.simulation.ledger import Death, Ledger, Span, plug_seen_out
 from tests.simulation.plan import DAY_S, Day
 from tests.simulation.processes import CLASSES, SERVICES, MeterProcess, Process, RfidProcess
-from tests.simulation.story import Story
+from tests.simulation.story import Story, StoryLog
 
 STEP_S = 1.0
 STRODE_S = 1.5
@@ -80,6 +81,9 @@ class World:
         """How long a process stays away after its next death."""
         self.power_fails_with: dict[str, float] = {}
         """Processes whose next death is a power cut, and how long it lasts."""
+        self._guard_took_s: float | None = None
+        """When `connectors` died whose controllers the guard has taken last."""
+        self._guard_saw: dict[int, EvseObservation | None] = {}
         self._lively_until_s = 0.0
         self._polled_s = 0.0
         self._visits: list[list[Any]] = []
@@ -350,6 +354,7 @@ class World:
                 if due or process.name == "connectors":
                     process.look()
                     self.bus.settle()
+            self._guard_looks()
             for point in self.points.values():
                 point.changed = False
         if due:
@@ -398,17 +403,36 @@ class World:
     def _expect_guard(self, died_s: float) -> None:
         """Whoever is charged while `connectors` is away loses the energy after a while: the watchdog's guard (design §2).
 
-        The guard is no part of what is tested here; its effect on the controllers is.
+        The guard is no part of what is tested here; its effect on the controllers is, and what it notes of their plugs.
         """
 
         def withdraw() -> None:
-            down = self.ledger.open("connectors down")
-            if self.powered and down is not None and down.from_s == died_s:
+            if self._away_since(died_s):
+                self._guard_took_s = died_s
+                self._guard_saw.clear()
                 self.story.tell("fault", "the guard withdraws energy, connectors is away for too long")
                 for point in self.points.values():
                     point.set_desired(EvseDesired())
 
         self.agenda.at(died_s + self.config.system.orphan_grace_s, withdraw)
+
+    def _guard_looks(self) -> None:
+        """Which plugs are out, as long as the guard has the controllers."""
+        if self._guard_took_s is None or not self._away_since(self._guard_took_s):
+            return
+        for number, point in self.points.items():
+            before, seen = self._guard_saw.get(number), point.observation() if point.answers else None
+            self._guard_saw[number] = seen
+            if seen is not None and orphans.is_newly_unplugged(before, seen):
+                self.story.tell("fault", f"the guard notes that the plug of connector {number} is out")
+                self.ledger.spans.append(Span(plug_seen_out(number), self.clock.true_s, self.clock.true_s))
+                noted = {number: self.clock.boottime_s()}
+                unplugged.add(self.disk.path(unplugged.FILE), self.clock.boot_id, noted, StoryLog("guard", self.story))
+
+    def _away_since(self, died_s: float) -> bool:
+        """Whether `connectors` is away since then."""
+        down = self.ledger.open("connectors down")
+        return self.powered and down is not None and down.from_s == died_s
 
     def _end_all(self) -> list[Process]:
         ended = list(self.processes.values())
