@@ -43,8 +43,7 @@ class Message(msgspec.Struct, frozen=True):
 class Moment(Message, frozen=True):
     """When something happened: always by the board's own clock, and in UTC once that is known (design §5).
 
-    `boot_id` is the hardware boot that `boottime_ms` counts from. `utc_ms` None: recorded before the clock was known; the
-    queue gives it its true time before it is sent.
+    `boot_id`: the hardware boot that `boottime_ms` counts from. `utc_ms` None: unknown clock; the queue dates it later.
     """
 
     boot_id: str
@@ -399,6 +398,8 @@ class TransactionEntry(Message, frozen=True):
     """Its StartTransaction was given up: a queue that lost its store sends the rest with -1 (OCPP 1.6 errata v4.0 3.18)."""
     correlation_id: str = ""
     """What the logs call the session, from the card or plug that it began with; empty: it began before there was one."""
+    started_at: Moment | None = None
+    """When its start was, in what follows the start: a queue that lost its store keeps the distances to it (design §5)."""
 
 
 class CloseLostTransaction(Message, frozen=True):

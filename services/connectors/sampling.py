@@ -20,7 +20,7 @@ Owns: intervals and marks. Does not: know measurands (`readings.py`), or keep re
 
 import msgspec
 
-from bus.messages import ConnectorMeterValues, MeterValue, MeterValues, TransactionEntry
+from bus.messages import ConnectorMeterValues, MeterValue, MeterValues
 from bus.vocabulary import ReadingContext
 from services.connectors import events as e
 from services.connectors import transaction_data
@@ -113,10 +113,7 @@ def take(work: Work, connector: Connector, transaction: Transaction, kind: Kind)
     instant = Instant(sample, transaction.last.energy_wh, export_wh(transaction, sample), offered_a(connector))
     if sent := sampled_values(instant, kind.sent, kind.context):
         message = MeterValues(connector.connector_id, (MeterValue(at, sent),))
-        place = (transaction.local_tx_id, transaction.next_number)
-        known = (transaction.transaction_id, transaction.start_given_up)
-        entry = TransactionEntry(*place, message, *known, correlation_id=transaction.correlation_id)
-        work.change(e.AppendEntry(entry))
+        work.change(e.AppendEntry(transaction.following(message)))
         transaction = msgspec.structs.replace(transaction, next_number=transaction.next_number + 1)
     if kept := sampled_values(instant, kind.kept, kind.context):
         connector = transaction_data.keep(work, connector, transaction, MeterValue(at, kept))

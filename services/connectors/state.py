@@ -5,7 +5,17 @@ Owns: shapes. Does not: decide (`core.py` and its rooms) or act (`service.py`). 
 
 import msgspec
 
-from bus.messages import ConnectorState, IdTag, IdTagInfo, MeterSample, MeterValue, Moment
+from bus.messages import (
+    ConnectorState,
+    IdTag,
+    IdTagInfo,
+    MeterSample,
+    MeterValue,
+    MeterValues,
+    Moment,
+    StopTransaction,
+    TransactionEntry,
+)
 from bus.profile_messages import LocalListState
 from bus.vocabulary import ChargePointErrorCode, ChargePointStatus, Measurand, Reason, ResetType
 from services.connectors.readings import Measurands
@@ -106,6 +116,18 @@ class Transaction(Facts, frozen=True):
     """The queue gave its StartTransaction up, so that no transactionId is to come (errata v4.0 3.18)."""
     correlation_id: str = ""
     """Of the card or plug that it began with, for the logs only."""
+
+    def following(self, message: MeterValues | StopTransaction) -> TransactionEntry:
+        """The next journal entry, with all that a queue which lost its store needs to know about the start."""
+        return TransactionEntry(
+            local_tx_id=self.local_tx_id,
+            number=self.next_number,
+            message=message,
+            transaction_id=self.transaction_id,
+            start_given_up=self.start_given_up,
+            correlation_id=self.correlation_id,
+            started_at=self.started_at,
+        )
 
 
 class Availability(Facts, frozen=True):

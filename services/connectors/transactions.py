@@ -330,10 +330,8 @@ def _close(work: Work, transaction: Transaction, data: tuple[MeterValue, ...], f
         id_tag=intent.id_tag,
         meter_values=data,
     )
-    place = (transaction.local_tx_id, transaction.next_number)
-    known = (transaction.transaction_id, transaction.start_given_up)
     work.change(
-        e.AppendEntry(TransactionEntry(*place, stop_message, *known, correlation_id=transaction.correlation_id)),
+        e.AppendEntry(transaction.following(stop_message)),
         e.CloseTransaction(transaction.local_tx_id, transaction.connector_id, finished),
     )
     work.note(

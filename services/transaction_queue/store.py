@@ -104,9 +104,13 @@ class Store:
         message = entry.message
         fills_gap = tx is not None and entry.number <= tx["last_number"]
         alarms = () if fills_gap else breaches(None if tx is None else _known(tx), message, stored_at)
-        for at in times.moments(message):
+        # A start that knew its UTC went out with it: this store has lost it, and what follows keeps its distance to it.
+        started_at = entry.started_at if tx is None and entry.started_at and entry.started_at.utc_ms is not None else None
+        for at in (*(() if started_at is None else (started_at,)), *times.moments(message)):
             self._note_moment(at)
         self._note_transaction(entry, new=tx is None)
+        if started_at is not None:
+            self._set_anchor(entry.local_tx_id, started_at)
         if entry.transaction_id is not None:
             self.adopt(entry.local_tx_id, entry.transaction_id)
         elif entry.start_given_up:
@@ -276,13 +280,16 @@ class Store:
     def _move_anchor(self, local_tx_id: str, message: TransactionMessage) -> None:
         at = times.latest(message)
         if at is not None:
-            self._database.execute(
-                "UPDATE transactions SET anchor_boot_id = ?, anchor_boottime_ms = ?, anchor_utc_ms = ? WHERE local_tx_id = ?",
-                (at.boot_id, at.boottime_ms, at.utc_ms, local_tx_id),
-            )
+            self._set_anchor(local_tx_id, at)
         column = {StartTransaction: "started", StopTransaction: "stopped"}.get(type(message))
         if column is not None and at is not None:
             self._database.execute(f"UPDATE transactions SET {column} = ? WHERE local_tx_id = ?", (text_of(at), local_tx_id))
+
+    def _set_anchor(self, local_tx_id: str, at: Moment) -> None:
+        self._database.execute(
+            "UPDATE transactions SET anchor_boot_id = ?, anchor_boottime_ms = ?, anchor_utc_ms = ? WHERE local_tx_id = ?",
+            (at.boot_id, at.boottime_ms, at.utc_ms, local_tx_id),
+        )
 
     def _transaction(self, local_tx_id: str) -> dict[str, Any] | None:
         values = self._database.execute(SELECT_TRANSACTION, (local_tx_id,)).fetchone()

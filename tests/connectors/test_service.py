@@ -331,6 +331,21 @@ def test_a_start_that_is_queued_again_by_hand_brings_its_transaction_id(world: W
     assert [(entry.transaction_id, entry.start_given_up) for entry in kept(world)] == [(4711, False)]
 
 
+def test_what_follows_a_start_tells_when_that_was(world: World) -> None:
+    """Design §3, §5: a queue that has lost its store keeps the distances to it, though the clock was stepped since."""
+    world.link.publish(ConfigurationState({"MeterValueSampleInterval": "5"}))
+    world.queue.delivers = False
+    charging(world)
+    world.advance(15)
+    world.card()
+    world.advance(4)
+    start, *others = kept(world)
+    assert isinstance(start.message, StartTransaction)
+    assert len(others) > 1
+    assert start.started_at is None
+    assert {entry.started_at for entry in others} == {start.message.at}
+
+
 def kept(world: World) -> list[TransactionEntry]:
     """What the outbox has for the queue."""
     rows = world.database.execute("SELECT payload FROM journal_out ORDER BY seq").fetchall()

@@ -320,8 +320,13 @@ def _plug_in(case: Case, contact: Contact) -> PlugIn:
 
 
 def _anchor_lost(case: Case, transaction: Transaction) -> bool:
-    """Whether the queue has lost, with its store, which wrong time it had sent with the start."""
+    """Whether the queue has lost, with its store, which wrong time it had sent with the start.
+
+    Where the start knew its time when it was made, what follows it tells the queue which one.
+    """
     assert transaction.stop is not None
+    if not _unsynchronised(case, transaction):
+        return False
     lost = (d.at_s for d in case.ledger.deaths if d.who == "store transactions.db")
     return any(transaction.start.at_s <= at_s <= transaction.stop.at_s for at_s in lost)
 

@@ -117,6 +117,17 @@ def older_copy_of_a_transaction_that_is_over() -> Day:
     return _quiet(visits=(visit,), faults=faults)
 
 
+def lost_store_after_a_step_of_the_clock() -> Day:
+    """The queue lost, with its store, which time it had told of the start: the session ended three years before it began."""
+    visit = people.Plan(600.0, 1, "ANNA", charge_s=200.0)
+    faults = (
+        Fault(640.0, "wrong_time", 1000.0, ("system", -94_608_000.0)),
+        Fault(700.0, "lose_store", 0.0, ("transactions",)),
+    )
+    found = _quiet(visits=(visit,), faults=faults, MeterValueSampleInterval="30")
+    return msgspec.structs.replace(found, honest_clock=False)
+
+
 ALL = (
     another_car_while_connectors_is_away,
     another_car_under_the_guards_eyes,
@@ -128,4 +139,5 @@ ALL = (
     another_car_soon_after_the_meter_is_back,
     question_that_the_bus_loses,
     older_copy_of_a_transaction_that_is_over,
+    lost_store_after_a_step_of_the_clock,
 )

@@ -240,7 +240,14 @@ def last_long_by_a_wrong_clock(cooked: Cooked) -> None:
 
 
 def lose_its_anchor(cooked: Cooked) -> None:
+    """The time was not known when it started: what it was told later is lost."""
+    cooked.ledger.spans.append(Span("clock unknown", 50.0, 110.0))
     lose_store(cooked, "transactions.db", 300.0)
+
+
+def lose_its_anchor_too_late(cooked: Cooked) -> None:
+    cooked.ledger.spans.append(Span("clock unknown", 50.0, 110.0))
+    lose_store(cooked, "transactions.db", 900.0)
 
 
 def fail_the_power_while_nobody_is_there(cooked: Cooked) -> None:
@@ -371,7 +378,8 @@ SHIFTS: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = [
         money.BILLED,
         lambda cooked: cooked.ledger.spans.append(Span("connectors down", 480.0, 490.0)),
     ),
-    (last_long_by_a_wrong_clock, money.TRUE_DURATION, lambda cooked: lose_store(cooked, "transactions.db", 900.0)),
+    (last_long_by_a_wrong_clock, money.TRUE_DURATION, lose_its_anchor_too_late),
+    (last_long_by_a_wrong_clock, money.TRUE_DURATION, lambda cooked: lose_store(cooked, "transactions.db", 300.0)),
     (last_long_by_a_wrong_clock, money.TRUE_DURATION, fail_the_power_later),
     (last_after_it_was_pulled, money.TRUE_DURATION, be_deaf_and_away_with_a_breath_between),
     (last_until_it_was_found, money.TRUE_DURATION, lambda cooked: lose_store(cooked, "connectors.db", 240.0)),

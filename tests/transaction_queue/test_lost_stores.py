@@ -24,7 +24,7 @@ from bus.salvage import open_store
 from bus.vocabulary import ChargePointStatus
 from services.transaction_queue import refill
 from services.transaction_queue.schema import SCHEMA
-from tests.transaction_queue.world import World, meter_values, moment, session, start, stop
+from tests.transaction_queue.world import UTC_0_MS, World, meter_values, moment, session, start, stop
 
 PAGE = 4096
 
@@ -129,6 +129,31 @@ def test_the_entry_itself_tells_the_transaction_id_of_a_start_that_was_answered(
     world.link.online()
     world.advance(100)
     assert world.said() == [("StartTransaction", None), ("MeterValues", 101), ("StopTransaction", 101)]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_lost_store_keeps_the_distances_to_a_start_that_knew_its_time(world: World, *, known: bool) -> None:
+    """Design §5: steps of the clock, backwards ones too, change no interval and no order; found by simulation (seed 62700)."""
+    began = moment(10, known=known)
+    ended = moment(100, offset_ms=UTC_0_MS - 365 * 86_400_000)
+    world.link.online()
+    world.connectors.write(TransactionEntry("tx", 1, stop(ended), transaction_id=101, started_at=began))
+    world.advance(100)
+    (sent,) = world.sent
+    assert isinstance(sent.message, StopTransaction)
+    assert sent.message.at == (moment(100) if known else ended)
+
+
+def test_a_lost_store_lets_no_stop_of_a_later_boot_be_before_its_start(world: World) -> None:
+    """Design §5: the boot that a transaction began in was before all others that are told of it."""
+    began = moment(10_000, "boot-before")
+    ended = moment(5, "boot-between", offset_ms=UTC_0_MS)
+    world.link.online()
+    world.connectors.write(TransactionEntry("tx", 1, stop(ended), transaction_id=101, started_at=began))
+    world.advance(100)
+    (sent,) = world.sent
+    assert isinstance(sent.message, StopTransaction)
+    assert sent.message.at.utc_ms == began.utc_ms
 
 
 @pytest.mark.parametrize("marker", [b'"value":"1001"', b'"value":"1100"', b'"value":"1200"'])
