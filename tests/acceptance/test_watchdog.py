@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.rig import Rig, rig
+from services.connectors import unplugged
+from tests.acceptance.rig import TAG, Rig, rig
 from tests.harness import wait_until
 
 pytestmark = pytest.mark.process
@@ -43,6 +44,25 @@ def test_energy_is_withdrawn_while_connectors_is_gone_and_the_session_goes_on_af
         wait_until(lambda: one.relay()[0], 20, "the session goes on")
         one.stop_by_card()
         one.check_one_transaction(0)
+
+
+def test_another_car_that_comes_meanwhile_does_not_charge_on_the_card_of_the_one_before() -> None:
+    """Design §2: nothing was charged yet, so that the controller's counters fit any plug-in. The guard saw the plug out."""
+    with rig(ocpp="\n[system]\norphan_grace_s = 4\n") as one:
+        one.station.sim("plug-in", "1")
+        one.station.sim("ev-pause", "1")
+        one.station.sim("swipe", TAG)
+        one.wait_for_status(1, "SuspendedEV")
+        supervisorctl(one, "stop")
+        wait_until(lambda: not one.hardware()["controller"]["offering"], 20, "the guard withdraws energy")
+        one.station.sim("plug-out", "1")
+        wait_until((one.station.state_dir / "run" / unplugged.FILE).exists, 10, "the guard notes it")
+        one.station.sim("plug-in", "1")
+        supervisorctl(one, "start")
+        (transaction,) = one.finished()
+        assert (transaction.reason, transaction.energy_wh) == ("EVDisconnected", 0)
+        one.wait_for_status(1, "Preparing")
+        assert one.relay() == (False, 0)
 
 
 def _hangs(one: Rig, service: str) -> None:
