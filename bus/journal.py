@@ -73,6 +73,8 @@ class Outbox:
         self._stream = stream
         self._epoch = chance.bits(62)
         self.store = store_id(database)
+        self.fresh = False
+        """Entries were appended since this was last set back."""
         with transaction(database):
             for statement in _OUTBOX_TABLES:
                 database.execute(statement)
@@ -85,12 +87,19 @@ class Outbox:
     @property
     def incarnation(self) -> int:
         """Of the stream; a new one begins when the store was found to be a copy."""
-        return self._row()[0]
+        return self.numbers()[0]
 
     @property
     def last_seq(self) -> int:
         """Number of the newest entry ever appended in this incarnation; 0: none."""
-        return self._row()[1]
+        return self.numbers()[1]
+
+    def numbers(self) -> tuple[int, int]:
+        """`incarnation` and `last_seq`."""
+        row: tuple[int, int] = self._database.execute(
+            "SELECT incarnation, last_seq FROM journal_stream WHERE stream = ?", (self._stream,)
+        ).fetchone()
+        return row
 
     def append(self, entry: Message, name: str = "") -> int:
         """Add an entry inside the caller's transaction; its number. `name` finds it again whatever its number becomes.
@@ -106,6 +115,7 @@ class Outbox:
             "INSERT INTO journal_out (stream, seq, payload, name) VALUES (?, ?, ?, ?)", (self._stream, seq, payload, name)
         )
         self._database.execute("UPDATE journal_stream SET last_seq = ? WHERE stream = ?", (seq, self._stream))
+        self.fresh = True
         return seq
 
     def after(self, seq: int, limit: int) -> list[OutEntry]:
@@ -135,9 +145,10 @@ class Outbox:
 
     def contradicts(self, position: JournalPosition) -> bool:
         """Whether the consumer has entries of this store and incarnation that were not appended here: this is a copy."""
-        if (position.publisher_store, position.incarnation) != (self.store, self.incarnation):
+        incarnation, last_seq = self.numbers()
+        if (position.publisher_store, position.incarnation) != (self.store, incarnation):
             return False
-        if position.last_seq > self.last_seq:
+        if position.last_seq > last_seq:
             return True
         epoch = self.epoch_of(position.last_seq)
         return position.last_seq > 0 and epoch not in (0, position.epoch)
@@ -202,12 +213,6 @@ class Outbox:
             (self._stream, EPOCHS_KEPT),
         )
 
-    def _row(self) -> tuple[int, int]:
-        row: tuple[int, int] = self._database.execute(
-            "SELECT incarnation, last_seq FROM journal_stream WHERE stream = ?", (self._stream,)
-        ).fetchone()
-        return row
-
 
 class Verdict(Enum):
     """What an arriving entry is to the consumer."""
@@ -215,6 +220,20 @@ class Verdict(Enum):
     NEW = "new"
     REPEATED = "repeated"
     MISSING = "missing"
+
+
+def judge(position: JournalPosition, header: JournalHeader) -> Verdict:
+    """Whether the entry follows what is stored (pure). Another store or incarnation starts from nothing."""
+    same = (position.publisher_store, position.incarnation) == (header.store, header.stream)
+    last_seq = position.last_seq if same else 0
+    if same and header.seq <= last_seq:
+        return Verdict.REPEATED
+    return Verdict.NEW if header.previous <= last_seq else Verdict.MISSING
+
+
+def after(position: JournalPosition, header: JournalHeader) -> JournalPosition:
+    """The consumer's position once the entry is stored (pure)."""
+    return JournalPosition(position.consumer_store, header.store, header.stream, header.seq, epoch=header.epoch)
 
 
 class Inbox:
@@ -227,35 +246,26 @@ class Inbox:
         with transaction(database):
             database.execute(_INBOX_TABLE)
 
-    def judge(self, header: JournalHeader) -> Verdict:
-        """Whether the entry follows what is stored. Another store or incarnation starts from nothing."""
-        position = self.position()
-        same = (position.publisher_store, position.incarnation) == (header.store, header.stream)
-        last_seq = position.last_seq if same else 0
-        if same and header.seq <= last_seq:
-            return Verdict.REPEATED
-        return Verdict.NEW if header.previous <= last_seq else Verdict.MISSING
-
-    def accept(self, header: JournalHeader) -> None:
-        """Note the entry as stored, inside the transaction that stores what it says."""
+    def accept(self, position: JournalPosition) -> None:
+        """Note how far entries are stored, inside the transaction that stores what they say."""
         self._database.execute(
             "INSERT OR REPLACE INTO journal_in VALUES (?, ?, ?, ?, ?)",
-            (self._stream, header.store, header.stream, header.seq, header.epoch),
+            (self._stream, position.publisher_store, position.incarnation, position.last_seq, position.epoch),
         )
 
     def forget(self) -> None:
         """Begin from nothing, inside the caller's transaction: what comes again is known by what is in it."""
         self._database.execute("DELETE FROM journal_in WHERE stream = ?", (self._stream,))
 
-    def position(self, *, missing: bool = False) -> JournalPosition:
+    def position(self) -> JournalPosition:
         """What was last stored: the acknowledgement."""
         row = self._database.execute(
             "SELECT publisher_store, incarnation, last_seq, epoch FROM journal_in WHERE stream = ?", (self._stream,)
         ).fetchone()
         if row is None:
-            return JournalPosition(consumer_store=self.store, missing=missing)
+            return JournalPosition(consumer_store=self.store)
         store, incarnation, last_seq, epoch = row
-        return JournalPosition(self.store, store, incarnation, last_seq, missing, epoch)
+        return JournalPosition(self.store, store, incarnation, last_seq, epoch=epoch)
 
 
 class Sender(msgspec.Struct, frozen=True):

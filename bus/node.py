@@ -6,7 +6,7 @@ the frames and calls `tick` at `next_deadline_s`.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,6 +22,8 @@ from bus.topics import CANCEL_PREFIX, EVERY_SERVICE, REPLY_PREFIX, Kind, Topic, 
 
 T = TypeVar("T", bound=Message)
 Frame = tuple[bytes, bytes]
+Entries = list[tuple[JournalHeader, Any]]
+"""Entries of one journal with their places, in the order of arrival."""
 
 CANCELLED_REMEMBERED_MAX = 256
 
@@ -49,14 +51,22 @@ class Node:
         self._event_handlers: dict[str, Callable[[str, Any], None]] = {}
         self._call_handlers: dict[str, Callable[[Any, IncomingCall], None]] = {}
         self._cancel_handler: Callable[[str], None] = lambda _: None
-        self._journal_handlers: dict[str, Callable[[JournalHeader, Any], None]] = {}
+        self._journal_handlers: dict[str, Callable[[Entries], None]] = {}
+        self._gathered: Entries = []
+        self._gathered_name = ""
         self._complained: set[str] = set()
 
-    def publish(self, value: Message, key: str = "", *, topic: Topic | None = None) -> None:
-        """Make `value` the current value of its state topic; it is refreshed from now on."""
+    def publish(self, value: Message, key: str = "", *, topic: Topic | None = None, within_s: float = 0.0) -> None:
+        """Make `value` the current value of its state topic; it is refreshed from now on.
+
+        `within_s`: it may be said so much later, if it will have been replaced by then.
+        """
         row = topic or topic_of(type(value))
         self._own(row, Kind.STATE)
         name = wire_name(row, key)
+        if within_s:
+            self._state_out.change(name, value, period_s=row.period_s, due_s=self.now() + within_s)
+            return
         header = self._state_out.publish(name, value, period_s=row.period_s, now_s=self.now())
         self._send(name, header, value)
 
@@ -139,8 +149,8 @@ class Node:
         """Be told the id of each call that its caller has given up."""
         self._cancel_handler = handler
 
-    def on_entry(self, topic: Topic, handler: Callable[[JournalHeader, Any], None]) -> None:
-        """Take journal entries; `bus.streams` does the rest."""
+    def on_entries(self, topic: Topic, handler: "Callable[[Entries], None]") -> None:
+        """Take journal entries, those that came together at once; `bus.streams` does the rest."""
         assert topic.kind is Kind.JOURNAL, f"{topic.name} is no journal"
         assert topic.consumer == self.service, f"{topic.name} is stored by {topic.consumer}"
         self._subscriptions[topic.name] = None
@@ -165,7 +175,19 @@ class Node:
 
     def receive(self, frames: list[bytes]) -> None:
         """Handle one message. What does not decode is counted, logged once for its topic, and dropped."""
+        self.receive_all((frames,))
+
+    def receive_all(self, messages: Iterable[list[bytes]]) -> None:
+        """Handle messages that came together, in their order. Journal entries with nothing between them are handed over at
+        once, so that they share a commit."""
+        for frames in messages:
+            self._receive_one(frames)
+        self._hand_over()
+
+    def _receive_one(self, frames: list[bytes]) -> None:
         name = frames[0].decode("utf-8", "replace") if frames else ""
+        if name != self._gathered_name:
+            self._hand_over()
         try:
             if len(frames) != 2:
                 raise Undecodable(f"{len(frames)} frames instead of two")
@@ -226,7 +248,15 @@ class Node:
                     self._receive_call(topic, header, value)
             case Kind.JOURNAL:
                 if topic.name in self._journal_handlers:
-                    self._journal_handlers[topic.name](header, value)
+                    self._gathered_name = name
+                    self._gathered.append((header, value))
+
+    def _hand_over(self) -> None:
+        """What was gathered is handled before anything that came after it."""
+        if not self._gathered:
+            return
+        entries, self._gathered = self._gathered, []
+        self._journal_handlers[self._gathered_name](entries)
 
     def _receive_event(self, name: str, topic: Topic, key: str, header: EventHeader, value: Any) -> None:
         arrival = self._event_in.judge(name, header, age_s_max=topic.age_s_max, now_s=self.now())

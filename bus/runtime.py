@@ -176,7 +176,7 @@ class Runtime:
                 if outgoing in ready:
                     self._watch_broker(outgoing)
                 if incoming in ready:
-                    self._take_messages(incoming)
+                    self.node.receive_all(_waiting(incoming))
                 for descriptor, handler in self._readers.items():
                     if descriptor in ready:
                         handler()
@@ -206,14 +206,6 @@ class Runtime:
             if message[:1] == bytes([sockets.SUBSCRIBED]):
                 self.node.broker_attached()
 
-    def _take_messages(self, incoming: "zmq.Socket[bytes]") -> None:
-        for _ in range(BURST_MAX):
-            try:
-                frames = incoming.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            self.node.receive(frames)
-
     def _flush(self, outgoing: "zmq.Socket[bytes]") -> None:
         for frame in self.node.take_outgoing():
             outgoing.send_multipart(frame)
@@ -233,6 +225,15 @@ class Runtime:
                 config_parts=self.config_parts,
             )
             self.node.publish(health, self.service)
+
+
+def _waiting(incoming: "zmq.Socket[bytes]") -> Iterator[list[bytes]]:
+    """What has arrived, and what arrives while that is being handled."""
+    for _ in range(BURST_MAX):
+        try:
+            yield incoming.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return
 
 
 @contextlib.contextmanager

@@ -27,6 +27,11 @@ class StateOutput:
         self._current[wire_name] = (period_s, value)
         return self._header(wire_name, now_s)
 
+    def change(self, wire_name: str, value: msgspec.Struct, *, period_s: float, due_s: float) -> None:
+        """Make `value` the current one, to be sent at `due_s` at the latest."""
+        self._current[wire_name] = (period_s, value)
+        self._due_s[wire_name] = min(self._due_s.get(wire_name, due_s), due_s)
+
     def due(self, now_s: float) -> list[tuple[str, StateHeader, msgspec.Struct]]:
         """Everything that its period demands to be sent again."""
         names = [name for name, due_s in self._due_s.items() if due_s <= now_s]

@@ -9,13 +9,14 @@ from typing import Any
 
 import msgspec
 
-from bus.codec import JournalHeader
 from bus.database import transaction
 from bus.journal import (
     Inbox,
     Outbox,
     Sender,
     Verdict,
+    after,
+    judge,
     on_consumer_unknown,
     on_new_incarnation,
     on_position,
@@ -24,9 +25,14 @@ from bus.journal import (
     room,
 )
 from bus.logs import Logger
-from bus.messages import JournalPosition, Message
-from bus.node import Node
+from bus.messages import JournalPosition
+from bus.node import Entries, Node
 from bus.topics import Topic, position_topic
+
+ACKNOWLEDGE_S = 0.05
+"""So long the consumer may wait with its acknowledgement, for what else comes: it is one message for all of them."""
+ACKNOWLEDGE_EVERY = 16
+"""Entries that it waits for at most; well below the publisher's window."""
 
 
 class JournalOut:
@@ -48,19 +54,26 @@ class JournalOut:
     def send(self) -> None:
         """Send what is appended and committed and not yet sent, as far as the window reaches."""
         assert not self._database.in_transaction, "an entry goes out after its commit"
+        self.outbox.fresh = False
         free = room(self._sender)
-        if not free or self._sender.sent >= self.outbox.last_seq:
+        if not free:
             return
-        store, stream = self.outbox.store, self.outbox.incarnation
+        incarnation, last_seq = self.outbox.numbers()
+        if self._sender.sent >= last_seq:
+            return
         for entry in self.outbox.after(self._sender.sent, free):
-            header = self._node.journal_header(store, stream, seq=entry.seq, previous=entry.previous, epoch=entry.epoch)
+            header = self._node.journal_header(
+                self.outbox.store, incarnation, seq=entry.seq, previous=entry.previous, epoch=entry.epoch
+            )
             self._node.send_entry(self._topic, header, msgspec.json.decode(entry.payload, type=self._topic.message))
             self._sender = on_sent(self._sender, entry.seq, self._node.now())
 
     def tick(self) -> None:
-        """Send again what a live consumer does not acknowledge."""
-        self._sender = on_silence(self._sender, self._node.now())
-        self.send()
+        """Send what nobody has sent, and again what a live consumer does not acknowledge."""
+        now_s, due_s = self._node.now(), self._sender.resend_at_s
+        if self.outbox.fresh or (due_s is not None and due_s <= now_s):
+            self._sender = on_silence(self._sender, now_s)
+            self.send()
 
     def next_deadline_s(self) -> float | None:
         """When `tick` has something to do."""
@@ -91,7 +104,8 @@ class JournalOut:
 
 
 class JournalIn:
-    """The consumer's end: `store` runs inside the transaction that notes the entry's number; `stored` after its commit."""
+    """The consumer's end. Entries that came together are stored in one transaction, which notes the number of the last one;
+    `store` runs in it for each entry, `stored` once after its commit."""
 
     def __init__(
         self,
@@ -100,7 +114,7 @@ class JournalIn:
         topic: Topic,
         *,
         store: Callable[[Any], None],
-        stored: Callable[[Any], None],
+        stored: Callable[[], None],
     ) -> None:
         self._node = node
         self._database = database
@@ -108,24 +122,37 @@ class JournalIn:
         self._inbox = Inbox(database, topic.name)
         self._store = store
         self._stored = stored
-        node.on_entry(topic, self._arrived)
-        self._say_position()
+        self._unsaid = 0
+        """Entries stored since the position was said at once."""
+        node.on_entries(topic, self._arrived)
+        self._say_position(self._inbox.position())
 
     def ask_again(self) -> None:
         """Have the publisher send all that it keeps: something that was stored here is lost (commits by itself)."""
         with transaction(self._database):
             self._inbox.forget()
-        self._say_position()
+        self._say_position(self._inbox.position())
 
-    def _arrived(self, header: JournalHeader, entry: Message) -> None:
-        verdict = self._inbox.judge(header)
-        if verdict is Verdict.NEW:
+    def _arrived(self, entries: Entries) -> None:
+        position, new, missing = self._inbox.position(), [], False
+        for header, entry in entries:
+            verdict = judge(position, header)
+            missing = missing or verdict is Verdict.MISSING
+            if verdict is Verdict.NEW:
+                position = after(position, header)
+                new.append(entry)
+        if new:
             with transaction(self._database):
-                self._inbox.accept(header)
-                self._store(entry)
-        self._say_position(missing=verdict is Verdict.MISSING)
-        if verdict is Verdict.NEW:
-            self._stored(entry)
+                self._inbox.accept(position)
+                for entry in new:
+                    self._store(entry)
+        self._unsaid += len(new)
+        position = msgspec.structs.replace(position, missing=missing)
+        self._say_position(position, at_once=missing or not new or self._unsaid >= ACKNOWLEDGE_EVERY)
+        if new:
+            self._stored()
 
-    def _say_position(self, *, missing: bool = False) -> None:
-        self._node.publish(self._inbox.position(missing=missing), topic=position_topic(self._topic))
+    def _say_position(self, position: JournalPosition, *, at_once: bool = True) -> None:
+        if at_once:
+            self._unsaid = 0
+        self._node.publish(position, topic=position_topic(self._topic), within_s=0.0 if at_once else ACKNOWLEDGE_S)

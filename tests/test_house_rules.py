@@ -131,6 +131,7 @@ PURE = frozenset(
         "services/station/rendering.py",
         "services/station/report.py",
         "services/station/surroundings.py",
+        "services/transaction_queue/problems.py",
         "services/transaction_queue/breaches.py",
         "services/transaction_queue/events.py",
         "services/transaction_queue/kept.py",

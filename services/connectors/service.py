@@ -123,18 +123,18 @@ class ConnectorsService:
             self._log.error("unreadable row was set aside in table unreadable of connectors.db", reason=text)
         self._taken_up = frozenset(open_one.local_tx_id for open_one in loaded.transactions)
         self._journal_out.on_older_copy = lambda: self.feed(e.StoreOutdated(self._taken_up))
-        self._perform(*core.resume(self._state, loaded, self._now(e.Tick())))
+        self._perform(*core.resume(self._state, loaded, self._now(e.Tick(), self._state)))
         JournalIn(
             board.node,
             board.database,
             topic_named("journal.delivery."),
             store=self._store_delivery,
-            stored=self._delivery_stored,
+            stored=self._deliveries_stored,
         )
 
     def feed(self, event: e.Event) -> None:
         """One event, and all its effects."""
-        self._perform(*core.step(self._state, event, self._now(event)))
+        self._perform(*core.step(self._state, event, self._now(event, self._state)))
 
     def tick(self) -> None:
         """Do what time demands."""
@@ -247,13 +247,15 @@ class ConnectorsService:
             self.feed(e.SettingsChanged(settings))
 
     def _store_delivery(self, entry: DeliveryEntry) -> None:
-        """Inside the transaction that notes the entry: the core's changes join it; the rest waits for the commit."""
+        """Inside the transaction that notes the entry: the core's changes join it; the rest waits for the commit, which entries
+        that came together share."""
+        before, waiting = (self._state, ()) if self._pending is None else self._pending
         event = e.DeliveryStored(entry, self._id_tag_of(entry))
-        state, effects = core.step(self._state, event, self._now(event))
+        state, effects = core.step(before, event, self._now(event, before))
         at_once, changes, after = split(effects)
         self._act(at_once)
         self._store.apply(changes, self._journal_out.outbox)
-        self._pending = (state, after)
+        self._pending = (state, (*waiting, *after))
 
     def _id_tag_of(self, entry: DeliveryEntry) -> str | None:
         """Of whom the Central System's answer speaks: the message is kept until now."""
@@ -261,7 +263,7 @@ class ConnectorsService:
             return None
         return self._store.id_tag_of(entry.local_tx_id, entry.number, self._journal_out.outbox)
 
-    def _delivery_stored(self, _: DeliveryEntry) -> None:
+    def _deliveries_stored(self) -> None:
         assert self._pending is not None, "an entry is stored before it counts"
         (self._state, after), self._pending = self._pending, None
         self._journal_out.send()
@@ -357,8 +359,8 @@ class ConnectorsService:
             correlation_id=note.correlation_id or None,
         )
 
-    def _now(self, event: e.Event) -> Now:
-        listed = self._store.local_list.find(local_list.in_question(self._state, event))
+    def _now(self, event: e.Event, state: State) -> Now:
+        listed = self._store.local_list.find(local_list.in_question(state, event))
         now_s = self._node.now()
         return Now(now_s, self._board.boot_id, chance.token_hex(8), self._utc_offset_s, self._utc_floor_ms, listed)
 

@@ -36,7 +36,7 @@ from bus.node import Node
 from bus.salvage import forget_salvaged, salvaged
 from bus.streams import JournalIn, JournalOut
 from bus.topics import topic_named
-from services.transaction_queue import by_hand, core
+from services.transaction_queue import by_hand, core, problems
 from services.transaction_queue import events as e
 from services.transaction_queue.lost import LostTransactions
 from services.transaction_queue.refill import Refill
@@ -107,7 +107,7 @@ class TransactionQueue:
         self._read_head()
         self._listen()
         self._inbox = JournalIn(
-            node, database, topic_named("journal.transaction."), store=self._store_entry, stored=lambda _: self._entry_stored()
+            node, database, topic_named("journal.transaction."), store=self._store_entry, stored=self._entries_stored
         )
         if salvaged(database) or self._store.lost:
             self._begin_refill()
@@ -273,7 +273,7 @@ class TransactionQueue:
                 self._log.error("a transaction message breaks a rule, it is delivered all the same", reason=alarm, **about)
             self._alarm = text
 
-    def _entry_stored(self) -> None:
+    def _entries_stored(self) -> None:
         head = self._state.head
         # An entry may bring the offset of the boot that the head waits for, before the clock itself is heard of.
         if head is None or head.needs_clock or self._refill.until_s is not None:
@@ -471,18 +471,12 @@ class TransactionQueue:
             self._node.publish(state)
 
     def _say_problems(self) -> None:
-        """Conditions for people; `set_problem` says only what changed."""
-        dead, set_aside = self._store.dead_letters, self._store.quarantined
-        waits = "the oldest transaction message waits for over 10 minutes although the link is online; see the log"
-        texts = {
-            "dead_letters": f"transaction messages that were given up and are kept: {dead}; see station queue",
-            "stalled": waits,
-            "quarantine": f"rows that can't be read and are kept: {set_aside}; see station queue",
-        }
-        true = {"dead_letters": dead > 0, "stalled": self._state.stalled, "quarantine": set_aside > 0}
-        for name, text in texts.items():
-            self._own.set_problem(name, text if true[name] else None)
-        self._own.set_problem("alarm", self._alarm or None)
+        store = self._store
+        said = problems.texts(
+            dead_letters=store.dead_letters, set_aside=store.quarantined, stalled=self._state.stalled, alarm=self._alarm
+        )
+        for name, text in said.items():
+            self._own.set_problem(name, text)
 
     def _moment(self, boottime_s: float) -> Moment:
         """A boottime of this boot, with its UTC if that is known."""

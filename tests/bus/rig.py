@@ -82,19 +82,21 @@ class Wires:
             for frame in node.take_outgoing():
                 self.queue += self.fault(frame)
 
-    def pass_on(self, choice: int = 0) -> bool:
-        """Deliver one frame: the oldest of the topic that `choice` picks. False if nothing is on its way."""
+    def pass_on(self, choice: int = 0, *, together: int = 1) -> bool:
+        """Deliver the oldest frame of the topic that `choice` picks, at most `together` of them at once. False if nothing is
+        on its way."""
         self.collect()
         topics = list(dict.fromkeys(name for name, _ in self.queue))
         if not topics:
             return False
         name = topics[choice % len(topics)]
-        frame = next(frame for frame in self.queue if frame[0] == name)
-        self.queue.remove(frame)
-        self._values.keep(list(frame))
+        frames = [frame for frame in self.queue if frame[0] == name][:together]
+        for frame in frames:
+            self.queue.remove(frame)
+            self._values.keep(list(frame))
         for node in list(self._nodes):
             if any(name.startswith(prefix) for prefix in node.subscriptions()):
-                node.receive(list(frame))
+                node.receive_all(list(frame) for frame in frames)
         return True
 
     def settle(self) -> None:
@@ -186,7 +188,8 @@ class Consumer:
         self.database.execute("CREATE TABLE IF NOT EXISTS known (id INTEGER PRIMARY KEY, number INTEGER UNIQUE)")
         self.node = self._wires.node("transaction_queue")
         self.after_commit: list[int] = []
-        JournalIn(self.node, self.database, TOPIC, store=self._store, stored=lambda e: self.after_commit.append(e.number))
+        self.storing: list[int] = []
+        JournalIn(self.node, self.database, TOPIC, store=self._store, stored=self._stored)
         self._wires.attach(self.node)
 
     def stop(self) -> None:
@@ -214,8 +217,13 @@ class Consumer:
     def _store(self, value: TransactionEntry) -> None:
         self.database.execute("INSERT INTO raw (number) VALUES (?)", (value.number,))
         self.database.execute("INSERT OR IGNORE INTO known (number) VALUES (?)", (value.number,))
+        self.storing.append(value.number)
         if self.dies_storing:
             raise Died
+
+    def _stored(self) -> None:
+        self.after_commit += self.storing
+        self.storing.clear()
 
 
 class Died(Exception):

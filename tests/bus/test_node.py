@@ -262,7 +262,7 @@ def test_only_the_owner_may_publish_emit_serve_and_journal(wires: Wires) -> None
     with pytest.raises(AssertionError, match="belongs to connectors"):
         meter.send_entry(TOPIC, meter.journal_header("s", 1, seq=1, previous=0, epoch=1), entry(1))
     with pytest.raises(AssertionError, match="is stored by transaction_queue"):
-        meter.on_entry(TOPIC, lambda *_: None)
+        meter.on_entries(TOPIC, lambda *_: None)
 
 
 def test_a_topic_is_used_as_the_kind_that_it_is(wires: Wires) -> None:
@@ -358,6 +358,6 @@ def _listening() -> Any:
     for type_ in (LinkState, ConnectorState, MeterSample, ReaderState, ServiceHealth):
         node.watch(type_, lambda *_: None, lambda _: None)
     node.on_event(IdTagPresented, lambda *_: None)
-    node.on_entry(topic_named("journal.delivery."), lambda *_: None)
+    node.on_entries(topic_named("journal.delivery."), lambda *_: None)
     node.call(Authorize("A"), timeout_s=9.0, on_reply=lambda _: None)
     return node

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bus.journal import RESEND_S, WINDOW
 from bus.messages import JournalPosition
+from bus.streams import ACKNOWLEDGE_EVERY, ACKNOWLEDGE_S
 from bus.topics import position_topic
 from tests.bus.rig import TOPIC, Clock, Consumer, Died, Publisher, Wires, copy_database, put_database
 
@@ -323,6 +324,38 @@ def test_an_acknowledgement_is_the_last_word_of_a_commit(pair: Pair) -> None:
     assert all(acknowledged <= stored for acknowledged, stored in seen)
 
 
+def test_entries_that_come_together_share_a_commit(pair: Pair) -> None:
+    """All of them or none are stored, and one acknowledgement is for all of them."""
+    pair.wires.settle()
+    pair.append(5)
+    pair.wires.collect()
+    pair.consumer.dies_storing = True
+    with pytest.raises(Died):
+        pair.wires.pass_on(together=5)
+    assert (pair.consumer.raw(), pair.consumer.after_commit) == ([], [])
+    pair.consumer.dies_storing = False
+    pair.consumer.restart()
+    pair.run()
+    assert pair.consumer.raw() == pair.consumer.after_commit == upto(5)
+
+
+@pytest.mark.parametrize(("count", "at_once"), [(ACKNOWLEDGE_EVERY - 1, 0), (ACKNOWLEDGE_EVERY, 1), (3 * ACKNOWLEDGE_EVERY, 3)])
+def test_acknowledgements_wait_for_each_other_and_not_for_long(pair: Pair, count: int, at_once: int) -> None:
+    """A window that is never acknowledged would stand still; one message for each entry would be for nothing."""
+    pair.wires.settle()
+    said: list[int] = []
+    observer = pair.wires.node("observer")
+    observer.watch(JournalPosition, lambda _, position: said.append(position.last_seq), topic=position_topic(TOPIC))
+    pair.wires.attach(observer)
+    said.clear()
+    pair.append(count)
+    pair.wires.settle()
+    assert len(said) == at_once
+    pair.advance(ACKNOWLEDGE_S)
+    pair.wires.settle()
+    assert said[-1] == count
+
+
 HARMLESS = ("append", "append many", "lose", "repeat", "deliver", "deliver", "deliver", "wait", "broker", "restart publisher",
             "restart consumer", "die appending", "die storing", "forget")  # fmt: skip
 HARMFUL = (*HARMLESS, "copy publisher", "copy consumer", "put publisher", "put consumer", "lose consumer", "lose publisher")
@@ -355,7 +388,7 @@ class Chaos(Pair):
                 self.wires.queue[:0] = self.wires.queue[: number % 5]
             case "deliver":
                 for choice in range(number % 20):
-                    self.wires.pass_on(number + choice)
+                    self.wires.pass_on(number + choice, together=1 + number % 3)
             case "wait":
                 self.advance(number % 20 / 2)
             case "broker":
@@ -380,7 +413,7 @@ class Chaos(Pair):
         self.consumer.dies_storing = True
         try:
             for choice in range(number % 20):
-                self.wires.pass_on(choice)
+                self.wires.pass_on(choice, together=1 + number % 3)
         except Died:
             self.consumer.restart()
         self.consumer.dies_storing = False

@@ -75,9 +75,9 @@ class MortalService(ConnectorsService):
         super()._store_delivery(entry)
         self._spend()
 
-    def _delivery_stored(self, entry: DeliveryEntry) -> None:
+    def _deliveries_stored(self) -> None:
         self._spend()
-        super()._delivery_stored(entry)
+        super()._deliveries_stored()
 
 
 class World:
@@ -136,6 +136,11 @@ class World:
             )
         except Death:
             self._bury()
+            return
+        for other in self.nodes.values():
+            # The broker replays the last values; here their owners say them again.
+            if other is not node:
+                other.broker_attached()
 
     def kill(self) -> None:
         """SIGKILL: what it had not flushed is lost; the hardware goes on."""
@@ -263,6 +268,7 @@ class Queue:
         self._node = world._node("transaction_queue")
         self.database: sqlite3.Connection = open_database(":memory:")
         self.entries: list[TransactionEntry] = []
+        self._storing: list[TransactionEntry] = []
         self.delivers = True
         self.info: IdTagInfo | None = IdTagInfo(AuthorizationStatus.ACCEPTED)
         self.stop_info: IdTagInfo | None = None
@@ -271,7 +277,7 @@ class Queue:
             self._node,
             self.database,
             topic_named("journal.transaction."),
-            store=self.entries.append,
+            store=self._store,
             stored=self._stored,
         )
         self.waiting: list[TransactionEntry] = []
@@ -297,8 +303,13 @@ class Queue:
             self.out.outbox.append(DeliveryEntry(entry.local_tx_id, entry.number, GivenUp("failed 3 times")))
         self.out.send()
 
-    def _stored(self, entry: TransactionEntry) -> None:
-        self.waiting.append(entry)
+    def _store(self, entry: TransactionEntry) -> None:
+        self.entries.append(entry)
+        self._storing.append(entry)
+
+    def _stored(self) -> None:
+        self.waiting += self._storing
+        self._storing.clear()
 
     def _deliver(self, entry: TransactionEntry) -> None:
         outcome = Delivered()

@@ -43,9 +43,7 @@ class Station(World):
         database = open_database(str(directory / "connectors.db"))
         self.outcomes: list[DeliveryEntry] = []
         self.journal = JournalOut(self.connectors, database, topic_named("journal.transaction."), self.log)
-        JournalIn(
-            self.connectors, database, topic_named("journal.delivery."), store=self.outcomes.append, stored=lambda _: None
-        )
+        JournalIn(self.connectors, database, topic_named("journal.delivery."), store=self.outcomes.append, stored=lambda: None)
         self.connectors_database = database
         self.start_queue()
 

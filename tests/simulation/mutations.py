@@ -48,15 +48,13 @@ class Mutation(msgspec.Struct, frozen=True):
     patches: tuple[Patch, ...]
 
 
-COMMIT_WITH_ENTRY = """            with transaction(self._database):
-                self._inbox.accept(header)
-                self._store(entry)
+COMMIT_WITH_ENTRY = """                self._inbox.accept(position)
+                for entry in new:
 """
-ENTRY_AFTER_ACKNOWLEDGEMENT = """            with transaction(self._database):
-                self._inbox.accept(header)
-            self._say_position()
+ENTRY_AFTER_ACKNOWLEDGEMENT = """                self._inbox.accept(position)
+            self._say_position(position)
             with transaction(self._database):
-                self._store(entry)
+                for entry in new:
 """
 JOURNAL_OUT = (
     '        self._journal_out = JournalOut(board.node, board.database, topic_named("journal.transaction."), board.log)\n'
@@ -71,7 +69,7 @@ FORGET_ON_ACKNOWLEDGEMENT = """
 LAST_ANSWER = "SELECT transaction_id FROM transactions WHERE transaction_id IS NOT NULL ORDER BY rowid DESC LIMIT 1"
 NEVER_CONTRADICTS = Patch(
     "bus/journal.py",
-    "        if (position.publisher_store, position.incarnation) != (self.store, self.incarnation):\n",
+    "        if (position.publisher_store, position.incarnation) != (self.store, incarnation):\n",
     "        if position:\n",
 )
 

@@ -137,7 +137,7 @@ class FakeConnectors:
             self.database,
             topic_named("journal.delivery."),
             store=self._store,
-            stored=lambda _: None,
+            stored=lambda: None,
         )
 
     def _store(self, entry: DeliveryEntry) -> None:
@@ -159,7 +159,7 @@ class FakeConnectors:
     def begin_incarnation(self) -> None:
         """As if the database had been restored from a copy: all that is kept is sent again."""
         self.journal.outbox.begin_incarnation()
-        self.journal.tick()
+        self.journal.send()
         self._world.advance(15)
 
 
