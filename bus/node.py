@@ -38,6 +38,7 @@ class Node:
         self._log = log
         self._incarnation = incarnation
         self._outgoing: deque[Frame] = deque()
+        self._afterwards: list[Callable[[], None]] = []
         self._state_out = StateOutput(service, incarnation)
         self._state_in = StateInput()
         self._event_out = EventOutput(service, incarnation)
@@ -167,6 +168,17 @@ class Node:
         frames = list(self._outgoing)
         self._outgoing.clear()
         return frames
+
+    def afterwards(self, action: Callable[[], None]) -> None:
+        """Put off what nobody waits for, until all that is to be said now has gone out."""
+        self._afterwards.append(action)
+
+    def do_afterwards(self) -> bool:
+        """Do what was put off; it may have something to say. False: there was nothing."""
+        actions, self._afterwards = self._afterwards, []
+        for action in actions:
+            action()
+        return bool(actions)
 
     def broker_attached(self) -> None:
         """A broker has connected that may know nothing: tell it every current state."""

@@ -182,9 +182,10 @@ class Runtime:
                         handler()
                 self.node.tick()
                 application.tick()
+            self._flush(outgoing)
         finally:
             application.close()
-            self._flush(outgoing)
+            self._send(outgoing)
             outgoing.close()
             incoming.close()
             context.term()
@@ -207,6 +208,11 @@ class Runtime:
                 self.node.broker_attached()
 
     def _flush(self, outgoing: "zmq.Socket[bytes]") -> None:
+        self._send(outgoing)
+        while self.node.do_afterwards():
+            self._send(outgoing)
+
+    def _send(self, outgoing: "zmq.Socket[bytes]") -> None:
         for frame in self.node.take_outgoing():
             outgoing.send_multipart(frame)
 

@@ -15,6 +15,7 @@ import select
 import socket
 import threading
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
@@ -33,6 +34,9 @@ OUTGOING_BYTES_MAX = 2 * 1024 * 1024
 STOP_S_MAX = 1.0
 LINGER_S = 0.5
 """How long a connection that is ended stays open for the close frames to pass (RFC 6455 §7.1.1)."""
+UNLOGGED_S = 0.002
+"""So long lines of the log of frames wait at most for what is more urgent."""
+UNLOGGED_MAX = 32
 _RECEIVE_BYTES = 64 * 1024
 _READS_MAX = 16
 _RETRY_S = 0.05
@@ -152,6 +156,9 @@ class WebSocketThread:
         self._todo: deque[_Command] = deque()
         self._untold: deque[SocketReport] = deque()
         self._link: _Link | None = None
+        self._unlogged: list[Callable[[], None]] = []
+        """Lines of the log of frames, in their order."""
+        self._written = False
         # A daemon, because libc may sit in the resolution of a name for longer than a service has to end.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -194,6 +201,7 @@ class WebSocketThread:
             self._tell(ThreadFailed(f"{type(error).__name__}: {error}"))
             raise
         finally:
+            self._log_frames()
             if self._link is not None:
                 if self._link.linger_until_s is None:
                     self._write(self._link, frames.close_frame(frames.CLOSE_GOING_AWAY, "the link service ends"))
@@ -207,13 +215,16 @@ class WebSocketThread:
         if self._link is not None:
             self._serve(self._link)
         self._flush_reports()
+        if self._written or len(self._unlogged) >= UNLOGGED_MAX:
+            # Now the Central System has something to do, and nobody waits for this thread.
+            self._log_frames()
         self._wait_for_work()
 
     def _wait_for_work(self) -> None:
         poller = select.poll()
         poller.register(self._stop_fd, select.POLLIN)
         poller.register(self._commands.fileno(), select.POLLIN)
-        timeout_s = _RETRY_S if self._untold else None
+        timeout_s = _RETRY_S if self._untold else UNLOGGED_S if self._unlogged else None
         link = self._link
         if link is not None:
             # While reports wait for room the socket is not polled for reading: its hang-up would wake us without end.
@@ -225,8 +236,16 @@ class WebSocketThread:
             elif link.linger_until_s is not None:
                 timeout_s = max(0.0, min(link.linger_until_s - boottime_s(), timeout_s or LINGER_S))
         ready = [fd for fd, _ in poller.poll(None if timeout_s is None else timeout_s * 1000)]
+        if not ready:
+            self._log_frames()
         if link is not None:
             link.unread = link.unread or link.socket.fileno() in ready
+
+    def _log_frames(self) -> None:
+        """Write the log of frames: after what somebody waits for, and within UNLOGGED_S."""
+        unlogged, self._unlogged, self._written = self._unlogged, [], False
+        for write in unlogged:
+            write()
 
     def _take_commands(self) -> None:
         self._todo.extend(self._commands.drain())
@@ -244,7 +263,7 @@ class WebSocketThread:
             case _Send(data=data, text=text, about=about):
                 link.outgoing += data
                 if text is not None and self._frames_seen is not None:
-                    self._frames_seen.sent(text, boottime_s(), about)
+                    self._unlogged.append(partial(self._frames_seen.sent, text, boottime_s(), about))
                 if len(link.outgoing) > OUTGOING_BYTES_MAX:
                     self._end(link, "the Central System does not read what the station sends", frames.CLOSE_ABNORMAL)
                     self._forget(link)
@@ -266,7 +285,7 @@ class WebSocketThread:
         reader.feed(opened.received)
         self._link = _Link(connection, opened.socket, reader, bytearray())
         if self._frames_seen is not None:
-            self._frames_seen.opened()
+            self._unlogged.append(self._frames_seen.opened)
         self._tell(Connected(connection, opened.subprotocol, opened.address, opened.tls))
 
     def _wait_while_connecting(self, connection: int, fd: int, events: int, deadline_s: float) -> None:
@@ -313,6 +332,7 @@ class WebSocketThread:
         try:
             while link.outgoing and (sent := transmit(link.socket, link.outgoing)):
                 del link.outgoing[:sent]
+                self._written = True
         except OSError:
             if not last:
                 raise
@@ -346,7 +366,7 @@ class WebSocketThread:
                     return
                 case frames.Text(text=text):
                     if self._frames_seen is not None:
-                        self._frames_seen.received(text, now_s)
+                        self._unlogged.append(partial(self._frames_seen.received, text, now_s))
                     self._tell(FrameReceived(link.connection, text, now_s))
                 case frames.Binary(size_bytes=size):
                     self._tell(BinaryReceived(link.connection, size, now_s))

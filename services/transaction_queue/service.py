@@ -102,6 +102,7 @@ class TransactionQueue:
         self._alarm = ""
         self._repeated_tx = ""
         self._lines: list[Callable[[], None]] = []
+        self._tells = False
         self._journal = JournalOut(node, database, topic_named("journal.delivery."), self._log)
         self._journal.on_acknowledged = self._acknowledge
         self._read_head()
@@ -309,20 +310,27 @@ class TransactionQueue:
         return (e.RefillChanged(True), read) if self._store.lost and self._refill.possible() else (read,)
 
     def _feed(self, event: e.Event) -> None:
-        """One event and all its effects: all commits in one transaction, then the rest."""
+        """One event and all its effects: all commits in one transaction, then the rest, the next message first."""
         now = Now(self._node.now(), self._own.unique_id(), self._own.share())
         state, effects = core.step(self._state, event, now)
         if any(isinstance(effect, e.Commit) for effect in effects):
             with transaction(self._database):
                 state, effects = self._commit(state, effects, now)
                 self._forget_acknowledged()
-            self._journal.send()
         self._state = state
+        for effect in effects:
+            self._act(effect)
+        if not self._tells:
+            self._tells = True
+            self._node.afterwards(self._tell)
+
+    def _tell(self) -> None:
+        """Journal, log and state, once the Central System has something to do."""
+        self._tells = False
+        self._journal.send()
         lines, self._lines = self._lines, []
         for line in lines:
             line()
-        for effect in effects:
-            self._act(effect)
         self._changed()
 
     def _commit(self, state: State, effects: core.Effects, now: Now) -> tuple[State, core.Effects]:

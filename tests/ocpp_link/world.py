@@ -297,7 +297,8 @@ class World:
                 for node in self._nodes():
                     if any(name.startswith(prefix) for prefix in node.subscriptions()):
                         node.receive([name, body])
-            if not reports and not frames and not answered:
+            put_off = [node.do_afterwards() for node in self._nodes()]
+            if not reports and not frames and not answered and not any(put_off):
                 return
         raise AssertionError("the services never come to rest")
 

@@ -89,6 +89,8 @@ class Process:
             self.build()
             # What was said before the broker knows of this process is lost on PUB/SUB; states are said again.
             self.node.take_outgoing()
+            while self.node.do_afterwards():
+                self.node.take_outgoing()
         except Death as death:
             self._board.died(self, f"at {death}")
             return False
@@ -115,9 +117,9 @@ class Process:
         self._in_turn = True
         try:
             action()
-            for frame in self.node.take_outgoing():
-                self.life.spend(f"a frame on {frame[0].decode()}")
-                self._board.bus.send(frame)
+            self._send()
+            while self.node.do_afterwards():
+                self._send()
         except Death as death:
             self._board.died(self, f"at {death}")
         except sqlite3.Error as error:
@@ -126,6 +128,11 @@ class Process:
             self._board.bug(self, error)
         finally:
             self._in_turn = False
+
+    def _send(self) -> None:
+        for frame in self.node.take_outgoing():
+            self.life.spend(f"a frame on {frame[0].decode()}")
+            self._board.bus.send(frame)
 
     def end(self) -> None:
         """The process is gone; what it has open is closed as the kernel does it: uncommitted changes never were."""

@@ -267,7 +267,9 @@ class World:
         for _ in range(1_000_000):
             frames = [frame for node in self._nodes() for frame in node.take_outgoing()]
             if not frames:
-                return
+                put_off = [node.do_afterwards() for node in self._nodes()]
+                if not any(put_off):
+                    return
             self._carry(frames)
         raise AssertionError("the services never come to rest")
 
