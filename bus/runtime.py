@@ -180,6 +180,7 @@ class Runtime:
                 for descriptor, handler in self._readers.items():
                     if descriptor in ready:
                         handler()
+                self._send(outgoing)
                 self.node.tick()
                 application.tick()
             self._flush(outgoing)

@@ -11,6 +11,7 @@ import sys
 from bus.clock import application_boot_id, boottime_s, system_utc_s
 from bus.logs import own_log
 from bus.mailbox import Mailbox
+from bus.node import Node
 from bus.runtime import Runtime, run
 from services.configuration.at_start import load_for
 from services.configuration.formats import password
@@ -34,8 +35,9 @@ CONNECT_TIMEOUT_S = 20.0
 class LinkSocket:
     """The thread as the service's socket; security profiles 0 to 2 (security whitepaper §2)."""
 
-    def __init__(self, thread: ws.WebSocketThread, config: StationConfig) -> None:
+    def __init__(self, thread: ws.WebSocketThread, config: StationConfig, node: Node) -> None:
         self._thread = thread
+        self._node = node
         self._config = config
         self.service: LinkService | None = None
         self.connection = 0
@@ -56,7 +58,8 @@ class LinkSocket:
         self.connection = self._thread.connect(target)
 
     def send(self, text: str, about: About = NOTHING) -> bool:
-        """Queue a text frame."""
+        """Send a text frame; its line in the log of frames comes after what others wait for."""
+        self._node.afterwards(self._thread.log_frames)
         return self._thread.send(text, about)
 
     def ping(self) -> None:
@@ -83,7 +86,7 @@ class LinkProcess:
         runtime.report_store("configuration.db", store.problem)
         reports: Mailbox[ws.SocketReport] = Mailbox()
         self._thread = ws.WebSocketThread(reports, self._frame_log())
-        self._socket = LinkSocket(self._thread, config)
+        self._socket = LinkSocket(self._thread, config, runtime.node)
         self._clock_due_s = 0.0
         self._known_time_due_s = boottime_s() + KNOWN_TIME_PERIOD_S
         board = Board(

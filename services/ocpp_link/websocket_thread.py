@@ -1,7 +1,8 @@
 """The one thread that moves bytes between the link and the Central System (design §2).
 
 Owns: the socket. It connects, reads, writes, and answers pings at all times (field report 19), all on one poll loop. Does not:
-decide anything: when to connect, ping or close comes in as commands, what happened goes out as reports.
+decide anything: when to connect, ping or close comes in as commands, what happened goes out as reports. Only a text frame that
+nothing waits before is written by who sends it, in `send`: to wake this thread for it takes longer than to write it.
 
 Bounds: every wait ends at a deadline, a command or `stop`; a message has FRAME_BYTES_MAX bytes, what waits to be written
 OUTGOING_BYTES_MAX, commands COMMANDS_MAX. When the reports' mailbox is full the thread reads no more until it has room: the
@@ -153,12 +154,16 @@ class WebSocketThread:
         self._stop_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._connection = 0
         self._stopping = False
+        self._asked = self._obeyed = 0
+        """Commands that were put into the mailbox, and those of them that are done with."""
+        self._lock = threading.Lock()
+        """Held by who uses the socket of an open connection."""
+        self._log_lock = threading.Lock()
         self._todo: deque[_Command] = deque()
         self._untold: deque[SocketReport] = deque()
         self._link: _Link | None = None
-        self._unlogged: list[Callable[[], None]] = []
+        self._unlogged: deque[Callable[[], None]] = deque()
         """Lines of the log of frames, in their order."""
-        self._written = False
         # A daemon, because libc may sit in the resolution of a name for longer than a service has to end.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -166,21 +171,28 @@ class WebSocketThread:
     def connect(self, target: Target) -> int:
         """Open a connection in place of any other, and give its number. Connected or ConnectFailed follows."""
         self._connection += 1
-        if not self._commands.put(_Connect(self._connection, target)):
+        if not self._put(_Connect(self._connection, target)):
             raise AssertionError("a connect was asked for while 256 commands wait")
         return self._connection
 
     def send(self, text: str, about: About = NOTHING) -> bool:
         """Send a text message on the connection asked for last; False: too many commands wait, and it was not taken."""
-        return self._commands.put(_Send(self._connection, frames.text_frame(text), text, about))
+        data = frames.text_frame(text)
+        return self._write_at_once(data, text, about) or self._put(_Send(self._connection, data, text, about))
 
     def ping(self, payload: bytes = b"") -> bool:
         """Send a ping with up to 125 bytes; PongReceived follows if the peer lives."""
-        return self._commands.put(_Send(self._connection, frames.ping_frame(payload)))
+        return self._put(_Send(self._connection, frames.ping_frame(payload)))
 
     def close(self, reason: str, code: int = frames.CLOSE_NORMAL) -> bool:
         """End the connection asked for last. Lost or ConnectFailed follows at once, with `reason`."""
-        return self._commands.put(_Close(self._connection, reason, code))
+        return self._put(_Close(self._connection, reason, code))
+
+    def log_frames(self) -> None:
+        """Write the log of frames, as far as frames have been seen."""
+        with self._log_lock:
+            while self._unlogged:
+                self._unlogged.popleft()()
 
     def stop(self) -> bool:
         """End the thread, whatever it does. False: it sits in the resolution of a name and ends with the process."""
@@ -193,6 +205,35 @@ class WebSocketThread:
         os.close(self._stop_fd)
         return True
 
+    def _put(self, command: _Command) -> bool:
+        taken = self._commands.put(command)
+        self._asked += taken
+        return taken
+
+    def _write_at_once(self, data: bytes, text: str, about: About) -> bool:
+        """Write a frame on the other thread. False: it has to wait for its turn, or for this thread to see what is wrong."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            link = self._link
+            if link is None or link.outgoing or link.linger_until_s is not None or self._asked != self._obeyed:
+                return False
+            sent = transmit(link.socket, data)
+            if sent < len(data):
+                link.outgoing += data[sent:]
+                # It waits for the socket from now on, and then writes the rest.
+                self._put(_Send(link.connection, b""))
+            self._seen_sent(text, about)
+        except OSError:
+            return False
+        finally:
+            self._lock.release()
+        return True
+
+    def _seen_sent(self, text: str, about: About) -> None:
+        if self._frames_seen is not None:
+            self._unlogged.append(partial(self._frames_seen.sent, text, boottime_s(), about))
+
     def _run(self) -> None:
         try:
             while not self._stopping:
@@ -201,7 +242,7 @@ class WebSocketThread:
             self._tell(ThreadFailed(f"{type(error).__name__}: {error}"))
             raise
         finally:
-            self._log_frames()
+            self.log_frames()
             if self._link is not None:
                 if self._link.linger_until_s is None:
                     self._write(self._link, frames.close_frame(frames.CLOSE_GOING_AWAY, "the link service ends"))
@@ -212,12 +253,13 @@ class WebSocketThread:
         self._take_commands()
         while self._todo:
             self._obey(self._todo.popleft())
+            self._obeyed += 1
         if self._link is not None:
-            self._serve(self._link)
+            with self._lock:
+                self._serve(self._link)
         self._flush_reports()
-        if self._written or len(self._unlogged) >= UNLOGGED_MAX:
-            # Now the Central System has something to do, and nobody waits for this thread.
-            self._log_frames()
+        if len(self._unlogged) >= UNLOGGED_MAX:
+            self.log_frames()
         self._wait_for_work()
 
     def _wait_for_work(self) -> None:
@@ -237,33 +279,33 @@ class WebSocketThread:
                 timeout_s = max(0.0, min(link.linger_until_s - boottime_s(), timeout_s or LINGER_S))
         ready = [fd for fd, _ in poller.poll(None if timeout_s is None else timeout_s * 1000)]
         if not ready:
-            self._log_frames()
+            self.log_frames()
         if link is not None:
             link.unread = link.unread or link.socket.fileno() in ready
-
-    def _log_frames(self) -> None:
-        """Write the log of frames: after what somebody waits for, and within UNLOGGED_S."""
-        unlogged, self._unlogged, self._written = self._unlogged, [], False
-        for write in unlogged:
-            write()
 
     def _take_commands(self) -> None:
         self._todo.extend(self._commands.drain())
 
     def _obey(self, command: _Command) -> None:
-        link = self._link
+        if isinstance(command, _Connect):
+            with self._lock:
+                if self._link is not None:
+                    self._end(self._link, "replaced by a new connection", frames.CLOSE_NORMAL)
+                if self._link is not None:
+                    self._forget(self._link)
+            self._connect(command)
+            return
+        with self._lock:
+            self._obey_on(self._link, command)
+
+    def _obey_on(self, link: _Link | None, command: _Send | _Close) -> None:
         match command:
-            case _Connect():
-                if link is not None:
-                    self._end(link, "replaced by a new connection", frames.CLOSE_NORMAL)
-                    self._forget(link)
-                self._connect(command)
             case _ if link is None or link.connection != command.connection or link.linger_until_s is not None:
                 pass  # For a connection that is gone, which was told; nothing to do.
             case _Send(data=data, text=text, about=about):
                 link.outgoing += data
-                if text is not None and self._frames_seen is not None:
-                    self._unlogged.append(partial(self._frames_seen.sent, text, boottime_s(), about))
+                if text is not None:
+                    self._seen_sent(text, about)
                 if len(link.outgoing) > OUTGOING_BYTES_MAX:
                     self._end(link, "the Central System does not read what the station sends", frames.CLOSE_ABNORMAL)
                     self._forget(link)
@@ -332,7 +374,6 @@ class WebSocketThread:
         try:
             while link.outgoing and (sent := transmit(link.socket, link.outgoing)):
                 del link.outgoing[:sent]
-                self._written = True
         except OSError:
             if not last:
                 raise
