@@ -11,7 +11,6 @@ import sys
 from bus.clock import application_boot_id, boottime_s, system_utc_s
 from bus.logs import own_log
 from bus.mailbox import Mailbox
-from bus.node import Node
 from bus.runtime import Runtime, run
 from services.configuration.at_start import load_for
 from services.configuration.formats import password
@@ -30,17 +29,19 @@ CLOCK_PERIOD_S = 10.0
 KNOWN_TIME_PERIOD_S = 3600.0
 """How often the known time is kept as a floor (design §8: the only write of an idle station)."""
 CONNECT_TIMEOUT_S = 20.0
+LOG_S = 0.02
+"""So long a sent frame waits for its answer, to be logged with it, when nobody waits for this process."""
 
 
 class LinkSocket:
     """The thread as the service's socket; security profiles 0 to 2 (security whitepaper §2)."""
 
-    def __init__(self, thread: ws.WebSocketThread, config: StationConfig, node: Node) -> None:
+    def __init__(self, thread: ws.WebSocketThread, config: StationConfig) -> None:
         self._thread = thread
-        self._node = node
         self._config = config
         self.service: LinkService | None = None
         self.connection = 0
+        self.log_due_s: float | None = None
         self._pings = 0
 
     def connect(self) -> None:
@@ -58,9 +59,15 @@ class LinkSocket:
         self.connection = self._thread.connect(target)
 
     def send(self, text: str, about: About = NOTHING) -> bool:
-        """Send a text frame; its line in the log of frames comes after what others wait for."""
-        self._node.afterwards(self._thread.log_frames)
+        """Send a text frame."""
+        if self.log_due_s is None:
+            self.log_due_s = boottime_s() + LOG_S
         return self._thread.send(text, about)
+
+    def log_frames(self) -> None:
+        """Write the log of frames: while somebody else is at work, or when it is due."""
+        self.log_due_s = None
+        self._thread.log_frames()
 
     def ping(self) -> None:
         """Send a ping."""
@@ -86,7 +93,7 @@ class LinkProcess:
         runtime.report_store("configuration.db", store.problem)
         reports: Mailbox[ws.SocketReport] = Mailbox()
         self._thread = ws.WebSocketThread(reports, self._frame_log())
-        self._socket = LinkSocket(self._thread, config, runtime.node)
+        self._socket = LinkSocket(self._thread, config)
         self._clock_due_s = 0.0
         self._known_time_due_s = boottime_s() + KNOWN_TIME_PERIOD_S
         board = Board(
@@ -113,12 +120,14 @@ class LinkProcess:
             self._known_time_due_s = now_s + KNOWN_TIME_PERIOD_S
             self._service.keep_known_time()
         self._service.tick()
+        if self._socket.log_due_s is not None and self._socket.log_due_s <= now_s:
+            self._socket.log_frames()
         if (times := self._service.latency.due(now_s)) is not None:
             self._runtime.node.publish(times)
 
     def next_deadline_s(self) -> float | None:
         """When `tick` has something to do."""
-        deadlines = (self._clock_due_s, self._known_time_due_s, self._service.next_deadline_s())
+        deadlines = (self._clock_due_s, self._known_time_due_s, self._socket.log_due_s, self._service.next_deadline_s())
         return min(d for d in deadlines if d is not None)
 
     def close(self) -> None:
@@ -153,6 +162,7 @@ class LinkProcess:
                 self._service.on_lost(reason)
             case ws.FrameReceived(text=text):
                 self._service.on_frame(text)
+                self._runtime.node.afterwards(self._socket.log_frames)
             case ws.BinaryReceived(size_bytes=size_bytes):
                 self._service.on_binary(size_bytes)
             case ws.PingReceived():

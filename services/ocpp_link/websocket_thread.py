@@ -40,6 +40,7 @@ UNLOGGED_S = 0.002
 UNLOGGED_MAX = 32
 _RECEIVE_BYTES = 64 * 1024
 _READS_MAX = 16
+_REPORTS_MAX = 64
 _RETRY_S = 0.05
 
 
@@ -161,6 +162,8 @@ class WebSocketThread:
         self._log_lock = threading.Lock()
         self._todo: deque[_Command] = deque()
         self._untold: deque[SocketReport] = deque()
+        self._full = False
+        """The mailbox has no room: reports wait, and nothing is read."""
         self._link: _Link | None = None
         self._unlogged: deque[Callable[[], None]] = deque()
         """Lines of the log of frames, in their order."""
@@ -240,6 +243,7 @@ class WebSocketThread:
                 self._turn()
         except Exception as error:  # The outermost loop: the deciding thread has to know, and ends the process.
             self._tell(ThreadFailed(f"{type(error).__name__}: {error}"))
+            self._flush_reports()
             raise
         finally:
             self.log_frames()
@@ -257,7 +261,6 @@ class WebSocketThread:
         if self._link is not None:
             with self._lock:
                 self._serve(self._link)
-        self._flush_reports()
         if len(self._unlogged) >= UNLOGGED_MAX:
             self.log_frames()
         self._wait_for_work()
@@ -266,14 +269,16 @@ class WebSocketThread:
         poller = select.poll()
         poller.register(self._stop_fd, select.POLLIN)
         poller.register(self._commands.fileno(), select.POLLIN)
-        timeout_s = _RETRY_S if self._untold else UNLOGGED_S if self._unlogged else None
+        # Last of all: whoever wakes up of it finds this thread asleep, and the interpreter free.
+        self._flush_reports()
+        timeout_s = _RETRY_S if self._full else UNLOGGED_S if self._unlogged else None
         link = self._link
         if link is not None:
             # While reports wait for room the socket is not polled for reading: its hang-up would wake us without end.
-            wanted = (0 if self._untold else select.POLLIN) | (select.POLLOUT if link.outgoing else 0)
+            wanted = (0 if self._full else select.POLLIN) | (select.POLLOUT if link.outgoing else 0)
             if wanted:
                 poller.register(link.socket.fileno(), wanted)
-            if link.unread and not self._untold:
+            if link.unread and not self._full:
                 timeout_s = 0.0
             elif link.linger_until_s is not None:
                 timeout_s = max(0.0, min(link.linger_until_s - boottime_s(), timeout_s or LINGER_S))
@@ -293,6 +298,7 @@ class WebSocketThread:
                     self._end(self._link, "replaced by a new connection", frames.CLOSE_NORMAL)
                 if self._link is not None:
                     self._forget(self._link)
+            self._flush_reports()
             self._connect(command)
             return
         with self._lock:
@@ -383,7 +389,7 @@ class WebSocketThread:
         for _ in range(_READS_MAX):
             if link.linger_until_s is None:
                 self._report_messages(link)
-            if self._untold or self._link is not link or not link.unread:
+            if self._full or len(self._untold) >= _REPORTS_MAX or self._link is not link or not link.unread:
                 return
             data = receive(link.socket, _RECEIVE_BYTES)
             if data is None:
@@ -399,7 +405,10 @@ class WebSocketThread:
 
     def _report_messages(self, link: _Link) -> None:
         """Report the whole messages at hand, as long as there is room for reports. Raises FrameError."""
-        while not self._untold and link.linger_until_s is None:
+        while link.linger_until_s is None:
+            if self._full or len(self._untold) >= _REPORTS_MAX:
+                link.unread = True  # Whole messages may be left, which poll can't see.
+                return
             message = link.reader.next_message()
             now_s = boottime_s()
             match message:
@@ -444,9 +453,10 @@ class WebSocketThread:
             self._link = None
 
     def _tell(self, report: SocketReport) -> None:
-        if self._untold or not self._reports.put(report):
-            self._untold.append(report)
+        """To be said at the end of the round."""
+        self._untold.append(report)
 
     def _flush_reports(self) -> None:
         while self._untold and self._reports.put(self._untold[0]):
             self._untold.popleft()
+        self._full = bool(self._untold)
