@@ -26,12 +26,14 @@ class Mood(msgspec.Struct, frozen=True):
 
 
 CALM = Mood()
+TOGETHER = 0.5
+"""Share of the turns in which a process finds all that is there for it, and not one frame."""
 
 
 class Subscriber:
     """A process as the bus sees it."""
 
-    def __init__(self, name: str, prefixes: list[bytes], receive: Callable[[Frame], None]) -> None:
+    def __init__(self, name: str, prefixes: list[bytes], receive: Callable[[list[Frame]], None]) -> None:
         self.name = name
         self.prefixes = tuple(prefixes)
         self.receive = receive
@@ -41,12 +43,14 @@ class Subscriber:
 class VirtualBus:
     """Broker and wires."""
 
-    def __init__(self, clock: Clock, agenda: Agenda, dice: random.Random) -> None:
+    def __init__(self, clock: Clock, agenda: Agenda, dice: random.Random, together: random.Random) -> None:
+        """`together` says when frames that are there are handed over together."""
         self.mood = CALM
         self.up = True
         self._clock = clock
         self._agenda = agenda
         self._dice = dice
+        self._together = together
         self._subscribers: list[Subscriber] = []
         self._values = LastValues()
         self._routes: dict[bytes, list[Subscriber]] = {}
@@ -89,8 +93,12 @@ class VirtualBus:
         try:
             while self._ready:
                 subscriber, frame = self._ready.pop(0)
+                frames = [frame]
+                if self._together.random() < TOGETHER:
+                    frames += [other for who, other in self._ready if who is subscriber]
+                    self._ready = [(who, other) for who, other in self._ready if who is not subscriber]
                 if subscriber.alive:
-                    subscriber.receive(frame)
+                    subscriber.receive(frames)
         finally:
             self._passing = False
 

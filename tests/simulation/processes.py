@@ -160,8 +160,8 @@ class Process:
         else:
             self._board.bug(self, error)
 
-    def _receive(self, frame: Frame) -> None:
-        self.turn(lambda: self.node.receive(list(frame)))
+    def _receive(self, frames: list[Frame]) -> None:
+        self.turn(lambda: self.node.receive_all(list(frame) for frame in frames))
 
     def _open(self, name: str) -> sqlite3.Connection:
         database = open_database(self._board.disk.path(name), connection_class(self.life, self._board.disk))

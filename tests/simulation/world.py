@@ -59,7 +59,7 @@ class World:
         self.story = Story(self.clock)
         self.ledger = Ledger()
         self.dice = random.Random(f"{day.seed} station")
-        self.bus = VirtualBus(self.clock, self.agenda, random.Random(f"{day.seed} bus"))
+        self.bus = VirtualBus(self.clock, self.agenda, random.Random(f"{day.seed} bus"), random.Random(f"{day.seed} together"))
         self.disk = Disk(directory, self._disk_takes)
         self.central = CentralSystem(
             self.clock, self.agenda, random.Random(f"{day.seed} central"), self.story, self._entry_under
