@@ -245,6 +245,27 @@ def go_on_with_an_older_copy(world: World, copied: Path) -> None:
     world.advance(30)
 
 
+def test_outcomes_that_come_together_count_one_after_the_other(world: World) -> None:
+    """The transactionId and the end of a whole session in one commit; nothing is kept, and the connector is free."""
+    world.queue.delivers = False
+    charging(world)
+    world.advance(60)
+    world.card()
+    world.advance(5)
+    waiting = len(world.queue.waiting)
+    assert waiting >= 3
+    for _ in range(waiting):
+        world.queue.deliver_next()
+    frames = world.nodes["transaction_queue"].take_outgoing()
+    statements: list[str] = []
+    world.database.set_trace_callback(statements.append)
+    world.nodes["connectors"].receive_all(list(frame) for frame in frames)
+    world.database.set_trace_callback(None)
+    assert statements.count("COMMIT") == 1
+    assert world.database.execute("SELECT count(*) FROM journal_out").fetchone() == (0,)
+    assert status(world) == "Finishing"
+
+
 def test_a_transaction_that_an_older_copy_has_open_does_not_go_on(world: World, tmp_path: Path) -> None:
     """Design §3: stopped and delivered since the copy was made, with the plug still in: it would charge for nothing.
 

@@ -498,3 +498,44 @@ def test_nothing_is_lost_when_the_reports_have_no_room() -> None:
         assert [station.expect(FrameReceived).text for _ in range(count)] == [str(number) for number in range(count)]
         assert station.expect(Lost).code == 1000
     assert station.thread.stop()
+
+
+@pytest.mark.parametrize(("count", "length"), [(60, 10), (60, 5_000), (15, 100_000)])
+def test_frames_keep_their_order_whoever_writes_them(station: Station, count: int, length: int) -> None:
+    """Most are written by who sends them; where the socket is full, or a ping is before them, the thread does it."""
+    came: list[str] = []
+
+    def handler(connection: ServerConnection) -> None:
+        for text in connection:
+            assert isinstance(text, str)
+            came.append(text)
+            connection.send(text[:20])
+            if len(came) == count:
+                return
+
+    with central_system(handler) as url:
+        station.connect(url)
+        station.expect(Connected)
+        for number in range(count):
+            station.thread.send(f"{number} ".ljust(length, "x"))
+            if number % 7 == 0:
+                station.thread.ping(b"between")
+        ended = 0
+        while not ended:
+            ended = isinstance(station.expect_one_of(FrameReceived, PongReceived, Lost), Lost)
+    assert came == [f"{number} ".ljust(length, "x") for number in range(count)]
+
+
+def test_a_frame_for_a_connection_that_just_broke_is_told_as_a_loss(station: Station) -> None:
+    """Whoever finds out first, the thread tells."""
+
+    def behave(connection: socket.socket) -> None:
+        accept_handshake(connection)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with raw_peer(behave) as url:
+        station.connect(url)
+        station.expect(Connected)
+        for number in range(20):
+            station.thread.send(str(number))
+        assert station.expect(Lost).code == 1006
