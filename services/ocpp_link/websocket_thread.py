@@ -148,7 +148,7 @@ class WebSocketThread:
     """Starts at once; `stop` ends it. All methods but those of the thread itself are for one other thread."""
 
     def __init__(self, reports: Mailbox[SocketReport], frames_seen: Frames | None = None, *, name: str = "websocket") -> None:
-        """`frames_seen`: the log of frames; only the thread itself calls it."""
+        """`frames_seen`: the log of frames, for one caller at a time."""
         self._reports = reports
         self._frames_seen = frames_seen
         self._commands: Mailbox[_Command] = Mailbox(COMMANDS_MAX)
