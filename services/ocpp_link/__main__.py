@@ -29,8 +29,8 @@ CLOCK_PERIOD_S = 10.0
 KNOWN_TIME_PERIOD_S = 3600.0
 """How often the known time is kept as a floor (design §8: the only write of an idle station)."""
 CONNECT_TIMEOUT_S = 20.0
-LOG_S = 0.02
-"""So long a sent frame waits for its answer, to be logged with it, when nobody waits for this process."""
+LOG_S = 0.05
+"""So long a frame may wait to be logged. A process that is killed has not told its last frames."""
 
 
 class LinkSocket:
@@ -41,7 +41,6 @@ class LinkSocket:
         self._config = config
         self.service: LinkService | None = None
         self.connection = 0
-        self.log_due_s: float | None = None
         self._pings = 0
 
     def connect(self) -> None:
@@ -60,14 +59,7 @@ class LinkSocket:
 
     def send(self, text: str, about: About = NOTHING) -> bool:
         """Send a text frame."""
-        if self.log_due_s is None:
-            self.log_due_s = boottime_s() + LOG_S
         return self._thread.send(text, about)
-
-    def log_frames(self) -> None:
-        """Write the log of frames: while somebody else is at work, or when it is due."""
-        self.log_due_s = None
-        self._thread.log_frames()
 
     def ping(self) -> None:
         """Send a ping."""
@@ -96,6 +88,7 @@ class LinkProcess:
         self._socket = LinkSocket(self._thread, config)
         self._clock_due_s = 0.0
         self._known_time_due_s = boottime_s() + KNOWN_TIME_PERIOD_S
+        self._log_due_s: float | None = None
         board = Board(
             node=runtime.node,
             store=store,
@@ -120,14 +113,13 @@ class LinkProcess:
             self._known_time_due_s = now_s + KNOWN_TIME_PERIOD_S
             self._service.keep_known_time()
         self._service.tick()
-        if self._socket.log_due_s is not None and self._socket.log_due_s <= now_s:
-            self._socket.log_frames()
+        self._log_frames(now_s)
         if (times := self._service.latency.due(now_s)) is not None:
             self._runtime.node.publish(times)
 
     def next_deadline_s(self) -> float | None:
         """When `tick` has something to do."""
-        deadlines = (self._clock_due_s, self._known_time_due_s, self._socket.log_due_s, self._service.next_deadline_s())
+        deadlines = (self._clock_due_s, self._known_time_due_s, self._log_due_s, self._service.next_deadline_s())
         return min(d for d in deadlines if d is not None)
 
     def close(self) -> None:
@@ -138,6 +130,14 @@ class LinkProcess:
         """On standard output, which supervisord keeps in a log of its own."""
         log = own_log("ocpp_frames", "ocpp_link", sys.__stdout__ or sys.stderr)
         return Frames(log, full_id_tags=self._config.logs.full_id_tags, secret=self._secret)
+
+    def _log_frames(self, now_s: float) -> None:
+        """All frames of the last LOG_S at once."""
+        if self._log_due_s is None:
+            self._log_due_s = now_s + LOG_S if self._thread.unlogged else None
+        elif self._log_due_s <= now_s:
+            self._log_due_s = None
+            self._thread.log_frames()
 
     def _secret(self) -> str:
         """Called by the WebSocket's thread too: it only reads."""
@@ -162,7 +162,6 @@ class LinkProcess:
                 self._service.on_lost(reason)
             case ws.FrameReceived(text=text):
                 self._service.on_frame(text)
-                self._runtime.node.afterwards(self._socket.log_frames)
             case ws.BinaryReceived(size_bytes=size_bytes):
                 self._service.on_binary(size_bytes)
             case ws.PingReceived():

@@ -72,15 +72,15 @@ class Frames:
         """A connection begins: answers to CALLs of the one before don't come any more (OCPP-J 1.6 §4.1.4)."""
         self._calls.clear()
 
-    def sent(self, text: str, now_s: float, about: About = NOTHING) -> None:
-        """A frame goes out. `now_s` as of any clock that never steps."""
-        self._seen(SENT, text, now_s, about)
+    def sent(self, text: str, now_s: float, about: About = NOTHING, *, ago_s: float = 0.0) -> None:
+        """A frame went out at `now_s` of any clock that never steps, `ago_s` ago."""
+        self._seen(SENT, text, now_s, about, ago_s)
 
-    def received(self, text: str, now_s: float) -> None:
+    def received(self, text: str, now_s: float, *, ago_s: float = 0.0) -> None:
         """A frame came in."""
-        self._seen(RECEIVED, text, now_s, NOTHING)
+        self._seen(RECEIVED, text, now_s, NOTHING, ago_s)
 
-    def _seen(self, event: str, text: str, now_s: float, about: About) -> None:
+    def _seen(self, event: str, text: str, now_s: float, about: About, ago_s: float) -> None:
         kind, unique_id, action, payload = parts(text)
         fields: dict[str, Any] = {"kind": kind, "action": action, "unique_id": unique_id}
         known = _named(payload)
@@ -98,9 +98,9 @@ class Frames:
         shown = frame if len(frame) <= FRAME_CHARS_MAX else frame[:FRAME_CHARS_MAX] + "…"
         fields.update(known, bytes=len(text.encode(errors="replace")), frame=shown)
         if kind != "CALLERROR" and fields["action"] == _QUIET_ACTION:
-            self._log.quiet(event, f"{event} {kind}", **fields)
+            self._log.quiet(event, f"{event} {kind}", ago_s=ago_s, **fields)
         else:
-            self._log.info(event, **fields)
+            self._log.info(event, ago_s=ago_s, **fields)
 
 
 def parts(text: str) -> tuple[str | None, str | None, str | None, Any]:

@@ -35,9 +35,8 @@ OUTGOING_BYTES_MAX = 2 * 1024 * 1024
 STOP_S_MAX = 1.0
 LINGER_S = 0.5
 """How long a connection that is ended stays open for the close frames to pass (RFC 6455 §7.1.1)."""
-UNLOGGED_S = 0.002
-"""So long lines of the log of frames wait at most for what is more urgent."""
-UNLOGGED_MAX = 32
+UNLOGGED_MAX = 256
+"""So many frames wait to be logged, if nobody calls `log_frames`; then the thread does it."""
 _RECEIVE_BYTES = 64 * 1024
 _READS_MAX = 16
 _REPORTS_MAX = 64
@@ -165,8 +164,8 @@ class WebSocketThread:
         self._full = False
         """The mailbox has no room: reports wait, and nothing is read."""
         self._link: _Link | None = None
-        self._unlogged: deque[Callable[[], None]] = deque()
-        """Lines of the log of frames, in their order."""
+        self._unlogged: deque[Callable[[float], None]] = deque()
+        """What is to be told to the log of frames, in its order; called with the boottime of then."""
         # A daemon, because libc may sit in the resolution of a name for longer than a service has to end.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -191,11 +190,16 @@ class WebSocketThread:
         """End the connection asked for last. Lost or ConnectFailed follows at once, with `reason`."""
         return self._put(_Close(self._connection, reason, code))
 
+    @property
+    def unlogged(self) -> bool:
+        """Whether frames were seen that are not in their log yet."""
+        return bool(self._unlogged)
+
     def log_frames(self) -> None:
-        """Write the log of frames, as far as frames have been seen."""
+        """Write the log of frames. Many at once take a fraction of what they take one by one between other work."""
         with self._log_lock:
             while self._unlogged:
-                self._unlogged.popleft()()
+                self._unlogged.popleft()(boottime_s())
 
     def stop(self) -> bool:
         """End the thread, whatever it does. False: it sits in the resolution of a name and ends with the process."""
@@ -234,8 +238,14 @@ class WebSocketThread:
         return True
 
     def _seen_sent(self, text: str, about: About) -> None:
-        if self._frames_seen is not None:
-            self._unlogged.append(partial(self._frames_seen.sent, text, boottime_s(), about))
+        seen, at_s = self._frames_seen, boottime_s()
+        if seen is not None:
+            self._unlogged.append(lambda now_s: seen.sent(text, at_s, about, ago_s=now_s - at_s))
+
+    def _seen_received(self, text: str, at_s: float) -> None:
+        seen = self._frames_seen
+        if seen is not None:
+            self._unlogged.append(lambda now_s: seen.received(text, at_s, ago_s=now_s - at_s))
 
     def _run(self) -> None:
         try:
@@ -271,7 +281,7 @@ class WebSocketThread:
         poller.register(self._commands.fileno(), select.POLLIN)
         # Last of all: whoever wakes up of it finds this thread asleep, and the interpreter free.
         self._flush_reports()
-        timeout_s = _RETRY_S if self._full else UNLOGGED_S if self._unlogged else None
+        timeout_s = _RETRY_S if self._full else None
         link = self._link
         if link is not None:
             # While reports wait for room the socket is not polled for reading: its hang-up would wake us without end.
@@ -283,8 +293,6 @@ class WebSocketThread:
             elif link.linger_until_s is not None:
                 timeout_s = max(0.0, min(link.linger_until_s - boottime_s(), timeout_s or LINGER_S))
         ready = [fd for fd, _ in poller.poll(None if timeout_s is None else timeout_s * 1000)]
-        if not ready:
-            self.log_frames()
         if link is not None:
             link.unread = link.unread or link.socket.fileno() in ready
 
@@ -332,8 +340,9 @@ class WebSocketThread:
         reader = frames.FrameReader(FRAME_BYTES_MAX)
         reader.feed(opened.received)
         self._link = _Link(connection, opened.socket, reader, bytearray())
-        if self._frames_seen is not None:
-            self._unlogged.append(self._frames_seen.opened)
+        seen = self._frames_seen
+        if seen is not None:
+            self._unlogged.append(lambda _: seen.opened())
         self._tell(Connected(connection, opened.subprotocol, opened.address, opened.tls))
 
     def _wait_while_connecting(self, connection: int, fd: int, events: int, deadline_s: float) -> None:
@@ -415,8 +424,7 @@ class WebSocketThread:
                 case None:
                     return
                 case frames.Text(text=text):
-                    if self._frames_seen is not None:
-                        self._unlogged.append(partial(self._frames_seen.received, text, now_s))
+                    self._seen_received(text, now_s)
                     self._tell(FrameReceived(link.connection, text, now_s))
                 case frames.Binary(size_bytes=size):
                     self._tell(BinaryReceived(link.connection, size, now_s))

@@ -493,6 +493,6 @@ class TransactionQueue:
         return Moment(self._own.boot_id, boottime_ms, utc_ms)
 
 
-def _about(row: Row | TransactionEntry) -> dict[str, str | int | None]:
+def _about(row: Row | TransactionEntry) -> dict[str, Any]:
     action, name = action_of(row.message), row.correlation_id or None
     return {"action": action, "local_tx_id": row.local_tx_id, "number": row.number, "correlation_id": name}
