@@ -89,16 +89,15 @@ class Broker:
                 return
             if message[:1] == bytes([sockets.SUBSCRIBED]):
                 for frames in self._values.matching(message[1:]):
-                    self._output.send_multipart(frames)
+                    sockets.send(self._output, frames)
 
     def _pass_on(self) -> None:
         for _ in range(BURST_MAX):
-            try:
-                frames = self._input.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            frames = sockets.take(self._input)
+            if frames is None:
                 return
             self._values.keep(frames)
-            self._output.send_multipart(frames)
+            sockets.send(self._output, frames)
 
     def _say_own_state(self) -> None:
         health = ServiceHealth(pid=os.getpid(), version=VERSION, started_boottime_s=self._started_s, problems=self._problems())
@@ -119,7 +118,7 @@ class Broker:
 
     def _send_own(self, name: bytes, body: bytes) -> None:
         self._values.keep([name, body])
-        self._output.send_multipart([name, body])
+        sockets.send(self._output, [name, body])
 
 
 def main() -> int:

@@ -67,16 +67,9 @@ class Caller:
     def _move(self) -> None:
         """Send what is to be sent, take what comes, at most _STEP_MS long."""
         for frame in self._node.take_outgoing():
-            self._out.send_multipart(frame)
+            sockets.send(self._out, frame)
         self._in.poll(_STEP_MS)
-        while (frames := self._received(self._in)) is not None:
+        while (frames := sockets.take(self._in)) is not None:
             self._node.receive(frames)
-        while (frames := self._received(self._out)) is not None:
+        while (frames := sockets.take(self._out)) is not None:
             self._broker_seen |= frames[0][:1] == bytes([sockets.SUBSCRIBED])
-
-    @staticmethod
-    def _received(socket: "zmq.Socket[bytes]") -> list[bytes] | None:
-        try:
-            return socket.recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:
-            return None

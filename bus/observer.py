@@ -72,8 +72,5 @@ class Observer:
         self._node.watch(message, remember)
 
     def _take(self) -> None:
-        while True:
-            try:
-                self._node.receive(self._socket.recv_multipart(zmq.NOBLOCK))
-            except zmq.Again:
-                return
+        while (frames := sockets.take(self._socket)) is not None:
+            self._node.receive(frames)

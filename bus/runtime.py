@@ -215,7 +215,7 @@ class Runtime:
 
     def _send(self, outgoing: "zmq.Socket[bytes]") -> None:
         for frame in self.node.take_outgoing():
-            outgoing.send_multipart(frame)
+            sockets.send(outgoing, frame)
 
     def _publish_health(self) -> None:
         due_s = self._health_published_s + topic_of(ServiceHealth).period_s
@@ -237,10 +237,10 @@ class Runtime:
 def _waiting(incoming: "zmq.Socket[bytes]") -> Iterator[list[bytes]]:
     """What has arrived, and what arrives while that is being handled."""
     for _ in range(BURST_MAX):
-        try:
-            yield incoming.recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:
+        frames = sockets.take(incoming)
+        if frames is None:
             return
+        yield frames
 
 
 @contextlib.contextmanager

@@ -1,9 +1,11 @@
 """The ZeroMQ sockets of the bus: how they are made is said here and nowhere else.
 
-Owns: addresses, high-water marks, linger, reconnect intervals. Does not: read or write messages.
+Owns: addresses, high-water marks, linger, reconnect intervals; how one message is sent and taken. Does not: know what is in it.
 Addresses are relative: ipc paths may have 107 bytes at most, so each process changes into the run directory first
 (design §2). Marks are set before bind and connect; the default of 1,000 loses bursts silently (design §3).
 """
+
+from collections.abc import Sequence
 
 import zmq
 
@@ -17,6 +19,29 @@ RECONNECT_MS_MAX = 200
 LINGER_MS = 200
 SUBSCRIBED = 1
 """First byte of what an XPUB socket receives when somebody subscribes; 0 when somebody leaves."""
+
+# As plain numbers: the enums of zmq cost more than the call that they are for.
+_MORE, _AT_ONCE = int(zmq.SNDMORE), int(zmq.NOBLOCK)
+
+
+def send(socket: "zmq.Socket[bytes]", frames: Sequence[bytes]) -> None:
+    """Send one message of one frame or more."""
+    for frame in frames[:-1]:
+        socket.send(frame, _MORE)
+    socket.send(frames[-1], 0)
+
+
+def take(socket: "zmq.Socket[bytes]") -> list[bytes] | None:
+    """One message, all its frames; None: there is none."""
+    try:
+        frame = socket.recv(_AT_ONCE, copy=False)
+    except zmq.Again:
+        return None
+    frames = [frame.bytes]
+    while frame.more:
+        frame = socket.recv(_AT_ONCE, copy=False)
+        frames.append(frame.bytes)
+    return frames
 
 
 def publisher(context: "zmq.Context[zmq.Socket[bytes]]") -> "zmq.Socket[bytes]":

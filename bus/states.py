@@ -65,6 +65,8 @@ class StateInput:
 
     def __init__(self) -> None:
         self._known: dict[str, _Known] = {}
+        self._look_s: float | None = None
+        """No value becomes unknown before that; refreshed ones do later."""
 
     def accept(self, wire_name: str, header: StateHeader, value: Any, now_s: float) -> bool:
         """Take a value; False if it is not newer than the one known, or already too old to be true."""
@@ -75,6 +77,7 @@ class StateInput:
         if unknown_after_s <= now_s:
             return False
         self._known[wire_name] = _Known(header.incarnation, header.number, unknown_after_s, value)
+        self._look_s = unknown_after_s if self._look_s is None else min(self._look_s, unknown_after_s)
         return True
 
     def value(self, wire_name: str, now_s: float) -> Any | None:
@@ -84,13 +87,16 @@ class StateInput:
 
     def newly_unknown(self, now_s: float) -> list[str]:
         """Wire names whose value has become too old since the last call."""
+        if self._look_s is None or now_s < self._look_s:
+            return []
         names = []
         for name, known in self._known.items():
             if known.unknown_after_s <= now_s and not known.reported_unknown:
                 known.reported_unknown = True
                 names.append(name)
+        self._look_s = min((k.unknown_after_s for k in self._known.values() if not k.reported_unknown), default=None)
         return names
 
     def next_deadline_s(self) -> float | None:
-        """When the next value becomes unknown."""
-        return min((k.unknown_after_s for k in self._known.values() if not k.reported_unknown), default=None)
+        """When `newly_unknown` is worth another look: not after the next value becomes unknown."""
+        return self._look_s

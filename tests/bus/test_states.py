@@ -67,6 +67,18 @@ def test_a_value_older_than_three_periods_is_unknown_and_said_so_once() -> None:
     assert (reader.value(NAME, limit_s), reader.next_deadline_s()) == (None, None)
 
 
+def test_refreshed_values_are_looked_at_once_for_all_their_refreshes() -> None:
+    """Not once for each: an idle process would wake for nothing."""
+    reader = StateInput()
+    for number in range(1, 11):
+        reader.accept(NAME, header(number, at_s=100.0 + number), GOOD, 100.0 + number)
+    first_s, last_s = (at_s + PERIODS_UNTIL_UNKNOWN * 5.0 for at_s in (101.0, 110.0))
+    assert reader.next_deadline_s() == first_s
+    assert reader.newly_unknown(first_s) == []
+    assert reader.next_deadline_s() == last_s
+    assert reader.newly_unknown(last_s) == [NAME]
+
+
 def test_an_outdated_value_is_never_taken_for_a_current_one() -> None:
     """The broker may replay what an owner said long before it died."""
     reader = StateInput()
