@@ -4,8 +4,7 @@ Owns: the pragmas, transactions, the id of a store. Does not: know any table but
 """
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from bus import chance
 
@@ -28,18 +27,33 @@ def open_database(path: str, factory: type[sqlite3.Connection] = sqlite3.Connect
     return database
 
 
-@contextmanager
-def transaction(database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """All or nothing: commits at the end, rolls back on an exception, one of the commit too. Does not nest."""
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield database
-        database.execute("COMMIT")
-    except BaseException:
+class _Transaction:
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._database.execute("BEGIN IMMEDIATE")
+        return self._database
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._undo()
+            return
+        try:
+            self._database.execute("COMMIT")
+        except BaseException:
+            self._undo()
+            raise
+
+    def _undo(self) -> None:
         # A full or broken disk may have ended the transaction already, and that error is the one to be seen.
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
+        if self._database.in_transaction:
+            self._database.execute("ROLLBACK")
+
+
+def transaction(database: sqlite3.Connection) -> AbstractContextManager[sqlite3.Connection]:
+    """All or nothing: commits at the end, rolls back on an exception, one of the commit too. Does not nest."""
+    return _Transaction(database)
 
 
 def store_id(database: sqlite3.Connection) -> str:

@@ -62,7 +62,9 @@ class OutEntry(msgspec.Struct, frozen=True):
     seq: int
     previous: int
     epoch: int
-    payload: bytes
+    payload: bytes = b""
+    entry: Message | None = None
+    """What `payload` says, where that is at hand."""
 
 
 class Outbox:
@@ -75,6 +77,8 @@ class Outbox:
         self.store = store_id(database)
         self.fresh = False
         """Entries were appended since this was last set back."""
+        self._recent: list[OutEntry] = []
+        """The newest entries, in their order without a gap; of no use once they were sent."""
         with transaction(database):
             for statement in _OUTBOX_TABLES:
                 database.execute(statement)
@@ -116,7 +120,22 @@ class Outbox:
         )
         self._database.execute("UPDATE journal_stream SET last_seq = ? WHERE stream = ?", (seq, self._stream))
         self.fresh = True
+        if (self._recent and self._recent[-1].seq != seq - 1) or len(self._recent) >= WINDOW:
+            # What was rolled back is appended under the same number again.
+            self._recent.clear()
+        self._recent.append(OutEntry(seq, seq - 1, self._epoch, entry=entry))
         return seq
+
+    def unsent(self, sent: int, last_seq: int, limit: int) -> list[OutEntry]:
+        """As `after`, for entries that go out in order: those that were just appended need not be read again.
+
+        `last_seq`: as `numbers` has it now, so that nothing is taken for appended that was rolled back.
+        """
+        recent = self._recent
+        if not recent or recent[0].seq != sent + 1 or recent[-1].seq != last_seq or len(recent) > limit:
+            return self.after(sent, limit)
+        self._recent = []
+        return recent
 
     def after(self, seq: int, limit: int) -> list[OutEntry]:
         """At most `limit` kept entries with numbers above `seq`, oldest first."""
@@ -166,6 +185,7 @@ class Outbox:
             "SELECT seq, payload FROM journal_out WHERE stream = ? AND name >= ? AND name < ?",
             (self._stream, prefix, prefix + "\U0010ffff"),
         ).fetchall()
+        self._recent.clear()
         for seq, payload in rows:
             entry = change(str(payload).encode())
             if entry is not None:
@@ -187,6 +207,7 @@ class Outbox:
 
         Choice: incarnations are random, so that a copy restored twice does not begin the same one twice.
         """
+        self._recent.clear()
         with transaction(self._database):
             kept = self._database.execute(
                 "SELECT seq FROM journal_out WHERE stream = ? ORDER BY seq", (self._stream,)

@@ -36,14 +36,16 @@ SECURITY_ERROR = "SecurityError"
 
 def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect, ...]]:
     """What `event` does to `state`; effects in the order in which they are to be done."""
+    if isinstance(event, e.FrameSeen | e.CallSent):
+        return _traffic(state, event, now.boottime_s), ()
     work = Work(state, now)
     match event:
         case e.ConnectionOpened():
             _opened(work)
         case e.ConnectionLost(reason=reason):
             _lost(work, reason)
-        case e.FrameSeen() | e.PongSeen() | e.CallSent():
-            _traffic(work, event)
+        case e.PongSeen():
+            _pong_seen(work)
         case e.SendFailed():
             work.end_connection("frames can't be sent as fast as they come")
         case e.CallAnswered():
@@ -158,17 +160,21 @@ def _forget_calls(work: Work) -> None:
     deliveries.connection_lost(work)
 
 
-def _traffic(work: Work, event: e.FrameSeen | e.PongSeen | e.CallSent) -> None:
-    connection, now_s = work.state.connection, work.now.boottime_s
+def _traffic(state: State, event: e.FrameSeen | e.CallSent, now_s: float) -> State:
+    """Each frame puts off what is due next, and does nothing else: that is left to the Tick."""
+    connection = state.connection
     if not isinstance(connection, Open):
-        return
+        return state
     if isinstance(event, e.CallSent):
-        work.set(connection=replace(connection, last_sent_s=now_s))
-        return
-    connection = replace(connection, last_received_s=now_s)
-    if isinstance(event, e.PongSeen):
-        connection = _with_ping(replace(connection, pong_due_s=None), work.state.settings, now_s)
-    work.set(connection=connection)
+        return replace(state, connection=replace(connection, last_sent_s=now_s))
+    return replace(state, connection=replace(connection, last_received_s=now_s))
+
+
+def _pong_seen(work: Work) -> None:
+    connection, now_s = work.state.connection, work.now.boottime_s
+    if isinstance(connection, Open):
+        connection = replace(connection, last_received_s=now_s, pong_due_s=None)
+        work.set(connection=_with_ping(connection, work.state.settings, now_s))
 
 
 def _authorize_asked(work: Work, asked: e.AuthorizeAsked) -> None:
