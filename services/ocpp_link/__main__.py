@@ -31,6 +31,7 @@ KNOWN_TIME_PERIOD_S = 3600.0
 CONNECT_TIMEOUT_S = 20.0
 LOG_S = 0.05
 """So long a frame may wait to be logged. A process that is killed has not told its last frames."""
+LOG_FRAMES = 16
 
 
 class LinkSocket:
@@ -132,12 +133,15 @@ class LinkProcess:
         return Frames(log, full_id_tags=self._config.logs.full_id_tags, secret=self._secret)
 
     def _log_frames(self, now_s: float) -> None:
-        """All frames of the last LOG_S at once."""
+        """Some frames at once, which takes a fraction of what it takes one by one; none waits for longer than LOG_S."""
         if self._log_due_s is None:
             self._log_due_s = now_s + LOG_S if self._thread.unlogged else None
         elif self._log_due_s <= now_s:
             self._log_due_s = None
             self._thread.log_frames()
+        elif self._thread.unlogged >= LOG_FRAMES:
+            # What has just been said goes out first: others are at work with it meanwhile.
+            self._runtime.node.afterwards(self._thread.log_frames)
 
     def _secret(self) -> str:
         """Called by the WebSocket's thread too: it only reads."""

@@ -191,12 +191,12 @@ class WebSocketThread:
         return self._put(_Close(self._connection, reason, code))
 
     @property
-    def unlogged(self) -> bool:
-        """Whether frames were seen that are not in their log yet."""
-        return bool(self._unlogged)
+    def unlogged(self) -> int:
+        """How many frames were seen that are not in their log yet."""
+        return len(self._unlogged)
 
     def log_frames(self) -> None:
-        """Write the log of frames. Many at once take a fraction of what they take one by one between other work."""
+        """Write the log of frames."""
         with self._log_lock:
             while self._unlogged:
                 self._unlogged.popleft()(boottime_s())
