@@ -136,7 +136,7 @@ def durations_are_true(case: Case) -> Findings:
         ends = (contacts[-1].opened_s, out_s)
         blind = {id(s): s for at_s in ends for s in _blind(case, transaction.connector_id, at_s)}
         blind_s = sum(min(s.to_s, case.ledger.end_s) - s.from_s for s in blind.values())
-        late_s = max(blind_s, _found_late(case, transaction, contacts[-1]), until_s - out_s)
+        late_s = max(blind_s, _found_late(case, transaction, contacts), until_s - out_s)
         if not -CHECKPOINT_S - blind_s <= lasted_s - true_s <= 30.0 + late_s + _car_waits(case, contacts):
             text = f"the {transaction.name} says that it lasted {lasted_s:.0f} s, the contactor was closed for {true_s:.0f} s"
             yield Finding(TRUE_DURATION, text, contacts[-1].opened_s)
@@ -331,17 +331,25 @@ def _anchor_lost(case: Case, transaction: Transaction) -> bool:
     return any(transaction.start.at_s <= at_s <= transaction.stop.at_s for at_s in lost)
 
 
-def _found_late(case: Case, transaction: Transaction, last: Contact) -> float:
-    """Seconds from its last contact until the queue has found a transaction that was open in a lost `connectors.db`."""
-    register = case.ledger.registers[transaction.connector_id]
-    for death in case.ledger.deaths:
-        wh = register.at(death.at_s)
-        if death.who == "store connectors.db" and transaction.start_wh - ROUNDING_WH <= wh <= transaction.stop_wh + ROUNDING_WH:
-            at_s = death.at_s + FOUND_S
-            for cause in ("connectors down", "transaction_queue down", "broker down", "bus bad", "disk bad"):
-                at_s = max([at_s, *(s.to_s + FOUND_S for s in case.ledger.during(cause, death.at_s, at_s))])
-            return at_s - last.opened_s
-    return 0.0
+def _found_late(case: Case, transaction: Transaction, contacts: list[Contact]) -> float:
+    """Seconds from its last contact until the queue has found a transaction that was open in a lost `connectors.db`.
+
+    A store that was lost before its plug came, or once its stop was there, did not have it open, wherever the register stood.
+    """
+    assert transaction.stop is not None
+    register, last_s = case.ledger.registers[transaction.connector_id], contacts[-1].opened_s
+    from_s, to_s = _watched_since_s(case, _plug_in(case, contacts[0])), transaction.stop.at_s
+    low, high = transaction.start_wh - ROUNDING_WH, transaction.stop_wh + ROUNDING_WH
+    lost = [d.at_s for d in case.ledger.deaths if d.who == "store connectors.db" and from_s <= d.at_s <= to_s]
+    return max((_found_s(case, at_s) - last_s for at_s in lost if low <= register.at(at_s) <= high), default=0.0)
+
+
+def _found_s(case: Case, lost_s: float) -> float:
+    """When the queue has found, at the latest, what was open in a `connectors.db` that was lost then."""
+    at_s = lost_s + FOUND_S
+    for cause in ("connectors down", "transaction_queue down", "broker down", "bus bad", "disk bad"):
+        at_s = max([at_s, *(s.to_s + FOUND_S for s in case.ledger.during(cause, lost_s, at_s))])
+    return at_s
 
 
 def _car_waits(case: Case, contacts: list[Contact]) -> float:

@@ -299,6 +299,18 @@ def lose_it_while_the_queue_is_away(cooked: Cooked) -> None:
     cooked.ledger.spans.append(Span("transaction_queue down", 245.0, 620.0))
 
 
+def lose_others_before(cooked: Cooked) -> None:
+    """A store was lost at the same register, before this session came (seed 64428)."""
+    lose_store(cooked, "connectors.db", 50.0)
+    lose_it_while_the_queue_is_away(cooked)
+
+
+def lose_others_afterwards(cooked: Cooked) -> None:
+    """Its stop was there; the register has not moved since."""
+    lose_store(cooked, "connectors.db", 450.0)
+    cooked.ledger.spans.append(Span("transaction_queue down", 455.0, 620.0))
+
+
 def die_at_a_start(cooked: Cooked) -> None:
     """`connectors` dies when it has given the order: somebody charges, and no start of it was ever on disk."""
     close_without_a_transaction(cooked)
@@ -336,6 +348,7 @@ EXCUSES: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = 
     (last_after_it_was_pulled, money.TRUE_DURATION, be_away_when_it_was_pulled),
     (last_after_it_was_pulled, money.TRUE_DURATION, be_deaf_and_then_away_when_it_was_pulled),
     (last_until_it_was_found, money.TRUE_DURATION, lose_it_while_the_queue_is_away),
+    (last_until_it_was_found, money.TRUE_DURATION, lose_others_before),
     (start_by_an_app_long_before, money.AUTHORIZED, answer_it_late),
 ]
 
@@ -383,6 +396,7 @@ SHIFTS: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = [
     (last_long_by_a_wrong_clock, money.TRUE_DURATION, fail_the_power_later),
     (last_after_it_was_pulled, money.TRUE_DURATION, be_deaf_and_away_with_a_breath_between),
     (last_until_it_was_found, money.TRUE_DURATION, lambda cooked: lose_store(cooked, "connectors.db", 240.0)),
+    (last_until_it_was_found, money.TRUE_DURATION, lose_others_afterwards),
 ]
 
 
