@@ -87,6 +87,7 @@ SELECT_HEAD = (
     " t.anchor_utc_ms, CAST(m.correlation_id AS BLOB)"
     " FROM messages AS m LEFT JOIN transactions AS t ON t.local_tx_id = m.local_tx_id ORDER BY m.id LIMIT 1"
 )
+SELECT_AFTER_HEAD = f"{SELECT_HEAD} OFFSET 1"
 
 
 def decode_row(values: tuple[Any, ...]) -> Row:

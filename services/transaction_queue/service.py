@@ -38,6 +38,7 @@ from bus.streams import JournalIn, JournalOut
 from bus.topics import topic_named
 from services.transaction_queue import by_hand, core, problems
 from services.transaction_queue import events as e
+from services.transaction_queue.ahead import Ahead
 from services.transaction_queue.lost import LostTransactions
 from services.transaction_queue.refill import Refill
 from services.transaction_queue.rows import Row, action_of, head_of, text_of
@@ -84,7 +85,7 @@ class TransactionQueue:
         self._database = database
         self._own = surroundings
         self._log = surroundings.log
-        self._store = Store(database, surroundings.boot_id)
+        self._store, self._ahead = Store(database, surroundings.boot_id), Ahead(database)
         pace_s = 1 / surroundings.backlog_per_s if surroundings.backlog_per_s else 0.0
         self._state = core.initial(surroundings.boot_id, surroundings.run_id, settings_from(configuration), pace_s)
         self._utc_offset_ms: int | None = None
@@ -98,9 +99,7 @@ class TransactionQueue:
         self._refill = Refill(node.now)
         self._warden = surroundings.warden
         self._lost = LostTransactions(self._store, node.now)
-        self._thinned_tx = ""
-        self._alarm = ""
-        self._repeated_tx = ""
+        self._thinned_tx = self._alarm = self._repeated_tx = ""
         self._lines: list[Callable[[], None]] = []
         self._tells = False
         self._journal = JournalOut(node, database, topic_named("journal.delivery."), self._log)
@@ -332,15 +331,18 @@ class TransactionQueue:
         for line in lines:
             line()
         self._changed()
+        if self._state.asked:
+            self._ahead.read()
 
     def _commit(self, state: State, effects: core.Effects, now: Now) -> tuple[State, core.Effects]:
         """Write, and go on with the next head as long as one ends; what is left to do after the commit."""
         rest: list[e.Effect] = []
+        ahead = self._ahead.take(effects, self._row)
         for _ in range(HEADS_PER_COMMIT_MAX):
             rest.extend(self._write_all(effects, now))
             if state.head is not None:
                 break
-            self._row = self._store.head(text_of(self._moment(now.boottime_s)))
+            self._row, ahead = ahead or self._store.head(text_of(self._moment(now.boottime_s))), None
             if self._row is None:
                 break
             # Each message of a batch has to be able to draw an id of its own.
