@@ -111,9 +111,14 @@ class Outbox:
         An entry that is not of its own type is our bug: AssertionError, before it is on the disk for good.
         """
         assert self._database.in_transaction, "a journal entry belongs into the transaction of what it tells of"
-        seq = self.last_seq + 1
+        last_seq, epoch = self._database.execute(
+            "SELECT last_seq, (SELECT epoch FROM journal_epoch e WHERE e.stream = s.stream AND e.first_seq <= s.last_seq + 1"
+            " ORDER BY e.first_seq DESC LIMIT 1) FROM journal_stream s WHERE stream = ?",
+            (self._stream,),
+        ).fetchone()
+        seq: int = last_seq + 1
         payload = msgspec.json.encode(checked_builtins(entry)).decode()
-        if self.epoch_of(seq) != self._epoch:
+        if epoch != self._epoch:
             self._begin_epoch(seq)
         self._database.execute(
             "INSERT INTO journal_out (stream, seq, payload, name) VALUES (?, ?, ?, ?)", (self._stream, seq, payload, name)

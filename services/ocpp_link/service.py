@@ -7,6 +7,7 @@ or files; all that is handed in, so that tests and simulation run this very clas
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -279,8 +280,7 @@ class LinkService:
 
     def _send_call(self, effect: e.SendCall) -> None:
         req = self._request(effect)
-        if problem := outgoing_problem(req):
-            self._log.error("a message that is not as OCPP wants it is sent all the same", reason=problem)
+        self._node.afterwards(partial(self._tell_problem, req))
         name = type(req).__name__.removesuffix("Req")
         unique_id = effect.unique_id or chance.unique_id()
         self._calls[unique_id] = (effect.purpose, effect.tag, name)
@@ -294,6 +294,10 @@ class LinkService:
             send_by_mono_s=None if caller is None else caller.deadline_s,
         )
         self._rpc_step(rpc.Request(call))
+
+    def _tell_problem(self, req: payloads.Req) -> None:
+        if problem := outgoing_problem(req):
+            self._log.error("a message that is not as OCPP wants it is sent all the same", reason=problem)
 
     def _take_back(self, unique_ids: Iterable[str]) -> None:
         for unique_id in tuple(unique_ids):

@@ -87,6 +87,7 @@ SELECT_HEAD = (
     " t.anchor_utc_ms, CAST(m.correlation_id AS BLOB)"
     " FROM messages AS m LEFT JOIN transactions AS t ON t.local_tx_id = m.local_tx_id ORDER BY m.id LIMIT 1"
 )
+_NONE = b"[]"
 SELECT_AFTER_HEAD = f"{SELECT_HEAD} OFFSET 1"
 
 
@@ -100,8 +101,8 @@ def decode_row(values: tuple[Any, ...]) -> Row:
             local_tx_id=columns.local_tx_id,
             number=columns.number,
             message=msgspec.json.decode(columns.payload, type=TransactionMessage),
-            unique_ids=msgspec.json.decode(columns.unique_ids, type=tuple[str, ...]),
-            failures=msgspec.json.decode(columns.failures, type=tuple[Failure, ...]),
+            unique_ids=() if columns.unique_ids == _NONE else msgspec.json.decode(columns.unique_ids, type=tuple[str, ...]),
+            failures=() if columns.failures == _NONE else msgspec.json.decode(columns.failures, type=tuple[Failure, ...]),
             outstanding=bool(columns.outstanding),
             answered_on=columns.answered_on,
             attempts=columns.attempts,
