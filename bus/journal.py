@@ -78,7 +78,7 @@ class Outbox:
         self.fresh = False
         """Entries were appended since this was last set back."""
         self._recent: list[OutEntry] = []
-        """The newest entries, in their order without a gap; of no use once they were sent."""
+        """The newest entries, in their order without a gap, as long as none was sent, changed or forgotten."""
         with transaction(database):
             for statement in _OUTBOX_TABLES:
                 database.execute(statement)
@@ -136,10 +136,9 @@ class Outbox:
 
         `last_seq`: as `numbers` has it now, so that nothing is taken for appended that was rolled back.
         """
-        recent = self._recent
+        recent, self._recent = self._recent, []
         if not recent or recent[0].seq != sent + 1 or recent[-1].seq != last_seq or len(recent) > limit:
             return self.after(sent, limit)
-        self._recent = []
         return recent
 
     def after(self, seq: int, limit: int) -> list[OutEntry]:
@@ -201,10 +200,12 @@ class Outbox:
 
     def forget_named(self, name: str) -> None:
         """Drop the entry of this name inside the caller's transaction: its purpose is fulfilled."""
+        self._recent.clear()
         self._database.execute("DELETE FROM journal_out WHERE stream = ? AND name = ?", (self._stream, name))
 
     def forget_through(self, seq: int) -> None:
         """Drop all entries up to `seq` inside the caller's transaction."""
+        self._recent.clear()
         self._database.execute("DELETE FROM journal_out WHERE stream = ? AND seq <= ?", (self._stream, seq))
 
     def begin_incarnation(self) -> None:

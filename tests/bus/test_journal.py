@@ -127,9 +127,17 @@ def test_what_was_just_appended_goes_out_as_it_is_on_the_disk(database: sqlite3.
         outbox.append(entry(7), "7")
     assert unsent(sent=3) == []
     with transaction(database):
+        outbox.append(entry(8), "8")
+    with transaction(database):
+        outbox.forget_named("8")
+    assert unsent(sent=3) == []
+    with transaction(database):
+        outbox.forget_through(outbox.append(entry(9), "9"))
+    assert unsent(sent=4) == []
+    with transaction(database):
         for number in range(WINDOW + 5):
             outbox.append(entry(number), f"many {number}")
-    assert len(unsent(sent=3)) == WINDOW
+    assert len(unsent(sent=5)) == WINDOW
 
 
 def test_a_new_incarnation_numbers_what_is_kept_anew_and_keeps_the_names(database: sqlite3.Connection) -> None:
