@@ -54,6 +54,8 @@ def measure(directory: Path) -> Iterator[Figure]:
 def _session(station: Station, central: CentralSystem) -> None:
     mark_s = time.perf_counter()
     hands(station, "plug-in", "1")
+    # Preparing: by then everybody knows that the link is online again, and the card is not judged offline.
+    central.wait_for("StatusNotification", after_s=mark_s)
     hands(station, "swipe", TAG)
     central.wait_for("StartTransaction", after_s=mark_s)
     wait_until(lambda: hands(station, "state")["state"]["connectors"]["1"]["relay"]["closed"], 15, "the contactor closes")
