@@ -123,19 +123,21 @@ class JournalIn:
         self._inbox = Inbox(database, topic.name)
         self._store = store
         self._stored = stored
+        self._position = self._inbox.position()
         self._unsaid = 0
         """Entries stored since the position was said at once."""
         node.on_entries(topic, self._arrived)
-        self._say_position(self._inbox.position())
+        self._say_position(self._position)
 
     def ask_again(self) -> None:
         """Have the publisher send all that it keeps: something that was stored here is lost (commits by itself)."""
         with transaction(self._database):
             self._inbox.forget()
-        self._say_position(self._inbox.position())
+        self._position = self._inbox.position()
+        self._say_position(self._position)
 
     def _arrived(self, entries: Entries) -> None:
-        position, new, missing = self._inbox.position(), [], False
+        position, new, missing = self._position, [], False
         for header, entry in entries:
             verdict = judge(position, header)
             missing = missing or verdict is Verdict.MISSING
@@ -147,6 +149,7 @@ class JournalIn:
                 self._inbox.accept(position)
                 for entry in new:
                     self._store(entry)
+            self._position = position
         self._unsaid += len(new)
         position = msgspec.structs.replace(position, missing=missing)
         self._say_position(position, at_once=missing or not new or self._unsaid >= ACKNOWLEDGE_EVERY)

@@ -14,6 +14,12 @@ from services.connectors.state import Connector, Settings, Transaction
 from services.connectors.work import Work
 
 
+def only_forgets(entry: DeliveryEntry) -> bool:
+    """Whether an outcome changes nothing but that the entry is not kept any longer: most are of MeterValues."""
+    answered = isinstance(entry.outcome, Delivered) and entry.outcome.id_tag_info is not None
+    return entry.number != 0 and not answered
+
+
 def delivered(work: Work, entry: DeliveryEntry, id_tag: str | None) -> None:
     """The queue says what became of a message, in which `id_tag` was (None: none).
 

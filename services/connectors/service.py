@@ -41,7 +41,7 @@ from bus.profile_messages import CancelReservation, GetLocalListVersion, Reserve
 from bus.streams import JournalIn, JournalOut
 from bus.topics import topic_named
 from bus.vocabulary import masked_id_tag
-from services.connectors import core, local_list
+from services.connectors import core, deliveries, local_list
 from services.connectors import events as e
 from services.connectors.settings import settings_from
 from services.connectors.state import Connector, Now, State
@@ -250,6 +250,10 @@ class ConnectorsService:
         """Inside the transaction that notes the entry: the core's changes join it; the rest waits for the commit, which entries
         that came together share."""
         before, waiting = (self._state, ()) if self._pending is None else self._pending
+        if deliveries.only_forgets(entry):
+            self._store.apply((e.ForgetEntry(entry.local_tx_id, entry.number),), self._journal_out.outbox)
+            self._pending = (before, waiting)
+            return
         event = e.DeliveryStored(entry, self._id_tag_of(entry))
         state, effects = core.step(before, event, self._now(event, before))
         at_once, changes, after = split(effects)

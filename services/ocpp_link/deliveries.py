@@ -9,7 +9,7 @@ repeat goes out on another connection, where it keeps its unique id, so that a C
 
 import msgspec
 
-from bus.messages import Deliver, Delivered, DeliveryReport, Failed, NotSent, StartTransaction
+from bus.messages import Deliver, Delivered, DeliveryReport, Failed, NotSent
 from services.ocpp_link import events as e
 from services.ocpp_link.payloads import StartTransactionConf
 from services.ocpp_link.state import Delivery
@@ -125,9 +125,6 @@ def _settle(work: Work, delivery: Delivery, outcome: Delivered | Failed | NotSen
         _remember(work, report)
     work.set(delivery=None)
     work.do(e.AnswerCaller(delivery.call_id, report))
-    if isinstance(outcome, Delivered) and isinstance(delivery.request.message, StartTransaction):
-        name = delivery.request.correlation_id
-        work.do(e.Note("StartTransaction delivered", f"transactionId {outcome.transaction_id}", correlation_id=name))
 
 
 def _report(work: Work, unique_id: str, outcome: Delivered | Failed | NotSent) -> DeliveryReport:

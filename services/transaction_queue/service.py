@@ -28,6 +28,7 @@ from bus.messages import (
     DeliveryReport,
     GivenUp,
     LinkState,
+    MeterValues,
     Moment,
     QueueState,
     TransactionEntry,
@@ -39,6 +40,7 @@ from bus.topics import topic_named
 from services.transaction_queue import by_hand, core, problems
 from services.transaction_queue import events as e
 from services.transaction_queue.ahead import Ahead
+from services.transaction_queue.lines import Lines
 from services.transaction_queue.lost import LostTransactions
 from services.transaction_queue.refill import Refill
 from services.transaction_queue.rows import Row, action_of, head_of, text_of
@@ -100,7 +102,7 @@ class TransactionQueue:
         self._warden = surroundings.warden
         self._lost = LostTransactions(self._store, node.now)
         self._thinned_tx = self._alarm = self._repeated_tx = ""
-        self._lines: list[Callable[[], None]] = []
+        self._lines = Lines(self._log, node.now)
         self._tells = False
         self._journal = JournalOut(node, database, topic_named("journal.delivery."), self._log)
         self._journal.on_acknowledged = self._acknowledge
@@ -135,6 +137,7 @@ class TransactionQueue:
             self._begin_refill()
         if self._publish_due_s is not None and self._publish_due_s <= now_s:
             self._publish()
+        self._lines.tell()
         self._journal.tick()
 
     def next_deadline_s(self) -> float | None:
@@ -145,6 +148,7 @@ class TransactionQueue:
             self._journal.next_deadline_s(),
             self._publish_due_s,
             self._forget_due_s,
+            self._lines.due_s,
             None if self._warden is None else self._warden.due_s,
             self._lost.due_s,
             self._node.now() if self._store.lost else self._refill.until_s,
@@ -154,6 +158,7 @@ class TransactionQueue:
 
     def close(self) -> None:
         """The process ends: what the link may still do for it is asked for again by the next one, under the same id."""
+        self._lines.tell_all()
         kept = self._store.depth + self._store.dead_letters + self._store.quarantined
         if kept:
             self._log.warning(
@@ -327,9 +332,7 @@ class TransactionQueue:
         """Journal, log and state, once the Central System has something to do."""
         self._tells = False
         self._journal.send()
-        lines, self._lines = self._lines, []
-        for line in lines:
-            line()
+        self._lines.tell()
         self._changed()
         if self._state.asked:
             self._ahead.read()
@@ -386,7 +389,7 @@ class TransactionQueue:
                 row = row if failed is None else self._spend_attempt(row, failed, at)
                 store.give_up(row, reason, text_of(at))
                 self._journal_outcome(row, GivenUp(reason))
-                self._log_later(
+                self._lines.wrong(
                     self._log.error,
                     "message given up, it is kept: see station queue",
                     reason=reason,
@@ -394,7 +397,7 @@ class TransactionQueue:
                 )
 
     def _spend_attempt(self, row: Row, failed: e.CommitFailed, at: Moment) -> Row:
-        self._log_later(
+        self._lines.wrong(
             self._log.warning,
             "Central System failed to process a message",
             reason=failed.reason,
@@ -409,13 +412,10 @@ class TransactionQueue:
         self._journal.outbox.append(DeliveryEntry(row.local_tx_id, row.number, outcome))
 
     def _log_delivered(self, row: Row, delivered: Delivered) -> None:
+        if isinstance(row.message, MeterValues):
+            return
         transaction_id = delivered.transaction_id if row.number == 0 else row.transaction_id
-        write = self._log.debug if action_of(row.message) == "MeterValues" else self._log.info
-        self._log_later(write, "message delivered", transaction_id=transaction_id, unique_id=row.unique_ids[-1], **_about(row))
-
-    def _log_later(self, write: Callable[..., None], text: str, **fields: Any) -> None:
-        """A line about what is being committed: it is true only after the commit."""
-        self._lines.append(lambda: write(text, **fields))
+        self._lines.delivered("message delivered", transaction_id=transaction_id, unique_id=row.unique_ids[-1], **_about(row))
 
     def _act(self, effect: e.Effect) -> None:
         match effect:

@@ -1,0 +1,52 @@
+"""The log's lines about what is being committed: they are true only after the commit, and nobody waits for them.
+
+Owns: when they are written. Does not: know what they say. What was delivered is written some lines at once, each with its own time: a backlog would else wake
+whoever collects the log hundreds of times a second. What is wrong is written at once, with all before it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from bus.logs import Logger
+
+LINGER_S = 0.05
+"""So long a line waits at most. A process that is killed has not told its last ones; the store has."""
+TOGETHER = 8
+
+
+class Lines:
+    """Collects lines within a commit, writes them after it. `now`: boottime in seconds."""
+
+    def __init__(self, log: Logger, now: Callable[[], float]) -> None:
+        self._log = log
+        self._now = now
+        self._waiting: list[Callable[[float], None]] = []
+        self._urgent = False
+        self.due_s: float | None = None
+        """When `tell` has to be called at the latest; None: nothing waits."""
+
+    def delivered(self, text: str, **fields: Any) -> None:
+        """A fact that can wait a moment."""
+        at_s = self._now()
+        self._waiting.append(lambda now_s: self._log.info(text, ago_s=now_s - at_s, **fields))
+        if self.due_s is None:
+            self.due_s = at_s + LINGER_S
+
+    def wrong(self, write: Callable[..., None], text: str, **fields: Any) -> None:
+        """What a person should see at once; `write` is a method of the logger."""
+        self._waiting.append(lambda _: write(text, **fields))
+        self._urgent = True
+
+    def tell(self) -> None:
+        """After the commit: write what should not wait any longer."""
+        now_s = self._now()
+        if not (self._urgent or len(self._waiting) >= TOGETHER or (self.due_s is not None and self.due_s <= now_s)):
+            return
+        waiting, self._waiting, self._urgent, self.due_s = self._waiting, [], False, None
+        for write in waiting:
+            write(now_s)
+
+    def tell_all(self) -> None:
+        """The process ends."""
+        self._urgent = True
+        self.tell()
