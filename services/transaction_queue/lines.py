@@ -1,7 +1,7 @@
 """The log's lines about what is being committed: they are true only after the commit, and nobody waits for them.
 
-Owns: when they are written. Does not: know what they say. What was delivered is written some lines at once, each with its own time: a backlog would else wake
-whoever collects the log hundreds of times a second. What is wrong is written at once, with all before it.
+Owns: when they are written. Does not: know what they say. What was delivered is written some lines at once, each with its own
+time: a backlog would else wake whoever collects the log hundreds of times a second. What is wrong is written at once.
 """
 
 from collections.abc import Callable
