@@ -1,10 +1,11 @@
 """What the same machine does without us, measured in the same run: the yardsticks of `design.md` §8.
 
-Owns: a bare Python start, a bare import of zmq and msgpack, a bare WebSocket echo, a bare pub/sub hop through zmq's own proxy,
+Owns: a bare Python start, loop and import of zmq and msgpack, a bare WebSocket echo, a bare pub/sub hop through zmq's own proxy,
 a bare SQLite commit. Does not: use any code of ours.
 """
 
 import os
+import platform
 import sqlite3
 import subprocess
 import sys
@@ -20,11 +21,13 @@ from websockets.sync.server import ServerConnection, serve
 from tests.bench.figures import Figure, percentile
 
 PYTHON_START = "bare Python start"
+PYTHON_LOOP = "bare Python loop of a million"
 PYTHON_IMPORTS = "import zmq, msgpack"
 ECHO = "bare WebSocket echo"
 HOP = "bare pub/sub hop through a proxy"
 COMMIT = "bare SQLite commit, WAL and FULL"
 FSYNC = "bare fsync after a write of 4 kB"
+_PYTHON = f"Python {platform.python_version()}"
 _STARTS = 7
 _ROUNDS = 500
 _WARM_UP = 50
@@ -33,6 +36,9 @@ _WARM_UP = 50
 def measure(directory: Path) -> Iterator[Figure]:
     """All yardsticks; databases and sockets go into `directory`."""
     yield Figure(PYTHON_START, _process_s("pass") * 1000, "ms")
+    yield Figure(
+        PYTHON_LOOP, percentile(timed_ms(_loop, _STARTS, warm_up=1), 50), "ms", detail=f"{_PYTHON} of {sys.base_prefix}"
+    )
     yield Figure(PYTHON_IMPORTS, _process_s("import zmq, msgpack") * 1000, "ms")
     yield Figure(ECHO, _echo_ms(), "ms", detail=f"median of {_ROUNDS}")
     yield Figure(HOP, _hop_ms(directory), "ms", detail=f"median of {_ROUNDS}, ipc, there only")
@@ -50,6 +56,12 @@ def timed_ms(act: Callable[[], object], rounds: int = _ROUNDS, *, warm_up: int =
         act()
         found.append((time.perf_counter() - began_s) * 1000)
     return found
+
+
+def _loop() -> None:
+    total = 0
+    for number in range(1_000_000):
+        total += number
 
 
 def _process_s(code: str) -> float:
