@@ -62,9 +62,7 @@ class OutEntry(msgspec.Struct, frozen=True):
     seq: int
     previous: int
     epoch: int
-    payload: bytes = b""
-    entry: Message | None = None
-    """What `payload` says, where that is at hand."""
+    payload: bytes
 
 
 class Outbox:
@@ -77,8 +75,6 @@ class Outbox:
         self.store = store_id(database)
         self.fresh = False
         """Entries were appended since this was last set back."""
-        self._recent: list[OutEntry] = []
-        """The newest entries, in their order without a gap, as long as none was sent, changed or forgotten."""
         with transaction(database):
             for statement in _OUTBOX_TABLES:
                 database.execute(statement)
@@ -125,21 +121,7 @@ class Outbox:
         )
         self._database.execute("UPDATE journal_stream SET last_seq = ? WHERE stream = ?", (seq, self._stream))
         self.fresh = True
-        if (self._recent and self._recent[-1].seq != seq - 1) or len(self._recent) >= WINDOW:
-            # What was rolled back is appended under the same number again.
-            self._recent.clear()
-        self._recent.append(OutEntry(seq, seq - 1, self._epoch, entry=entry))
         return seq
-
-    def unsent(self, sent: int, last_seq: int, limit: int) -> list[OutEntry]:
-        """As `after`, for entries that go out in order: those that were just appended need not be read again.
-
-        `last_seq`: as `numbers` has it now, so that nothing is taken for appended that was rolled back.
-        """
-        recent, self._recent = self._recent, []
-        if not recent or recent[0].seq != sent + 1 or recent[-1].seq != last_seq or len(recent) > limit:
-            return self.after(sent, limit)
-        return recent
 
     def after(self, seq: int, limit: int) -> list[OutEntry]:
         """At most `limit` kept entries with numbers above `seq`, oldest first."""
@@ -189,7 +171,6 @@ class Outbox:
             "SELECT seq, payload FROM journal_out WHERE stream = ? AND name >= ? AND name < ?",
             (self._stream, prefix, prefix + "\U0010ffff"),
         ).fetchall()
-        self._recent.clear()
         for seq, payload in rows:
             entry = change(str(payload).encode())
             if entry is not None:
@@ -200,12 +181,10 @@ class Outbox:
 
     def forget_named(self, name: str) -> None:
         """Drop the entry of this name inside the caller's transaction: its purpose is fulfilled."""
-        self._recent.clear()
         self._database.execute("DELETE FROM journal_out WHERE stream = ? AND name = ?", (self._stream, name))
 
     def forget_through(self, seq: int) -> None:
         """Drop all entries up to `seq` inside the caller's transaction."""
-        self._recent.clear()
         self._database.execute("DELETE FROM journal_out WHERE stream = ? AND seq <= ?", (self._stream, seq))
 
     def begin_incarnation(self) -> None:
@@ -213,7 +192,6 @@ class Outbox:
 
         Choice: incarnations are random, so that a copy restored twice does not begin the same one twice.
         """
-        self._recent.clear()
         with transaction(self._database):
             kept = self._database.execute(
                 "SELECT seq FROM journal_out WHERE stream = ? ORDER BY seq", (self._stream,)

@@ -61,12 +61,11 @@ class JournalOut:
         incarnation, last_seq = self.outbox.numbers()
         if self._sender.sent >= last_seq:
             return
-        for entry in self.outbox.unsent(self._sender.sent, last_seq, free):
+        for entry in self.outbox.after(self._sender.sent, free):
             header = self._node.journal_header(
                 self.outbox.store, incarnation, seq=entry.seq, previous=entry.previous, epoch=entry.epoch
             )
-            message = entry.entry or msgspec.json.decode(entry.payload, type=self._topic.message)
-            self._node.send_entry(self._topic, header, message)
+            self._node.send_entry(self._topic, header, msgspec.json.decode(entry.payload, type=self._topic.message))
             self._sender = on_sent(self._sender, entry.seq, self._node.now())
 
     def tick(self) -> None:

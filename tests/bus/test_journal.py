@@ -26,7 +26,7 @@ from bus.journal import (
     on_silence,
     room,
 )
-from bus.messages import JournalPosition, TransactionEntry
+from bus.messages import JournalPosition
 from tests.bus.rig import TOPIC, entry, outbox
 
 OURS = ("store", 7)
@@ -95,49 +95,6 @@ def test_numbers_are_never_used_again_even_when_all_is_forgotten(database: sqlit
     again = outbox(database)
     with transaction(database):
         assert again.append(entry(4)) == 4
-
-
-def test_what_was_just_appended_goes_out_as_it_is_on_the_disk(database: sqlite3.Connection) -> None:
-    """Entries at hand are those of the database, whatever was rolled back, forgotten or changed meanwhile."""
-    outbox = Outbox(database, TOPIC.name)
-
-    def unsent(sent: int = 0) -> list[tuple[int, int, int]]:
-        last_seq = outbox.numbers()[1]
-        at_hand = outbox.unsent(sent, last_seq, WINDOW)
-        on_disk = outbox.after(sent, WINDOW)
-        decoded = [one.entry or msgspec.json.decode(one.payload, type=TransactionEntry) for one in at_hand]
-        assert decoded == [msgspec.json.decode(one.payload, type=TransactionEntry) for one in on_disk]
-        assert [(one.seq, one.epoch) for one in at_hand] == [(one.seq, one.epoch) for one in on_disk]
-        return [(one.seq, one.previous, decoded[place].number) for place, one in enumerate(at_hand)]
-
-    with transaction(database):
-        outbox.append(entry(1), "1")
-    with rolled_back(database):
-        outbox.append(entry(2), "2")
-        outbox.append(entry(3), "3")
-    assert unsent() == [(1, 0, 1)]
-    with transaction(database):
-        outbox.append(entry(4), "4")
-    assert unsent(sent=1) == [(2, 1, 4)]
-    with transaction(database):
-        outbox.append(entry(5), "5")
-        outbox.amend("5", lambda _: entry(6))
-    assert unsent(sent=2) == [(3, 2, 6)]
-    with rolled_back(database):
-        outbox.append(entry(7), "7")
-    assert unsent(sent=3) == []
-    with transaction(database):
-        outbox.append(entry(8), "8")
-    with transaction(database):
-        outbox.forget_named("8")
-    assert unsent(sent=3) == []
-    with transaction(database):
-        outbox.forget_through(outbox.append(entry(9), "9"))
-    assert unsent(sent=4) == []
-    with transaction(database):
-        for number in range(WINDOW + 5):
-            outbox.append(entry(number), f"many {number}")
-    assert len(unsent(sent=5)) == WINDOW
 
 
 def test_a_new_incarnation_numbers_what_is_kept_anew_and_keeps_the_names(database: sqlite3.Connection) -> None:
