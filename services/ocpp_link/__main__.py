@@ -32,6 +32,7 @@ CONNECT_TIMEOUT_S = 20.0
 LOG_S = 0.05
 """So long a frame may wait to be logged. A process that is killed has not told its last frames."""
 LOG_FRAMES = 16
+"""So many frames are logged even sooner."""
 
 
 class LinkSocket:

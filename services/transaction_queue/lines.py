@@ -20,6 +20,7 @@ class Lines:
     def __init__(self, log: Logger, now: Callable[[], float]) -> None:
         self._log = log
         self._now = now
+        self._uncommitted: list[Callable[[float], None]] = []
         self._waiting: list[Callable[[float], None]] = []
         self._urgent = False
         self.due_s: float | None = None
@@ -28,18 +29,25 @@ class Lines:
     def delivered(self, text: str, **fields: Any) -> None:
         """A fact that can wait a moment."""
         at_s = self._now()
-        self._waiting.append(lambda now_s: self._log.info(text, ago_s=now_s - at_s, **fields))
+        self._uncommitted.append(lambda now_s: self._log.info(text, ago_s=now_s - at_s, **fields))
         if self.due_s is None:
             self.due_s = at_s + LINGER_S
 
     def wrong(self, write: Callable[..., None], text: str, **fields: Any) -> None:
         """What a person should see at once; `write` is a method of the logger."""
-        self._waiting.append(lambda _: write(text, **fields))
+        self._uncommitted.append(lambda _: write(text, **fields))
         self._urgent = True
 
+    def committed(self) -> None:
+        """What was said is true now. Lines of a commit that fails are never written: the process ends over it."""
+        self._waiting += self._uncommitted
+        self._uncommitted.clear()
+
     def tell(self) -> None:
-        """After the commit: write what should not wait any longer."""
+        """Write what should not wait any longer."""
         now_s = self._now()
+        if not self._waiting:
+            return
         if not (self._urgent or len(self._waiting) >= TOGETHER or (self.due_s is not None and self.due_s <= now_s)):
             return
         waiting, self._waiting, self._urgent, self.due_s = self._waiting, [], False, None

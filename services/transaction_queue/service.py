@@ -102,8 +102,7 @@ class TransactionQueue:
         self._warden = surroundings.warden
         self._lost = LostTransactions(self._store, node.now)
         self._thinned_tx = self._alarm = self._repeated_tx = ""
-        self._lines = Lines(self._log, node.now)
-        self._tells = False
+        self._lines, self._tells = Lines(self._log, node.now), False
         self._journal = JournalOut(node, database, topic_named("journal.delivery."), self._log)
         self._journal.on_acknowledged = self._acknowledge
         self._read_head()
@@ -321,6 +320,7 @@ class TransactionQueue:
             with transaction(self._database):
                 state, effects = self._commit(state, effects, now)
                 self._forget_acknowledged()
+            self._lines.committed()
         self._state = state
         for effect in effects:
             self._act(effect)
