@@ -125,6 +125,8 @@ class JournalIn:
         self._position = self._inbox.position()
         self._unsaid = 0
         """Entries stored since the position was said at once."""
+        self._copy: tuple[str, int, int] | None = None
+        """Store, incarnation and epoch of an older copy that has not heard yet that it is one; it begins anew when it has."""
         node.on_entries(topic, self._arrived)
         self._say_position(self._position)
 
@@ -138,7 +140,12 @@ class JournalIn:
     def _arrived(self, entries: Entries) -> None:
         position, new, missing = self._position, [], False
         for header, entry in entries:
-            verdict = judge(position, header)
+            verdict, run = judge(position, header), (header.store, header.stream, header.epoch)
+            if verdict is Verdict.REPEATED and header.epoch != position.epoch:
+                # Of an earlier run, under whose epoch nothing new comes; or of a copy, and what follows is out of order.
+                self._copy = run
+            elif verdict is Verdict.NEW and run == self._copy:
+                verdict = Verdict.MISSING
             missing = missing or verdict is Verdict.MISSING
             if verdict is Verdict.NEW:
                 position = after(position, header)

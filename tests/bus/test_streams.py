@@ -243,6 +243,19 @@ def test_an_older_copy_that_has_caught_up_unheard_loses_nothing(pair: Pair, caug
     assert pair.consumer.known() == upto(7 + caught_up)
 
 
+def test_what_a_copy_appends_before_it_hears_keeps_its_order(pair: Pair) -> None:
+    """The acknowledgement of what the lost original sent is still on its way: the copy begins under the same numbers."""
+    pair.wires.settle()
+    pair.copy("publisher")
+    pair.append(1)
+    pair.wires.pass_on()
+    pair.put_back("publisher")
+    pair.append(1)
+    pair.append(1)
+    pair.run()
+    assert pair.consumer.known() == upto(3)
+
+
 def test_a_copy_of_a_copy_does_not_begin_the_same_incarnation_twice(pair: Pair) -> None:
     pair.append(3)
     pair.run()
