@@ -22,6 +22,7 @@ from tests.bench.figures import Figure, percentile
 
 PYTHON_START = "bare Python start"
 PYTHON_LOOP = "bare Python loop of a million"
+PYTHON_RESTED = "bare Python, 1,000 objects after a rest"
 PYTHON_IMPORTS = "import zmq, msgpack"
 ECHO = "bare WebSocket echo"
 HOP = "bare pub/sub hop through a proxy"
@@ -30,6 +31,9 @@ FSYNC = "bare fsync after a write of 4 kB"
 _STARTS = 7
 _ROUNDS = 500
 _WARM_UP = 50
+_RESTS = 15
+_REST_S = 0.2
+_OBJECTS, _STRIDE = 1_000, 200
 
 
 def measure(directory: Path) -> Iterator[Figure]:
@@ -37,6 +41,7 @@ def measure(directory: Path) -> Iterator[Figure]:
     yield Figure(PYTHON_START, _process_s("pass") * 1000, "ms")
     loop_ms = percentile(timed_ms(_loop, _STARTS, warm_up=1), 50)
     yield Figure(PYTHON_LOOP, loop_ms, "ms", detail=f"Python {platform.python_version()} of {sys.base_prefix}")
+    yield _rested()
     yield Figure(PYTHON_IMPORTS, _process_s("import zmq, msgpack") * 1000, "ms")
     yield Figure(ECHO, _echo_ms(), "ms", detail=f"median of {_ROUNDS}")
     yield Figure(HOP, _hop_ms(directory), "ms", detail=f"median of {_ROUNDS}, ipc, there only")
@@ -60,6 +65,25 @@ def _loop() -> None:
     total = 0
     for number in range(1_000_000):
         total += number
+
+
+def _rested() -> Figure:
+    """What idle processes meet at each of their wake-ups: memory that no cache holds any more. CPU time."""
+    objects = [str(number) * 3 for number in range(_OBJECTS * _STRIDE)]
+
+    def touch_ms() -> float:
+        began_s = time.thread_time()
+        for number in range(0, len(objects), _STRIDE):
+            len(objects[number])
+        return (time.thread_time() - began_s) * 1000
+
+    at_once_ms = percentile([touch_ms() for _ in range(_RESTS)], 50)
+    rested_ms = []
+    for _ in range(_RESTS):
+        threading.Event().wait(_REST_S)
+        rested_ms.append(touch_ms())
+    detail = f"CPU time; without the rest of {_REST_S} s {at_once_ms:.3f} ms"
+    return Figure(PYTHON_RESTED, percentile(rested_ms, 50), "ms", detail=detail)
 
 
 def _process_s(code: str) -> float:
