@@ -3,6 +3,7 @@
 Owns: what is newer, what is too old. Does not: move bytes or read a clock; times are boottime seconds, passed in.
 """
 
+import math
 from typing import Any
 
 import msgspec
@@ -10,6 +11,13 @@ import msgspec
 from bus.codec import StateHeader
 
 PERIODS_UNTIL_UNKNOWN = 3
+LATE_PERIODS_MAX = 0.5
+"""A refresh may be so late; a value that its owner renews each period is then not sent twice."""
+
+
+def refresh_due_s(now_s: float, period_s: float) -> float:
+    """When a value sent now is sent again: on a whole second, so that all processes wake together, and seldom."""
+    return min(math.ceil(now_s + period_s), now_s + (1 + LATE_PERIODS_MAX) * period_s)
 
 
 class StateOutput:
@@ -48,7 +56,7 @@ class StateOutput:
     def _header(self, wire_name: str, now_s: float) -> StateHeader:
         period_s = self._current[wire_name][0]
         self._numbers[wire_name] = self._numbers.get(wire_name, 0) + 1
-        self._due_s[wire_name] = now_s + period_s
+        self._due_s[wire_name] = refresh_due_s(now_s, period_s)
         return StateHeader(self._sender, self._incarnation, self._numbers[wire_name], now_s, period_s)
 
 

@@ -23,6 +23,24 @@ def test_a_value_is_refreshed_every_period_under_a_new_number() -> None:
     assert output.next_deadline_s() == 110.0
 
 
+@pytest.mark.parametrize(("period_s", "now_s", "due_s"), [(5.0, 100.2, 106.0), (5.0, 100.0, 105.0), (2.0, 100.9, 103.0)])
+def test_a_refresh_falls_on_a_whole_second_so_that_processes_wake_together(period_s: float, now_s: float, due_s: float) -> None:
+    output = StateOutput("rfid", 1)
+    output.publish(NAME, GOOD, period_s=period_s, now_s=now_s)
+    assert output.next_deadline_s() == due_s
+
+
+def test_a_value_that_comes_every_period_is_not_sent_twice_and_one_refresh_may_be_lost() -> None:
+    output = StateOutput("meter", 1)
+    output.publish(NAME, GOOD, period_s=1.0, now_s=100.25)
+    assert output.due(101.5) == []
+    assert output.next_deadline_s() == 101.75
+    output.due(101.75)
+    due_s = output.next_deadline_s()
+    assert due_s is not None
+    assert due_s < 100.25 + PERIODS_UNTIL_UNKNOWN * 1.0
+
+
 def test_a_change_puts_off_the_refresh() -> None:
     output = StateOutput("rfid", 1)
     output.publish(NAME, GOOD, period_s=5.0, now_s=100.0)
