@@ -185,9 +185,18 @@ class Board:
         return read_ledger(lines, self.power_ups, boottime_offset_s=offset_s)
 
     def _start(self) -> None:
-        """Under heavy load the first patience may not be enough; a station that does not come up at all fails the round."""
+        """Under heavy load the first patience may not be enough; a station that does not come up at all fails the round.
+
+        Nobody plugs in before the station shows how its connectors are: after a power cut a plug that is found in is taken for
+        the one of the transaction that ended with it, so that nobody's card pays for a car that has been there all night.
+        """
         self.station.start()
         self.station.sim("ready", "--timeout", str(START_S))
+        wait_until(self._shown, START_S, "the station shows the status of each connector")
+
+    def _shown(self) -> bool:
+        connectors = self.station.status()["connectors"]
+        return all(str(number) in connectors and connectors[str(number)]["plugged"] is not None for number in self.first_wh)
 
     def _ledgers(self) -> list[Path]:
         directory = self.station.state_dir / "hardware"
