@@ -37,7 +37,7 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
 
 
 class StateHeader(Header, frozen=True, array_like=True):
-    """`period_s`: the owner refreshes at least this often."""
+    """`period_s`: the owner sends it again after that, late by half of it at most."""
 
     period_s: Annotated[float, msgspec.Meta(ge=0, le=86400)]
 

@@ -11,13 +11,15 @@ import msgspec
 from bus.codec import StateHeader
 
 PERIODS_UNTIL_UNKNOWN = 3
+EARLY_S_MAX = 0.05
+"""A timer fires a little late, and shall not lose a second each time."""
 LATE_PERIODS_MAX = 0.5
 """A refresh may be so late; a value that its owner renews each period is then not sent twice."""
 
 
 def refresh_due_s(now_s: float, period_s: float) -> float:
     """When a value sent now is sent again: on a whole second, so that all processes wake together, and seldom."""
-    return min(math.ceil(now_s + period_s), now_s + (1 + LATE_PERIODS_MAX) * period_s)
+    return min(math.ceil(now_s + period_s - EARLY_S_MAX), now_s + (1 + LATE_PERIODS_MAX) * period_s)
 
 
 class StateOutput:

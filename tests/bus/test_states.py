@@ -23,7 +23,7 @@ def test_a_value_is_refreshed_every_period_under_a_new_number() -> None:
     assert output.next_deadline_s() == 110.0
 
 
-@pytest.mark.parametrize(("period_s", "now_s", "due_s"), [(5.0, 100.2, 106.0), (5.0, 100.0, 105.0), (2.0, 100.9, 103.0)])
+@pytest.mark.parametrize(("period_s", "now_s", "due_s"), [(5.0, 100.2, 106.0), (5.0, 100.002, 105.0), (2.0, 100.9, 103.0)])
 def test_a_refresh_falls_on_a_whole_second_so_that_processes_wake_together(period_s: float, now_s: float, due_s: float) -> None:
     output = StateOutput("rfid", 1)
     output.publish(NAME, GOOD, period_s=period_s, now_s=now_s)
