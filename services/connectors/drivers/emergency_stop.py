@@ -15,7 +15,7 @@ from services.hardware.tally import Tally
 
 POLL_PERIOD_S = 1.0
 """Edges wake the thread; this finds one that was lost, and a chip that is gone."""
-FILE_PERIOD_S = 0.2
+FILE_PERIOD_S = 0.5
 RELEASE_S = 0.3
 RELEASING_PERIOD_S = 0.1
 
@@ -98,7 +98,7 @@ class FileContact:
 
     def pressed(self) -> bool:
         """What the file says."""
-        # Five times a second for ever: without a file object, which would cost four system calls more.
+        # Twice a second for ever: without a file object, which would cost four system calls more.
         try:
             file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             try:
