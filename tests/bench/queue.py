@@ -1,4 +1,4 @@
-"""The queue's store alone with 10 and with 100,000 messages, and a month offline with sixteen connectors (issue 4).
+"""The queue's store alone with 10, 1,000 and 100,000 messages, and a month offline with sixteen connectors (issue 4).
 
 A month: each connector charges two hours of every three, with a sample a minute, the default. The real queue stores it from a
 real journal, then delivers it to a Central System that answers at once; both databases are as large as they get. BENCH_DAYS
@@ -23,7 +23,7 @@ from services.transaction_queue.store import Store
 from tests.bench.figures import Figure
 from tests.transaction_queue.world import BOOT, World, moment
 
-FEW, MANY = 10, 100_000
+COUNTS = (10, 1_000, 100_000)
 REPEATS = 200
 CONNECTORS = 16
 SESSION_S, PAUSE_S, SAMPLE_S = 7200, 3600, 60
@@ -33,7 +33,7 @@ MB = 1 << 20
 
 def measure(directory: Path) -> Iterator[Figure]:
     """Enqueue, next and acknowledge, each in a commit of its own."""
-    for count in (FEW, MANY):
+    for count in COUNTS:
         database = open_database(str(directory / f"{count}.db"))
         store = Store(database, BOOT)
         entries = _entries(0, 0)

@@ -75,6 +75,10 @@ def measure(directory: Path) -> Iterator[Figure]:
         yield from _memory(station)
         yield from _idleness(station)
         yield from calls(central, "alone")
+        mark_s = _charge(station, central, 1)
+        yield from calls(central, "1 charging")
+        hands(station, "plug-out", "1")
+        central.wait_for("StopTransaction", after_s=mark_s)
         yield from _sessions(station, central)
         yield from _restarts(station)
         yield _connected_again(central)
@@ -84,14 +88,20 @@ def measure_many(directory: Path) -> Iterator[Figure]:
     """A station with sixteen connectors that all charge."""
     with running(directory, connectors=16) as (station, central):
         for number in range(1, 17):
-            hands(station, "plug-in", str(number))
-            began_s = time.perf_counter()
-            central.call("RemoteStartTransaction", {"idTag": f"TAG{number}", "connectorId": number})
-            central.wait_for("StartTransaction", after_s=began_s)
+            _charge(station, central, number)
         yield from calls(central, "16 charging")
         used = procfs.cpu_share(station.processes(), 10.0)
         services = sum(share for name, share in used.items() if name not in HARDWARE)
         yield Figure("CPU, all services, 16 charging", services * 100, "%", detail="of one core, meters at 1 Hz")
+
+
+def _charge(station: Station, central: CentralSystem, number: int) -> float:
+    """A transaction on this connector; when it was asked for."""
+    hands(station, "plug-in", str(number))
+    began_s = time.perf_counter()
+    central.call("RemoteStartTransaction", {"idTag": f"TAG{number}", "connectorId": number})
+    central.wait_for("StartTransaction", after_s=began_s)
+    return began_s
 
 
 @contextlib.contextmanager

@@ -46,7 +46,7 @@ def measure(directory: Path) -> Iterator[Figure]:
     yield Figure(ECHO, _echo_ms(), "ms", detail=f"median of {_ROUNDS}")
     yield Figure(HOP, _hop_ms(directory), "ms", detail=f"median of {_ROUNDS}, ipc, there only")
     yield Figure(COMMIT, commit_ms(directory), "ms", detail=f"median of {_ROUNDS}, one row of 300 bytes")
-    yield Figure(FSYNC, _fsync_ms(directory), "ms", detail=f"median of {_ROUNDS}")
+    yield Figure(FSYNC, fsync_ms(directory), "ms", detail=f"median of {_ROUNDS}")
 
 
 def timed_ms(act: Callable[[], object], rounds: int = _ROUNDS, *, warm_up: int = _WARM_UP) -> list[float]:
@@ -158,7 +158,7 @@ def commit_ms(directory: Path) -> float:
     return median
 
 
-def _fsync_ms(directory: Path) -> float:
+def fsync_ms(directory: Path) -> float:
     descriptor = os.open(directory / "yardstick.bin", os.O_CREAT | os.O_WRONLY)
 
     def once() -> None:
