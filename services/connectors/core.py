@@ -377,7 +377,8 @@ def _advance_running(work: Work, connector: Connector, phase: Running) -> None:
 
 def _advance_stopping(work: Work, connector: Connector, phase: Stopping) -> None:
     """Once the contactor is open, or should long be, read meterStop."""
-    if connector.plugged is False and not phase.unplugged:
+    gone = connector.plugged is False or recovery.is_another_plug(connector, phase.transaction, work.now.boot_id)
+    if gone and not phase.unplugged:
         phase = msgspec.structs.replace(phase, unplugged=True)
         connector = work.put(connector, phase=phase)
     if phase.read_token:

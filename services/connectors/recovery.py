@@ -138,7 +138,10 @@ def _resolve_transaction(work: Work, connector: Connector, transaction: Transact
     was_out = _was_out(connector, transaction.last.at, work.now.boot_id)
     if transactions.same_session(transaction.mark, seen) and not was_out:
         work.note("transaction resumes after a restart of this service", **fields)
-        work.put(connector, phase=transactions.running(transaction, work.state.settings, work.now))
+        connector = work.put(connector, phase=transactions.running(transaction, work.state.settings, work.now))
+        if connector.sample is not None:
+            # It came before the controller was heard, and is the register of all that is told from now on.
+            transactions.follow(work, connector, connector.sample)
         return
     detail = "the guard saw the plug out" if was_out else "the controller counts anew"
     text = "another plug-in meanwhile, the old transaction is closed at its last committed reading"
@@ -146,6 +149,22 @@ def _resolve_transaction(work: Work, connector: Connector, transaction: Transact
     connector = work.withdraw_at_once(connector)
     transactions.close_at_last_reading(work, transaction, connector.kept, Reason.EV_DISCONNECTED)
     work.put(connector, phase=Idle(), kept=())
+
+
+def is_another_plug(connector: Connector, transaction: Transaction, boot_id: str) -> bool:
+    """Whether what is plugged in is not the plug of a transaction whose stop goes on: its intent or the counters tell.
+
+    Choice: after a power cut a plug that is in is taken for that of the transaction which ended with it, as most cars wait for
+    the power where they are, and nobody's card shall pay for a car that has been there all night.
+    """
+    seen, stop = connector.seen, transaction.stop
+    if not connector.plugged or seen is None or stop is None:
+        return False
+    if stop.reason is Reason.EV_DISCONNECTED:
+        return True
+    if transaction.started_at.boot_id != boot_id or stop.at is None:
+        return False
+    return not transactions.same_session(transaction.mark, seen) or _was_out(connector, stop.at, boot_id)
 
 
 def _was_out(connector: Connector, known_at: Moment, boot_id: str) -> bool:

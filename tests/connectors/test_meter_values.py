@@ -310,3 +310,23 @@ def test_a_hanging_process_leaves_the_mark_out() -> None:
     bench.now_s += 50
     bench.advance(2)
     assert len(told(bench)) == count
+
+
+def test_a_reading_that_came_before_the_controller_was_heard_is_told_with_its_own_register() -> None:
+    """After a restart of the service.
+
+    Found by simulation (seed 68855): the register of the last checkpoint went out with the time of that reading, as the bus
+    lost all those that followed.
+    """
+    bench = charging(settings=Settings(meter_value_sample_interval_s=10))
+    before = len(sent(bench, ReadingContext.SAMPLE_PERIODIC))
+    while len(sent(bench, ReadingContext.SAMPLE_PERIODIC)) == before:
+        bench.advance(0.1)
+    bench.advance(8.5)
+    bench.restart()
+    register_wh, read_s = int(bench.plants[1].register_wh), bench.now_s
+    bench.feed(e.MeterSampled(bench.plants[1].sample(read_s)))
+    bench.plants[1].meter_answers = False
+    bench.advance(2)
+    value = sent(bench, ReadingContext.SAMPLE_PERIODIC)[before + 1]
+    assert (value.at.boottime_ms, value.sampled_values[0].value) == (round(read_s * 1000), str(register_wh))

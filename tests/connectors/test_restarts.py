@@ -131,6 +131,41 @@ def test_a_stop_in_progress_goes_on_after_a_restart() -> None:
     assert bench.status() == "Finishing"
 
 
+@pytest.mark.parametrize("by", ["pulling the plug", "a card"])
+def test_another_car_that_comes_while_a_stop_is_interrupted_is_not_taken_for_the_one_that_left(by: str) -> None:
+    """OCPP 1.6 §4.9 F2: Preparing, so that the card of who came means this connector.
+
+    Found by torture (seed 798498): it was Finishing, and the card was kept for the next plug of the other connector.
+    """
+    bench = charging()
+    bench.advance(30)
+    bench.plants[1].meter_answers = False
+    if by == "a card":
+        bench.card()
+        bench.advance(1)
+        bench.plants[1].unplug()
+    else:
+        bench.unplug()
+    bench.plants[1].plug_in()
+    bench.restart()
+    bench.plants[1].meter_answers = True
+    bench.advance(8)
+    assert bench.stop_message().reason == (Reason.LOCAL if by == "a card" else Reason.EV_DISCONNECTED)
+    assert bench.status() == "Preparing"
+
+
+def test_another_car_that_the_guard_saw_coming_while_a_stop_is_interrupted_is_not_taken_for_the_one_that_left() -> None:
+    """Counters that stand at nothing fit any plug-in; the guard saw the plug out."""
+    bench = charging()
+    bench.plants[1].meter_answers = False
+    bench.card()
+    bench.advance(1)
+    bench.leave_to_guard()
+    bench.plants[1].meter_answers = True
+    bench.advance(8)
+    assert (bench.stop_message().reason, bench.status()) == (Reason.LOCAL, "Preparing")
+
+
 def test_a_stop_in_progress_ends_even_if_the_controller_never_answers_again() -> None:
     """Nothing waits for ever."""
     bench = charging()
