@@ -248,9 +248,14 @@ def _owner(case: Case, contact: Contact) -> Transaction | None:
         return None
     fitting = fitting or [t for t, wh in shared.items() if _near(case, t, contact, wh)]
     if not case.rules.honest_clock:
-        # Where clocks lie, the one whose start came next after the plug, else the last one before it.
+        # Where clocks lie, the one that was asked for then, whose start came next after the plug, else the last one before it.
         in_s = _plug_in(case, contact).in_s
-        return min(fitting, key=lambda t: (t.start.at_s < in_s, abs(t.start.at_s - in_s)), default=None)
+
+        def distance(transaction: Transaction) -> tuple[bool, bool, float]:
+            came_s = transaction.start.at_s
+            return not _asked_for(case, transaction, contact), came_s < in_s, abs(came_s - in_s)
+
+        return min(fitting, key=distance, default=None)
     return min(fitting, key=lambda t: abs(t.started_s - contact.closed_s), default=None)
 
 

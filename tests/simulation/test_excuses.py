@@ -112,6 +112,12 @@ def repeat_once_too_often(cooked: Cooked) -> None:
         copy.connection = 2 if copy.at_s > 403.0 else 1
 
 
+def die_before_it_came(cooked: Cooked) -> None:
+    """The queue had sent it, and died while it was on its way."""
+    first = cooked.book.copies[1]
+    cooked.ledger.deaths.append(Death(first.at_s - 0.02, "transaction_queue", frozenset({first.unique_id})))
+
+
 def repeat_sooner_than_after_its_failure(cooked: Cooked) -> None:
     """The connection broke after the second failure."""
     error_then_again(cooked, (61.0, 70.0))
@@ -332,6 +338,7 @@ EXCUSES: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = 
     (repeat_too_soon, delivery.RETRY_RULE, lose_the_counters),
     (repeat_too_often, delivery.RETRY_RULE, lose_the_counters_in_between),
     (repeat_once_too_often, delivery.RETRY_RULE, lose_its_report),
+    (repeat_once_too_often, delivery.RETRY_RULE, die_before_it_came),
     (repeat_sooner_than_after_its_failure, delivery.RETRY_RULE, lose_its_second_report),
     (tell_the_stop_again_of_another_time, delivery.ONE_STOP, lose_what_was_told),
     (give_the_stop_up, delivery.ONE_STOP, say_that_it_is_given_up),
@@ -372,9 +379,15 @@ def be_away_while_the_guard_sees_it_swapped(cooked: Cooked) -> None:
     cooked.ledger.spans.append(Span(plug_seen_out(1), 203.5, 203.5))
 
 
+def die_with_another_on_its_way(cooked: Cooked) -> None:
+    first = cooked.book.copies[1]
+    cooked.ledger.deaths.append(Death(first.at_s - 0.02, "transaction_queue", frozenset({"another"})))
+
+
 SHIFTS: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = [
     (repeat_too_soon, delivery.RETRY_RULE, lambda cooked: lose_store(cooked, "transactions.db", 440.0)),
     (repeat_once_too_often, delivery.RETRY_RULE, lambda cooked: cooked.ledger.spans.append(Span("bus bad", 420.0, 430.0))),
+    (repeat_once_too_often, delivery.RETRY_RULE, die_with_another_on_its_way),
     (repeat_sooner_than_after_its_failure, delivery.RETRY_RULE, lose_its_report),
     (repeat_too_often, delivery.RETRY_RULE, lambda cooked: lose_store(cooked, "transactions.db", 1500.0)),
     (tell_the_stop_again_of_another_time, delivery.ONE_STOP, lambda cooked: lose_store(cooked, "transactions.db", 430.0)),
@@ -431,6 +444,25 @@ def test_two_sessions_of_one_card_from_one_register_are_two_though_the_store_was
     assert cooked.promises() == set()
     cooked.book.copies.remove(stop)
     assert delivery.ONE_STOP in cooked.promises()
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_where_clocks_lie_a_contact_belongs_to_who_asked_for_it_then(asked: bool) -> None:
+    """Two sessions brought nothing from one register and were told late, the first one sooner (seed 67172)."""
+    cooked = Cooked()
+    cooked.rules = Rules(honest_clock=False)
+    ledger, book = cooked.ledger, cooked.book
+    ledger.registers[1] = Register(1000.0)
+    del book.copies[:]
+    for contact in ledger.contacts:
+        contact.closed_wh = contact.opened_wh = 1000.0
+    if not asked:
+        del ledger.presented[1]
+    for number, at_s in ((1, 100.0), (2, 1000.0)):
+        told_s = 1600.0 + number
+        cooked.copy("StartTransaction", told_s, connectorId=1, idTag=f"TAG{number}", meterStart=1000, timestamp=at_s)
+        cooked.copy("StopTransaction", told_s + 0.5, transactionId=number, meterStop=1000, timestamp=at_s + 301)
+    assert (cooked.promises() == set()) == asked
 
 
 def test_stops_under_minus_1_find_their_starts_though_both_began_at_one_register() -> None:
