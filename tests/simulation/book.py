@@ -8,6 +8,8 @@ GOOD = "good"
 """Taken in and answered; the answer arrived."""
 LOST_ANSWER = "cut after it"
 """Taken in, but the line broke before its answer was there."""
+LOST_ERROR = "cut before it"
+"""Not taken in, and the line broke before anybody was told."""
 SETTLES = frozenset({GOOD})
 FAILS = frozenset({"error", "malformed", "silent", "silent after it", "late"})
 """What the station may count as a failed attempt: CALLERROR, a malformed answer, silence on a connection that lives."""

@@ -13,7 +13,7 @@ import msgspec
 
 from bus.logs import utc_text
 from services.ocpp_link.frame_log import NOTHING, About
-from tests.simulation.book import GOOD, LOST_ANSWER, TAKEN, Asked, Authorized, Book, Copy
+from tests.simulation.book import GOOD, LOST_ANSWER, LOST_ERROR, TAKEN, Asked, Authorized, Book, Copy
 from tests.simulation.clock import UTC_0_S, Agenda, Clock
 from tests.simulation.story import Story
 
@@ -222,19 +222,20 @@ class CentralSystem:
         given = "" if copy.transaction_id is None else f", transaction {copy.transaction_id}"
         self._story.tell("central", f"{copy.action} {_short(copy.payload)}: {fate}{given}")
         answer = self._answer_to(copy)
+        lost = LOST_ANSWER if fate in TAKEN else LOST_ERROR
         self._stray(line)
         if fate == "error":
-            line.deliver(json.dumps([4, copy.unique_id, "InternalError", "", {}]))
+            line.deliver(json.dumps([4, copy.unique_id, "InternalError", "", {}]), lambda: setattr(copy, "fate", lost))
         elif fate == "security":
-            line.deliver(json.dumps([4, copy.unique_id, "SecurityError", "", {}]))
+            line.deliver(json.dumps([4, copy.unique_id, "SecurityError", "", {}]), lambda: setattr(copy, "fate", lost))
         elif fate == "malformed":
-            line.deliver(json.dumps([3, copy.unique_id, [1]]))
-        elif fate == "cut before it" or fate == "cut after it":
+            line.deliver(json.dumps([3, copy.unique_id, [1]]), lambda: setattr(copy, "fate", lost))
+        elif fate in (LOST_ANSWER, LOST_ERROR):
             line.drop("connection reset")
         elif fate == "late":
             self.agenda.at(self.clock.true_s + LATE_S, lambda: self._deliver_late(line, copy, answer))
         elif fate == GOOD:
-            line.deliver(json.dumps([3, copy.unique_id, answer]), lambda: setattr(copy, "fate", LOST_ANSWER))
+            line.deliver(json.dumps([3, copy.unique_id, answer]), lambda: setattr(copy, "fate", lost))
 
     def _deliver_late(self, line: Line, copy: Copy, answer: dict[str, Any]) -> None:
         if line.number == copy.connection:

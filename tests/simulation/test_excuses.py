@@ -5,14 +5,15 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bus.logs import utc_text
 from tests.simulation import faults
 from tests.simulation import judge_delivery as delivery
 from tests.simulation import judge_money as money
-from tests.simulation.book import GOOD, LOST_ANSWER, Asked, Copy
-from tests.simulation.central_system import CentralSystem, Line
+from tests.simulation.book import GOOD, LOST_ANSWER, LOST_ERROR, Asked, Copy
+from tests.simulation.central_system import CALM, CentralSystem, Line
 from tests.simulation.clock import UTC_0_S, Agenda, Clock
 from tests.simulation.cooked import Cooked
 from tests.simulation.judge import DeadLetter, Residue, Rules
@@ -485,10 +486,14 @@ def test_stops_under_minus_1_find_their_starts_though_both_began_at_one_register
     assert delivery.ONE_STOP in cooked.promises()
 
 
-def test_an_answer_that_is_cut_off_on_its_way_counts_as_lost() -> None:
-    """Design §7: a cut fell between the Central System's receipt and the queue's commit."""
+@pytest.mark.parametrize(
+    ("fate", "lost"), [(GOOD, LOST_ANSWER), ("malformed", LOST_ANSWER), ("error", LOST_ERROR), ("security", LOST_ERROR)]
+)
+def test_an_answer_that_is_cut_off_on_its_way_counts_as_lost(fate: str, lost: str) -> None:
+    """Design §7: a cut fell between the Central System's receipt and the queue's commit; a CALLERROR too (seed 72017)."""
     clock, agenda = Clock(), Agenda()
     central = CentralSystem(clock, agenda, random.Random(1), Story(clock))
+    central.temper = msgspec.structs.replace(CALM, transaction={} if fate == GOOD else {fate: 1e12})
     line = Line(central, lambda _: None, lambda _: None)
     fates = []
     for cut in (True, False):
@@ -500,7 +505,7 @@ def test_an_answer_that_is_cut_off_on_its_way_counts_as_lost() -> None:
         while (action := agenda.take_due(clock.true_s)) is not None:
             action()
         fates.append(central.book.copies[-1].fate)
-    assert fates == [LOST_ANSWER, GOOD]
+    assert fates == [lost, fate]
 
 
 def test_two_faults_of_a_kind_have_a_time_each(tmp_path: Path) -> None:
