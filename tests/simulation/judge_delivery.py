@@ -154,7 +154,8 @@ def _too_many(case: Case, copies: list[Copy]) -> Findings:
 def _report_lost(case: Case, copy: Copy, following: Copy | None) -> bool:
     """Whether the bus was bad when the link told of this copy, and the connection broke before the queue had heard of it."""
     broke = following is not None and following.connection != copy.connection
-    return broke and bool(case.ledger.during("bus bad", copy.at_s, copy.at_s + SETTLING_S))
+    until_s = copy.at_s + SETTLING_S
+    return broke and any(case.ledger.during(cause, copy.at_s, until_s) for cause in ("bus bad", "broker down"))
 
 
 def _too_soon(case: Case, copies: list[Copy]) -> Findings:

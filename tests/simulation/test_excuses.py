@@ -134,6 +134,11 @@ def lose_its_report(cooked: Cooked) -> None:
     cooked.ledger.spans.append(Span("bus bad", 400.0, 410.0))
 
 
+def lose_its_report_with_the_broker(cooked: Cooked) -> None:
+    """Seed 72303."""
+    cooked.ledger.spans.append(Span("broker down", 402.0, 404.0))
+
+
 def lose_the_counters(cooked: Cooked) -> None:
     lose_store(cooked, "transactions.db", 420.0)
 
@@ -340,6 +345,7 @@ EXCUSES: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = 
     (repeat_too_often, delivery.RETRY_RULE, lose_the_counters_in_between),
     (repeat_once_too_often, delivery.RETRY_RULE, lose_its_report),
     (repeat_once_too_often, delivery.RETRY_RULE, die_before_it_came),
+    (repeat_once_too_often, delivery.RETRY_RULE, lose_its_report_with_the_broker),
     (repeat_sooner_than_after_its_failure, delivery.RETRY_RULE, lose_its_second_report),
     (tell_the_stop_again_of_another_time, delivery.ONE_STOP, lose_what_was_told),
     (give_the_stop_up, delivery.ONE_STOP, say_that_it_is_given_up),
