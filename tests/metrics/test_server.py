@@ -115,6 +115,7 @@ def test_a_scraper_that_goes_away_in_the_middle_harms_nobody(served: Served) -> 
     for sent in (b"", b"GET /met", GOOD):
         with served.connect() as peer:
             peer.sendall(sent)
+    wait_until(served.questions.drain, 10, "the last of them is asked for too")
     assert served.scrape().endswith(b"metric 1\n")
 
 
