@@ -154,6 +154,18 @@ def test_another_car_that_comes_while_a_stop_is_interrupted_is_not_taken_for_the
     assert bench.status() == "Preparing"
 
 
+def test_a_car_that_is_there_after_a_power_cut_is_another_one_if_the_first_had_left_before() -> None:
+    """Its stop was on disk as EVDisconnected; only a plug that was in when the power failed may be the one from before."""
+    bench = charging()
+    bench.plants[1].meter_answers = False
+    bench.unplug()
+    bench.plants[1].plug_in()
+    bench.power_cut()
+    bench.plants[1].meter_answers = True
+    bench.advance(8)
+    assert (bench.stop_message().reason, bench.status()) == (Reason.EV_DISCONNECTED, "Preparing")
+
+
 def test_another_car_that_the_guard_saw_coming_while_a_stop_is_interrupted_is_not_taken_for_the_one_that_left() -> None:
     """Counters that stand at nothing fit any plug-in; the guard saw the plug out."""
     bench = charging()

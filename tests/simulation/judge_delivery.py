@@ -180,14 +180,14 @@ def _stop_content(stop: Copy) -> str:
 def _excused(case: Case, before: Copy, after: Copy) -> bool:
     if before.fate not in SETTLES:
         return True
-    if _death_over(case, before):
+    if _death_over(case, before, after.at_s):
         return True
     return any(before.entry in d.kept for d in case.ledger.deaths if before.at_s <= d.at_s <= after.at_s)
 
 
-def _death_over(case: Case, copy: Copy) -> bool:
+def _death_over(case: Case, copy: Copy, until_s: float = float("inf")) -> bool:
     """Whether somebody died before the queue could have settled this copy; it may have been on its way yet (seed 64701)."""
-    return any(copy.unique_id in d.pending for d in case.ledger.deaths)
+    return any(d.at_s <= until_s and copy.unique_id in d.pending for d in case.ledger.deaths)
 
 
 def _lost_between(case: Case, before: Transaction, after: Transaction) -> bool:
