@@ -166,7 +166,7 @@ def reset(work: Work, call_id: str, request: Reset) -> None:
     work.set(resetting=request.type, reset_until_s=work.now.boottime_s + RESET_S_MAX)
     work.answer(e.Answer(call_id, ResetAnswer(ResetStatus.ACCEPTED)))
     work.note("Reset: transactions are stopped, no new ones begin", detail=str(request.type), warning=True)
-    drop_all_waiting(work)
+    drop_all_waiting(work, "a Reset is under way")
 
 
 def drop_waiting(work: Work, waiting: Waiting) -> None:
@@ -177,10 +177,22 @@ def drop_waiting(work: Work, waiting: Waiting) -> None:
             work.put(connector, phase=connector.phase.finished or Idle())
 
 
-def drop_all_waiting(work: Work) -> None:
-    """Nobody's authorization outlives a Reset or an emergency stop."""
+def drop_all_waiting(work: Work, why: str) -> None:
+    """Nobody's authorization outlives a Reset or an emergency stop; nor does one that the Central System is still asked for."""
+    cards_asked = [asked for asked in work.state.asked if asked.waiting_id is None]
+    work.set(asked=())
     for waiting in all_waiting(work.state):
         drop_waiting(work, waiting)
+        work.note(f"authorization ends, {why}", id_tag=waiting.id_tag, connector_id=waiting.connector_id)
+    for asked in cards_asked:
+        drop_asked(work, asked, why)
+
+
+def drop_asked(work: Work, asked: Asked, why: str) -> None:
+    """What the Central System answers about this card is remembered, and does nothing any more."""
+    work.set(asked=tuple(other for other in work.state.asked if other.token != asked.token))
+    work.note(f"authorization ends, {why}", id_tag=asked.id_tag, correlation_id=asked.correlation_id)
+    tell(work, asked.id_tag, CardOutcome.REFUSED)
 
 
 def tell(work: Work, id_tag: str, outcome: CardOutcome) -> None:

@@ -294,7 +294,7 @@ def _on_emergency_stop(work: Work, pressed: bool) -> None:
     work.set(emergency_stop=pressed)
     work.note("emergency stop pressed" if pressed else "emergency stop released", warning=pressed)
     if pressed:
-        cards.drop_all_waiting(work)
+        cards.drop_all_waiting(work, "the emergency stop is pressed")
 
 
 def _advance_all(work: Work) -> None:
@@ -326,8 +326,7 @@ def _advance(work: Work, connector: Connector) -> None:
 def _apply_rule(work: Work, connector: Connector) -> None:
     match connector.phase:
         case Resuming() as phase:
-            if connector.seen is not None and connector.plugged is not None:
-                recovery.resolve(work, connector, phase, connector.seen)
+            _advance_resuming(work, connector, phase)
         case Finished():
             if connector.plugged is False and not connector.plug_kept:
                 work.change(e.DropFinished(connector.connector_id))
@@ -360,6 +359,24 @@ def _begin_if_authorized(work: Work, connector: Connector) -> None:
     work.ask(e.ReadRegister(token, connector.connector_id, work.now.boottime_s, START_READING_S))
 
 
+def _advance_resuming(work: Work, connector: Connector, phase: Resuming) -> None:
+    """The controller's first word says whether it is the same plug-in.
+
+    What ends every transaction of the station does not wait for that word, as a card or RemoteStop do not: whoever has pressed
+    the emergency stop and released it again finds nothing charging (OCPP 1.6 §7.36), and a Reset is carried out (§5.14).
+    """
+    if connector.seen is not None and connector.plugged is not None:
+        recovery.resolve(work, connector, phase, connector.seen)
+    elif phase.transaction is not None and work.state.emergency_stop:
+        transactions.stop(work, connector, Reason.EMERGENCY_STOP)
+    elif phase.transaction is not None and work.state.resetting is not None:
+        transactions.stop(work, connector, _reset_reason(work.state.resetting))
+
+
+def _reset_reason(kind: ResetType) -> Reason:
+    return Reason.HARD_RESET if kind is ResetType.HARD else Reason.SOFT_RESET
+
+
 def _advance_running(work: Work, connector: Connector, phase: Running) -> None:
     state = work.state
     unplugged = connector.plugged is False and not connector.evse_failure
@@ -368,7 +385,7 @@ def _advance_running(work: Work, connector: Connector, phase: Running) -> None:
     elif unplugged and state.settings.stop_transaction_on_ev_side_disconnect:
         transactions.stop(work, connector, Reason.EV_DISCONNECTED, info=EV_SIDE_DISCONNECTED)
     elif state.resetting is not None:
-        transactions.stop(work, connector, Reason.HARD_RESET if state.resetting is ResetType.HARD else Reason.SOFT_RESET)
+        transactions.stop(work, connector, _reset_reason(state.resetting))
     elif deliveries.refusal_due(state.settings, connector, phase.transaction):
         deliveries.end_refused(work, connector)
     else:

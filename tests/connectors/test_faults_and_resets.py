@@ -3,11 +3,13 @@
 import msgspec
 import pytest
 
+from bus.card_messages import CardOutcome
+from bus.messages import IdTagInfo
 from bus.vocabulary import ChargePointErrorCode, Reason, ResetType
 from services.connectors import events as e
 from services.connectors.state import Idle, Settings
 from services.hardware.contract import EvseFault
-from tests.connectors.bench import OFFLINE, ONLINE, WHOLE, Bench, charging
+from tests.connectors.bench import ACCEPTED, OFFLINE, ONLINE, WHOLE, Bench, charging
 from tests.connectors.plant import GROUND_FAULT
 
 
@@ -51,6 +53,87 @@ def test_the_emergency_stop_is_obeyed_before_a_controller_was_heard() -> None:
     assert bench.plants[1].desired.energy_allowed
     bench.feed(e.EmergencyStopChanged(True))
     assert not bench.plants[1].desired.energy_allowed
+
+
+def test_an_emergency_stop_before_a_controller_was_heard_ends_the_transaction_though_it_is_released_again() -> None:
+    """OCPP 1.6 §7.36: what is pressed while nobody can hear the controller is no less an emergency; nothing resumes."""
+    bench = charging()
+    bench.plants[1].answers = False
+    bench.restart(away_s=1.0)
+    bench.advance(1)
+    bench.feed(e.EmergencyStopChanged(True))
+    bench.advance(2)
+    bench.feed(e.EmergencyStopChanged(False))
+    bench.plants[1].answers = True
+    bench.advance(10)
+    assert bench.stop_message().reason == Reason.EMERGENCY_STOP
+    assert not bench.plants[1].desired.energy_allowed
+    assert not bench.plants[1].relay_closed
+    assert "transaction resumes" not in bench.notes()
+    assert (bench.status(), len(bench.transactions)) == ("Finishing", 1)
+
+
+@pytest.mark.parametrize(("kind", "reason"), [(ResetType.SOFT, Reason.SOFT_RESET), (ResetType.HARD, Reason.HARD_RESET)])
+def test_a_reset_before_a_controller_was_heard_ends_the_transaction_too(kind: ResetType, reason: Reason) -> None:
+    """OCPP 1.6 §5.14: a controller that stays silent keeps no Reset from being carried out."""
+    bench = charging()
+    bench.plants[1].answers = False
+    bench.restart(away_s=1.0)
+    bench.advance(1)
+    bench.reset(kind)
+    assert not bench.reset_ready().ready
+    bench.advance(15)
+    assert (bench.reset_ready().type, bench.reset_ready().ready) == (kind, True)
+    assert bench.stop_message().reason == reason
+
+
+def test_a_card_that_was_asked_about_before_an_emergency_stop_starts_nothing_after_it() -> None:
+    """Nobody's authorization outlives it, also one that the Central System has still to give."""
+    bench = Bench()
+    bench.authorize = lambda _: None
+    bench.plug_in()
+    bench.card()
+    bench.feed(e.EmergencyStopChanged(True))
+    bench.feed(e.EmergencyStopChanged(False))
+    bench.answer_authorize(ACCEPTED)
+    bench.advance(5)
+    assert bench.transactions == []
+    assert bench.notes().count("authorization ends") == 1
+    told = [effect.card.outcome for effect in bench.effects if isinstance(effect, e.TellCard)]
+    assert told == [CardOutcome.WAIT, CardOutcome.REFUSED]
+    bench.authorize = lambda _: ACCEPTED
+    bench.card()
+    bench.advance(5)
+    assert len(bench.transactions) == 1, "a new card is a new act"
+
+
+@pytest.mark.parametrize("answer", [ACCEPTED, None], ids=["accepted", "no answer"])
+def test_a_remote_start_that_was_asked_about_before_an_emergency_stop_starts_nothing_after_it(answer: IdTagInfo | None) -> None:
+    """OCPP 1.6 §5.11 with AuthorizeRemoteTxRequests, here of the holder of a reservation."""
+    bench = Bench(settings=Settings(allow_offline_tx_for_unknown_id=True))
+    bench.authorize = lambda _: None
+    assert bench.reserve(id_tag="TAG").status == "Accepted"
+    bench.plug_in()
+    assert bench.remote_start("TAG", 1).status == "Accepted"
+    bench.feed(e.EmergencyStopChanged(True))
+    bench.feed(e.EmergencyStopChanged(False))
+    bench.answer_authorize(answer)
+    bench.advance(5)
+    assert bench.transactions == []
+    assert bench.notes().count("authorization ends") == 1
+
+
+def test_a_card_that_was_asked_about_before_a_reset_starts_nothing_after_it() -> None:
+    """OCPP 1.6 §5.14: also where the station could not be restarted, and sessions are possible again."""
+    bench = Bench()
+    bench.authorize = lambda _: None
+    bench.plug_in()
+    bench.card()
+    bench.reset(ResetType.SOFT)
+    bench.feed(e.LinkChanged(msgspec.structs.replace(ONLINE, reset_failed=True)))
+    bench.answer_authorize(ACCEPTED)
+    bench.advance(5)
+    assert bench.transactions == []
 
 
 @pytest.mark.parametrize(("kind", "reason"), [(ResetType.SOFT, Reason.SOFT_RESET), (ResetType.HARD, Reason.HARD_RESET)])
