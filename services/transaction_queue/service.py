@@ -249,7 +249,7 @@ class TransactionQueue:
                 self._store.remove(row_id)
                 self._journal.outbox.append(DeliveryEntry(local_tx_id, number, GivenUp("thinned out, the disk was full")))
         self._journal.send()
-        self._log.warning("disk runs short, MeterValues are thinned out", local_tx_id=local_tx_id, removed=len(chosen))
+        self._log.debug("MeterValues are thinned out", local_tx_id=local_tx_id, removed=len(chosen))
         self._read_head()
         self._changed()
         return len(chosen)

@@ -16,7 +16,9 @@ from bus.logs import Logger
 from services.transaction_queue.store import Store
 
 PRESSED_LOOK_S = 1.0
-"""How often it looks while space is short and something can be done."""
+"""How often it looks while space is short and something can be done; else every LOOK_S, for what is new by then."""
+TELL_S = 60.0
+"""At most so often a line tells what was thinned out: a running transaction may bring something with each of its readings."""
 LOGS_AT_ONCE_MAX = 100
 VALUES_AT_ONCE_MAX = 2000
 """MeterValues looked at in one commit."""
@@ -38,8 +40,10 @@ class Warden:
         self._log = log
         self._set_problem = set_problem
         self._said = ""
-        self._removed = 0
-        self._exhausted = False
+        self._removed = self._untold = 0
+        self._told_s = -TELL_S
+        self._exhausted_at: int | None = None
+        """Changes of the database by when nothing was left to thin: there is nothing as long as there is no other one."""
         self.due_s = 0.0
 
     def look(self, now_s: float, database: sqlite3.Connection, thin: Callable[[], int]) -> None:
@@ -49,15 +53,21 @@ class Warden:
         if not space.read_only and space.free_bytes < self._reserve_bytes:
             self._delete_logs()
             space = self._disk.look()
-            if space.free_bytes + _free_inside(database) < self._reserve_bytes and not self._exhausted:
-                count = thin()
-                self._removed += count
-                self._exhausted = count == 0
+            if space.free_bytes + _free_inside(database) < self._reserve_bytes and self._exhausted_at != database.total_changes:
+                self._thin(database, thin)
         else:
-            self._exhausted = False
+            self._exhausted_at = None
         text = trouble(space, self._reserve_bytes)
+        self._tell(now_s, at_last=not text)
         self._say(text)
-        self.due_s = now_s + (PRESSED_LOOK_S if text and not self._exhausted and not space.read_only else LOOK_S)
+        pressed = bool(text) and self._exhausted_at is None and not space.read_only
+        self.due_s = now_s + (PRESSED_LOOK_S if pressed else LOOK_S)
+
+    def _thin(self, database: sqlite3.Connection, thin: Callable[[], int]) -> None:
+        count = thin()
+        self._removed += count
+        self._untold += count
+        self._exhausted_at = None if count else database.total_changes
 
     def _tend_ballast(self, space: Space) -> None:
         if space.read_only:
@@ -76,6 +86,11 @@ class Warden:
             self._log.warning("disk runs short, a rotated log is deleted", file=name)
             if self._disk.look().free_bytes >= self._reserve_bytes:
                 return
+
+    def _tell(self, now_s: float, *, at_last: bool) -> None:
+        if self._untold and (at_last or now_s >= self._told_s + TELL_S):
+            self._log.warning("disk runs short, MeterValues are thinned out", removed=self._untold)
+            self._untold, self._told_s = 0, now_s
 
     def _say(self, text: str) -> None:
         more = f"; {self._removed} MeterValues were thinned out" if self._removed and text else ""

@@ -109,6 +109,54 @@ def test_no_transaction_is_thinned_to_the_bone_before_the_others(world: World, d
     assert abs(left["a"] - left["b"]) <= 15
 
 
+def test_what_a_running_transaction_adds_under_pressure_is_thinned_too(world: World, disk: FakeDisk) -> None:
+    """Nothing was left to thin when the pressure began; that holds only until something new is there."""
+    entries = long_session("a", 200)
+    world.connectors.write(*entries[:2])
+    disk.free = 0
+    world.advance(60)
+    for number in range(2, 201, 20):
+        world.connectors.write(*entries[number : number + 20])
+        world.advance(30)
+    world.connectors.write(*entries[-1:])
+    world.advance(30)
+    left = [row["number"] for row in world.rows("messages")]
+    assert {0, 1, 201} <= set(left)
+    assert len(left) < 10
+    assert world.problems["disk"].endswith(f"{202 - len(left)} MeterValues were thinned out")
+
+
+def test_with_nothing_new_it_looks_seldom_and_searches_once(world: World, disk: FakeDisk) -> None:
+    """No busy loop on a station that is short of space for weeks."""
+    world.connectors.write(*session("a"))
+    looks: list[float] = []
+    searches: list[float] = []
+    disk.look = lambda: looks.append(world.now_s) or Space(0, False)  # type: ignore[method-assign, func-returns-value]
+    assert world.queue is not None
+    thin = world.queue._thin
+    world.queue._thin = lambda: searches.append(world.now_s) or thin()  # type: ignore[method-assign, func-returns-value]
+    world.advance(1000)
+    assert len(searches) == 1
+    assert len(set(looks)) <= 102
+    world.connectors.write(*session("b", 500))
+    world.advance(1000)
+    assert len(searches) <= 3
+
+
+def test_thinning_is_told_once_a_minute_and_at_its_end(world: World, disk: FakeDisk, caplog: pytest.LogCaptureFixture) -> None:
+    entries = long_session("a", 100)
+    world.connectors.write(*entries[:2])
+    disk.free = 0
+    for entry in entries[2:]:
+        world.connectors.write(entry)
+        world.advance(10)
+    disk.free = 500 * MB
+    world.advance(11)
+    told = [record for record in caplog.records if "are thinned out" in record.getMessage()]
+    assert 10 < len(told) < 20
+    assert sum(record.__dict__["fields"]["removed"] for record in told) == len(entries) - len(world.rows("messages"))
+
+
 def test_connectors_learns_what_was_thinned_so_that_its_copy_goes_too(world: World, disk: FakeDisk) -> None:
     world.connectors.write(*long_session("a", 50))
     disk.free = 0
