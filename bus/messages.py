@@ -101,7 +101,7 @@ class ClockState(Message, frozen=True):
     """Which clock is believed (design §5). UTC Unix seconds = boottime + `utc_offset_s`; None: not known yet."""
 
     source: str
-    """`system`, `central_system`, `floor` (only known to be not earlier), or `none`."""
+    """`system` (is or was synchronised), `central_system`, `floor` (only known to be not earlier), or `none`."""
     utc_offset_s: float | None = None
     floor_utc_ms: int | None = None
     """The last time that was known on this board, for boots that end without ever knowing better."""

@@ -1,10 +1,13 @@
 """Which clock is believed (pure; design §5).
 
 Sources by rank: a system clock that is synchronised; the Central System's currentTime. A system clock that nobody disciplines
-is not believed. The last known time is a floor, never a time. Owns: the choice. Does not: set any clock.
+is not believed. One that was synchronised and has lost it ranks below the Central System, and what it said last stands until
+that one says something else: it may have been wrong all the time, but a difference that is noise is no reason for a step.
+The last known time is a floor, never a time. Owns: the choice. Does not: set any clock.
 """
 
 import msgspec
+from msgspec.structs import replace
 
 from bus.messages import ClockState
 
@@ -24,6 +27,8 @@ class Clock(msgspec.Struct, frozen=True):
     source: str = "none"
     utc_offset_s: float | None = None
     floor_utc_ms: int | None = None
+    synchronised: bool = False
+    """With source `system`: it still is. If not, the offset is the last one that it had."""
 
     def state(self) -> ClockState:
         """For the bus."""
@@ -38,25 +43,30 @@ def plausible(utc_ms: float) -> bool:
 
 def system_clock_seen(clock: Clock, utc_offset_s: float, *, synchronised: bool) -> Clock:
     """The system clock says boottime + `utc_offset_s`; only a synchronised one is believed."""
+    known_s = clock.utc_offset_s if clock.source == "system" else None
     if not synchronised:
-        return clock
-    if clock.source == "system" and clock.utc_offset_s is not None and abs(clock.utc_offset_s - utc_offset_s) < STEP_S_MIN:
-        return clock
-    return Clock("system", utc_offset_s, clock.floor_utc_ms)
+        return replace(clock, synchronised=False)
+    if known_s is not None and abs(known_s - utc_offset_s) < STEP_S_MIN:
+        return replace(clock, synchronised=True)
+    return Clock("system", utc_offset_s, clock.floor_utc_ms, synchronised=True)
 
 
 def central_system_seen(clock: Clock, utc_ms: int, boottime_s: float) -> Clock:
-    """The Central System gives its time, as it was at `boottime_s`. A synchronised system clock ranks above it."""
+    """The Central System gives its time, as it was at `boottime_s`. Only a synchronised system clock ranks above it."""
     utc_offset_s = utc_ms / 1000 - boottime_s
-    if clock.source == "system":
+    if clock.source == "system" and clock.synchronised:
         return clock
     if clock.utc_offset_s is not None and abs(clock.utc_offset_s - utc_offset_s) < CENTRAL_STEP_S_MIN:
         return clock
     return Clock("central_system", utc_offset_s, clock.floor_utc_ms)
 
 
-def step_s(before: Clock, after: Clock) -> float | None:
-    """By how much the believed time steps, seconds; None: one of the two knows none."""
+def change(before: Clock, after: Clock) -> tuple[str, float | None]:
+    """What has changed, in plain words, and by how much the believed time steps, seconds; None: it does not."""
+    if (before.source, before.utc_offset_s) == (after.source, after.utc_offset_s):
+        if after.synchronised:
+            return "system clock is synchronised again", None
+        return "system clock is not synchronised any more, its time stands until the Central System says another", None
     if before.utc_offset_s is None or after.utc_offset_s is None:
-        return None
-    return after.utc_offset_s - before.utc_offset_s
+        return "clock is known", None
+    return "clock steps", after.utc_offset_s - before.utc_offset_s

@@ -20,6 +20,7 @@ CONNECTIONS = "connections"
 ACKNOWLEDGED = "acknowledged_statuses"
 CLOCK_SOURCE = "clock_source"
 UTC_OFFSET = "utc_offset_s"
+CLOCK_SYNCHRONISED = "clock_synchronised"
 
 
 def facts(state: State) -> dict[str, str]:
@@ -55,13 +56,21 @@ def restored(state: State, kept: Mapping[str, str]) -> State:
 
 def clock_facts(clock: Clock) -> dict[str, str]:
     """What to keep of the clock: without a BootNotification, nobody would tell a new process the time for a while."""
-    return {CLOCK_SOURCE: clock.source, UTC_OFFSET: str(clock.utc_offset_s)}
+    return {
+        CLOCK_SOURCE: clock.source,
+        UTC_OFFSET: str(clock.utc_offset_s),
+        CLOCK_SYNCHRONISED: "yes" if clock.synchronised else "no",
+    }
 
 
 def restored_clock(clock: Clock, kept: Mapping[str, str]) -> Clock:
-    """The clock as it was kept. Boottime is the same one: an application boot lies within one hardware boot."""
+    """The clock as it was kept. Boottime is the same one: an application boot lies within one hardware boot.
+
+    An earlier release did not keep whether it is synchronised: that shows as soon as the system clock is looked at.
+    """
+    synchronised = kept.get(CLOCK_SYNCHRONISED) == "yes"
     try:
-        return Clock(kept[CLOCK_SOURCE], _number(kept[UTC_OFFSET]), clock.floor_utc_ms)
+        return Clock(kept[CLOCK_SOURCE], _number(kept[UTC_OFFSET]), clock.floor_utc_ms, synchronised)
     except (KeyError, ValueError):
         return clock
 

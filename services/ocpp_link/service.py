@@ -470,8 +470,8 @@ class LinkService:
         if clock == self._clock:
             return
         before, self._clock = self._clock, clock
-        step_s = clocks.step_s(before, clock)
-        self._log.info("clock is known" if step_s is None else "clock steps", source=clock.source, step_s=step_s)
+        text, step_s = clocks.change(before, clock)
+        self._log.info(text, source=clock.source, step_s=step_s)
         self._node.publish(clock.state())
         self._keep("the clock", lambda: self._board.store.keep(self._board.boot_id, kept.clock_facts(clock)))
         self.keep_known_time()
