@@ -39,7 +39,8 @@ class ConnectorsProcess:
             evse = connector.evse
             self._fleet.add(connector.id, evse_driver(connector, port), name=evse.driver, port=evse.port, shared=evse.shared)
         self._inputs: Fleet[None] = Fleet(runtime, "estop")
-        self._pressed = False
+        self._pressed: bool | None = None
+        """None: it has not been read yet, and until then nothing begins."""
         contact = emergency_stop_contact(config, virtual=runtime.process.virtual)
         if contact is not None:
             chip = config.emergency_stop.chip if config.emergency_stop is not None else ""
@@ -56,6 +57,7 @@ class ConnectorsProcess:
             log=runtime.log,
             output=self._fleet,
         )
+        board.emergency_stop_fitted = contact is not None
         board.make_room = self._disk.release_ballast
         board.seen_unplugged = lambda: unplugged.read(unplugged.FILE, board.boot_id, runtime.log)
         if config.logs.full_id_tags:

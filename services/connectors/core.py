@@ -61,9 +61,11 @@ RECOVERY_READING_S = 30.0
 """After a power cut the meter service starts beside this one, so its first reading is waited for longer."""
 
 
-def initial(connectors: tuple[Connector, ...], settings: Settings, supply_current_a: float) -> State:
-    """The state of a station that knows nothing yet."""
-    return State(connectors=connectors, settings=settings, supply_current_a=supply_current_a)
+def initial(
+    connectors: tuple[Connector, ...], settings: Settings, supply_current_a: float, *, emergency_stop_fitted: bool = False
+) -> State:
+    """The state of a station that knows nothing yet. `emergency_stop_fitted`: its contact is going to be read."""
+    return State(connectors, settings, supply_current_a, emergency_stop_read=not emergency_stop_fitted)
 
 
 def resume(state: State, loaded: Loaded, now: Now) -> tuple[State, tuple[e.Effect, ...]]:
@@ -291,8 +293,9 @@ def _on_settings(work: Work, settings: Settings) -> None:
 
 
 def _on_emergency_stop(work: Work, pressed: bool) -> None:
-    work.set(emergency_stop=pressed)
-    work.note("emergency stop pressed" if pressed else "emergency stop released", warning=pressed)
+    if pressed != work.state.emergency_stop:
+        work.note("emergency stop pressed" if pressed else "emergency stop released", warning=pressed)
+    work.set(emergency_stop=pressed, emergency_stop_read=True)
     if pressed:
         cards.drop_all_waiting(work, "the emergency stop is pressed")
 
@@ -347,14 +350,15 @@ def _apply_rule(work: Work, connector: Connector) -> None:
 
 def _begin_if_authorized(work: Work, connector: Connector) -> None:
     """Plugged in and authorized: ask for meterStart. The start itself is committed when the reading is there."""
-    if work.state.resetting is not None or not connector.plugged or not may_begin(work.state, connector):
+    state = work.state
+    if state.resetting is not None or not state.emergency_stop_read or not connector.plugged or not may_begin(state, connector):
         return
-    waiting = cards.authorized_for(work.state, connector)
+    waiting = cards.authorized_for(state, connector)
     if waiting is None:
         return
     token = work.fresh_id()
     finished = connector.phase if isinstance(connector.phase, Finished) else None
-    work.set(waiting=tuple(w for w in work.state.waiting if w.waiting_id != waiting.waiting_id))
+    work.set(waiting=tuple(w for w in state.waiting if w.waiting_id != waiting.waiting_id))
     work.put(connector, phase=Starting(waiting, token, finished))
     work.ask(e.ReadRegister(token, connector.connector_id, work.now.boottime_s, START_READING_S))
 

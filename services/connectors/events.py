@@ -240,7 +240,7 @@ class SettingsChanged(Event, frozen=True):
 
 
 class EmergencyStopChanged(Event, frozen=True):
-    """The emergency stop was pressed or released."""
+    """The emergency stop was pressed or released, or is read for the first time, or counts as pressed as it can't be."""
 
     pressed: bool
 

@@ -16,7 +16,8 @@ OFFER_A_MIN = 6.0
 
 
 def desired_output(state: State, connector: Connector) -> EvseDesired | None:
-    """The output for a connector; None: leave it as it is, until the hardware has said whether its plug-in is the same.
+    """The output for a connector; None: leave it as it is, until the hardware has said whether its plug-in is the same, and
+    whether the emergency stop is pressed.
 
     A controller that does not answer keeps its order: a short silence on the line must not open a contactor.
     """
@@ -30,6 +31,8 @@ def desired_output(state: State, connector: Connector) -> EvseDesired | None:
     limit_a = min(connector.max_current_a, share_of_supply(state, connector))
     if limit_a < OFFER_A_MIN:
         return withdrawn(connector)
+    if not state.emergency_stop_read:
+        return None
     return msgspec.structs.replace(withdrawn(connector), energy_allowed=True, limit_a=limit_a)
 
 

@@ -68,6 +68,8 @@ class Board:
     """How the log shows idTags."""
     make_room: Callable[[], bool] = staticmethod(lambda: False)
     """Gives the disk's reserve back after a commit that found it full; False: there was none."""
+    emergency_stop_fitted = False
+    """Whether an EmergencyStopChanged is going to say how it is: nothing begins before."""
     seen_unplugged: Callable[[], dict[int, float]] = staticmethod(dict)
     """By connector, when the guard has seen its plug out, a boottime of this boot."""
 
@@ -116,7 +118,8 @@ class ConnectorsService:
         self._store = Store(board.database)
         self._journal_out = JournalOut(board.node, board.database, topic_named("journal.transaction."), board.log)
         settings = settings_from(configuration, charge_before_first_acceptance=charge_before_first_acceptance)
-        self._state = core.initial(connectors, settings, supply_current_a)
+        fitted = board.emergency_stop_fitted
+        self._state = core.initial(connectors, settings, supply_current_a, emergency_stop_fitted=fitted)
         self._listen()
         loaded = msgspec.structs.replace(self._store.load(), unplugged_s=board.seen_unplugged())
         for text in self._store.unreadable:

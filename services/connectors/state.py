@@ -416,6 +416,11 @@ class State(Facts, frozen=True):
     disk_refuses: bool = False
     """Because of it no transactions begin; those that run go on."""
     emergency_stop: bool = False
+    emergency_stop_read: bool = True
+    """Its contact was read since this process began, or counts as pressed as it can't be; or there is none.
+
+    Until then no contactor closes, and one that is closed stays so: a restart of this service is no emergency.
+    """
     resetting: ResetType | None = None
     reset_failed: bool = False
     """The link could not restart the station for the last Reset."""

@@ -122,6 +122,9 @@ def status_unreserved(state: State, connector: Connector) -> ChargePointStatus |
     match connector.phase:
         case Resuming():
             return None
+        case Running() if connector.commanded is None:
+            # It goes on as it was, until the emergency stop is read.
+            return None
         case Running():
             return _status_running(connector, connector.seen)
         case Stopping() | Finished():

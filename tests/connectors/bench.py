@@ -79,7 +79,13 @@ class Bench:
     """One station. `authorize` answers Authorize; None keeps the question open until `answer_authorize`."""
 
     def __init__(
-        self, connectors: int = 1, *, supply_a: float = 32.0, settings: Settings | None = None, socket: bool = False
+        self,
+        connectors: int = 1,
+        *,
+        supply_a: float = 32.0,
+        settings: Settings | None = None,
+        socket: bool = False,
+        emergency_stop_fitted: bool = False,
     ) -> None:
         self.now_s = 100.0
         self.boot_id = "boot-1"
@@ -100,6 +106,7 @@ class Bench:
         self.commits = 0
         self.commanded_off = 0
         self._supply_a = supply_a
+        self._emergency_stop_fitted = emergency_stop_fitted
         self._settings = settings or Settings()
         self._reads: list[tuple[float, e.ReadRegister]] = []
         self._ids = 0
@@ -386,7 +393,8 @@ class Bench:
 
     def _blank(self) -> State:
         connectors = tuple(Connector(number, 32.0, socket=plant.has_lock) for number, plant in self.plants.items())
-        return core.initial(connectors, self._settings, self._supply_a)
+        fitted = self._emergency_stop_fitted
+        return core.initial(connectors, self._settings, self._supply_a, emergency_stop_fitted=fitted)
 
     def _deliver(self, local_tx_id: str, number: int, outcome: DeliveredOutcome) -> None:
         entries = self.audit.entries.get(local_tx_id)

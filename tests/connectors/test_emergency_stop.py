@@ -1,0 +1,112 @@
+"""The emergency stop until it is read for the first time, and beyond: nothing closes, nothing opens for a mere restart."""
+
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+
+from bus.vocabulary import Reason
+from services.connectors import __main__ as process
+from services.connectors import events as e
+from services.hardware.contract import EvseDesired
+from tests.connectors.bench import Bench
+from tests.connectors.plant import GROUND_FAULT
+
+PRESSED, RELEASED = e.EmergencyStopChanged(True), e.EmergencyStopChanged(False)
+
+
+def charging() -> Bench:
+    """A car charges at a station with an emergency stop."""
+    bench = Bench(emergency_stop_fitted=True)
+    bench.feed(RELEASED)
+    bench.plug_in()
+    bench.card()
+    bench.advance(30)
+    assert bench.status() == "Charging"
+    return bench
+
+
+def test_a_restart_leaves_a_session_as_it_is_until_the_emergency_stop_is_read_and_then_it_goes_on() -> None:
+    """Design §2: the end of the service, and its start, leave the controller's output as it is."""
+    bench = charging()
+    shown = len(bench.history())
+    bench.restart()
+    before = len(bench.effects)
+    bench.advance(2)
+    assert not any(isinstance(effect, e.SetEvse) for effect in bench.effects[before:]), "nobody knows whether it is pressed"
+    assert (bench.plants[1].relay_closed, bench.plants[1].openings_under_load) == (True, 0)
+    bench.feed(RELEASED)
+    bench.advance(2)
+    assert bench.plants[1].desired.energy_allowed
+    assert (bench.status(), bench.history()[shown:]) == ("Charging", []), "nothing else was shown meanwhile"
+    assert "emergency stop released" not in bench.notes()
+    assert len(bench.transactions) == 1
+
+
+def test_a_contactor_that_the_guard_has_opened_closes_only_when_the_emergency_stop_is_read() -> None:
+    bench = charging()
+    bench.plants[1].desired = EvseDesired()
+    bench.restart(away_s=30.0)
+    bench.advance(5)
+    assert not bench.plants[1].relay_closed
+    bench.feed(RELEASED)
+    bench.advance(5)
+    assert bench.plants[1].relay_closed
+
+
+@pytest.mark.parametrize("heard", [False, True], ids=["before the controller", "after the controller"])
+def test_an_emergency_stop_that_is_pressed_at_the_first_reading_ends_the_transaction(heard: bool) -> None:
+    """Or that can't be read for its given time (`services.hardware.link`): that counts as pressed."""
+    bench = charging()
+    bench.restart()
+    if heard:
+        bench.advance(1)
+    before = len(bench.effects)
+    bench.feed(PRESSED)
+    kinds = [type(effect) for effect in bench.effects[before:] if isinstance(effect, e.SetEvse | e.Commit)]
+    assert kinds[:2] == [e.SetEvse, e.Commit]
+    bench.advance(10)
+    assert not bench.plants[1].relay_closed
+    assert bench.stop_message().reason is Reason.EMERGENCY_STOP
+
+
+@pytest.mark.parametrize(("first", "begun"), [(RELEASED, 1), (PRESSED, 0)], ids=["released", "pressed"])
+def test_a_session_begins_only_when_the_emergency_stop_is_read(first: e.Event, begun: int) -> None:
+    bench = Bench(emergency_stop_fitted=True)
+    bench.plug_in()
+    bench.card()
+    bench.advance(5)
+    assert (bench.transactions, bench.status()) == ([], "Preparing")
+    bench.feed(first)
+    bench.advance(5)
+    bench.feed(RELEASED)
+    bench.advance(5)
+    assert len(bench.transactions) == begun
+
+
+def test_a_fault_takes_energy_away_although_the_emergency_stop_was_not_read_yet() -> None:
+    bench = charging()
+    bench.restart()
+    bench.plants[1].faults = (GROUND_FAULT,)
+    bench.advance(1)
+    assert not bench.plants[1].desired.energy_allowed
+
+
+@pytest.mark.parametrize("fitted", [True, False])
+def test_the_process_waits_for_the_first_reading_where_there_is_one_to_come(
+    monkeypatch: pytest.MonkeyPatch, fitted: bool
+) -> None:
+    """The first word of the input is handed on, be it that nothing is pressed."""
+    boards: list[Any] = []
+    service = MagicMock()
+    monkeypatch.setattr(process, "Fleet", MagicMock())
+    monkeypatch.setattr(process, "read_configuration", MagicMock())
+    monkeypatch.setattr(process, "ConnectorsService", lambda board, *_, **__: boards.append(board) or service)
+    monkeypatch.setattr(process, "emergency_stop_contact", lambda *_, **__: MagicMock() if fitted else None)
+    config = MagicMock(connectors=())
+    made = process.ConnectorsProcess(MagicMock(process=SimpleNamespace(state_dir="", virtual=True)), config)
+    assert boards[0].emergency_stop_fitted is fitted
+    made._stop_pressed(False)
+    made._stop_pressed(False)
+    assert service.feed.call_args_list == [((RELEASED,),)]
