@@ -78,6 +78,7 @@ PURE = frozenset(
         "services/connectors/settings.py",
         "services/connectors/state.py",
         "services/connectors/status.py",
+        "services/connectors/supply.py",
         "services/connectors/transaction_data.py",
         "services/connectors/transactions.py",
         "services/connectors/triggered.py",

@@ -10,7 +10,8 @@ Owns: the dispatch of events and the rules of phases. Rooms of their own: `cards
 `authorization.py` (what an idTag is worth), `local_list.py` (the Local Authorization List), `reservations.py` (what is kept for
 whom), `availability.py` (what may be used), `transactions.py` (what a transaction says), `sampling.py` (when readings are
 taken), `triggered.py` (those of now), `transaction_data.py` (what is kept of them), `deliveries.py` (what the Central System's
-answers change), `observations.py` (what a controller says), `recovery.py` (what a restart finds), `status.py`, `output.py`.
+answers change), `observations.py` (what a controller says), `recovery.py` (what a restart finds), `status.py`, `output.py`,
+`supply.py` (who may draw how much).
 Does not: know the clock, the disk, the bus or a device; `service.py` carries out what is decided.
 """
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from bus.vocabulary import ChargePointErrorCode
+from services.connectors import supply
 from services.connectors.errors import stopping_faults
 from services.connectors.state import Connector, Running
 from services.connectors.work import Work
@@ -52,6 +53,7 @@ def observed(work: Work, connector: Connector, new: EvseObservation) -> None:
     live_since_s = _live_since_s(connector, new, now_s)
     new = _with_stuck_contactor(new, live_since_s, now_s)
     facts: dict[str, Any] = {"seen": new, "evse_failure": "", "live_since_s": live_since_s}
+    facts["in_force_a"] = supply.with_observation(connector, new, draws=_draws(connector, now_s))
     if new.plugged is not None:
         facts["plugged"] = new.plugged
         if new.plugged and not connector.plugged:

@@ -1,18 +1,14 @@
 """What each charging controller shall give: derived from facts, never commanded on the way (pure).
 
-Owns: who gets how much of the supply. Does not: talk to devices.
+Owns: when energy is given, and when a plug is held. Does not: talk to devices, or divide the supply (`supply.py`).
 """
-
-import math
 
 import msgspec
 
 from services.connectors.errors import stopping_faults
 from services.connectors.state import Connector, Resuming, State
+from services.connectors.supply import OFFER_A_MIN, allowed_a
 from services.hardware.contract import EvseDesired
-
-OFFER_A_MIN = 6.0
-"""Less can't be expressed on the control pilot (IEC 61851-1)."""
 
 
 def desired_output(state: State, connector: Connector) -> EvseDesired | None:
@@ -28,7 +24,7 @@ def desired_output(state: State, connector: Connector) -> EvseDesired | None:
         return None
     if stopping_faults(connector.seen) or connector.offer_from_s:
         return withdrawn(connector)
-    limit_a = min(connector.max_current_a, share_of_supply(state, connector))
+    limit_a = min(connector.max_current_a, allowed_a(state, connector))
     if limit_a < OFFER_A_MIN:
         return withdrawn(connector)
     if not state.emergency_stop_read:
@@ -49,30 +45,3 @@ def holds_plug(connector: Connector) -> bool:
     held = connector.commanded is not None and connector.commanded.locked
     live = connector.seen is not None and connector.seen.relay_closed
     return connector.transaction is not None or connector.plug_kept or (held and live)
-
-
-def share_of_supply(state: State, connector: Connector) -> float:
-    """Amps of the supply that this connector may have, as all that charge together may not exceed it.
-
-    Choice: equal shares in whole amps. Where a share would be below 6 A, the transactions that began first charge and
-    the others wait (SuspendedEVSE).
-    """
-    holders = sorted((c for c in state.connectors if _holds_supply(c)), key=_began_ms)
-    served = holders[: max(1, int(state.supply_current_a // OFFER_A_MIN))]
-    if connector.connector_id not in {c.connector_id for c in served}:
-        return 0.0
-    return float(math.floor(state.supply_current_a / len(served)))
-
-
-def _holds_supply(connector: Connector) -> bool:
-    """Whether a connector may draw: its transaction is to have energy, or its contactor has not opened yet."""
-    if connector.transaction is None:
-        return False
-    wants = connector.ongoing is not None and not connector.ongoing.deauthorized
-    return wants or (connector.seen is not None and connector.seen.relay_closed)
-
-
-def _began_ms(connector: Connector) -> tuple[int, int]:
-    transaction = connector.transaction
-    assert transaction is not None, "only a transaction holds supply"
-    return transaction.started_at.boottime_ms, connector.connector_id

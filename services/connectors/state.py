@@ -314,6 +314,8 @@ class Connector(Facts, frozen=True):
     kept: tuple[KeptReading, ...] = ()
     """Of the open transaction, all on disk."""
     commanded: EvseDesired | None = None
+    in_force_a: float | None = None
+    """The most that may be drawn here, amps: last ordered, or not yet seen to have ended; None: not known since the start."""
     settling_until_s: float = 0.0
     """Until then a status that is only passed through is not shown (field report 42); 0: nothing settles."""
     fault_ended_s: float | None = None

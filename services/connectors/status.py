@@ -8,6 +8,7 @@ import msgspec
 
 from bus.messages import ConnectorState, ReservationView, TransactionView
 from bus.vocabulary import CHARGE_POINT, ChargePointStatus
+from services.connectors import supply
 from services.connectors.errors import NO_ERROR, charge_point_errors, connector_errors, stopping_faults
 from services.connectors.state import (
     Connector,
@@ -51,6 +52,8 @@ EV_SIDE_DISCONNECTED = "EV side disconnected"
 """`info` of SuspendedEV or Finishing, as OCPP 1.6 §4.9 spells it."""
 OUT_OF_SERVICE = "out of service by a command at the station"
 """`info` of Unavailable, so that the Central System sees why its Operative changes nothing; at most 50 characters."""
+SUPPLY_HELD = "supply may still be in use by connector {}"
+"""`info` of SuspendedEVSE while this connector's share is not known to be free."""
 
 ALLOWED_BESIDE: frozenset[tuple[ChargePointStatus, ChargePointStatus]] = frozenset(
     {
@@ -126,7 +129,7 @@ def status_unreserved(state: State, connector: Connector) -> ChargePointStatus |
             # It goes on as it was, until the emergency stop is read.
             return None
         case Running():
-            return _status_running(connector, connector.seen)
+            return _status_running(state, connector, connector.seen)
         case Stopping() | Finished():
             return FINISHING
         case Starting():
@@ -149,7 +152,7 @@ def connector_states(state: State, connector: Connector, now: Now) -> tuple[Conn
         connector_id=connector.connector_id,
         status=status,
         at=now.moment(),
-        info=_info(connector),
+        info=_info(state, connector, status),
         plugged=connector.plugged,
         relay_closed=None if seen is None else seen.relay_closed,
         offered_a=seen.limit_a if seen is not None and seen.offering else 0.0,
@@ -209,12 +212,13 @@ def _words(said: ConnectorState) -> tuple[str, ...]:
     return said.status, said.error_code, said.info, said.vendor_error_code
 
 
-def _status_running(connector: Connector, seen: EvseObservation) -> ChargePointStatus:
+def _status_running(state: State, connector: Connector, seen: EvseObservation) -> ChargePointStatus:
     """SuspendedEVSE takes precedence where both suspend, except with no vehicle (OCPP 1.6 §4.9)."""
     if not connector.plugged:
         return SUSPENDED_EV
     if connector.commanded is None or not connector.commanded.energy_allowed:
-        return SUSPENDED_EVSE
+        soon = connector.settling_until_s and supply.holding(state, connector)
+        return connector.beneath if soon and connector.beneath is not None else SUSPENDED_EVSE
     asks = seen.control_pilot in ("C", "D")
     if seen.offering and asks and seen.relay_closed:
         return CHARGING
@@ -223,7 +227,7 @@ def _status_running(connector: Connector, seen: EvseObservation) -> ChargePointS
     return SUSPENDED_EV if seen.offering and not asks else SUSPENDED_EVSE
 
 
-def _info(connector: Connector) -> str:
+def _info(state: State, connector: Connector, status: ChargePointStatus) -> str:
     if connector.unavailable and connector.availability.out_of_service_since is not None:
         return OUT_OF_SERVICE
     match connector.phase:
@@ -231,6 +235,9 @@ def _info(connector: Connector) -> str:
             return info
         case Running() | Finished() if connector.plugged is False:
             return EV_SIDE_DISCONNECTED
+    if status is SUSPENDED_EVSE:
+        holding = supply.holding(state, connector)
+        return SUPPLY_HELD.format(" ".join(map(str, holding))) if holding else ""
     return ""
 
 

@@ -37,7 +37,7 @@ from services.connectors.state import (
     Stopping,
     Transaction,
 )
-from services.connectors.work import Work
+from services.connectors.work import SETTLING_S, Work
 from services.hardware.contract import EvseObservation
 
 CHECKPOINT_S = 60.0
@@ -87,7 +87,8 @@ def open_transaction(work: Work, connector: Connector, phase: Starting, sample: 
         e.AppendEntry(TransactionEntry(transaction.local_tx_id, 0, start, correlation_id=transaction.correlation_id)),
     )
     connector = transaction_data.begin(work, connector, transaction, sample)
-    work.put(connector, phase=running(transaction, work.state.settings, work.now), sample=sample)
+    begun = running(transaction, work.state.settings, work.now)
+    work.put(connector, phase=begun, sample=sample, settling_until_s=work.now.boottime_s + SETTLING_S)
     work.note(
         "transaction starts",
         connector_id=connector.connector_id,

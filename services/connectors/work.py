@@ -19,6 +19,7 @@ from services.connectors.errors import charge_point_errors, connector_errors
 from services.connectors.output import desired_output, withdrawn
 from services.connectors.state import Connector, Idle, Now, State, Stopping, Waiting
 from services.connectors.status import FAULTED, allowed, charge_point_states, connector_states, connector_status
+from services.connectors.supply import with_order
 from services.hardware.contract import EvseDesired
 
 SETTLING_S = 3.0
@@ -157,7 +158,8 @@ class Work:
         before = connector.commanded
         same = before is not None and (before.energy_allowed, before.limit_a) == (desired.energy_allowed, desired.limit_a)
         settling_until_s = connector.settling_until_s if same else self.now.boottime_s + SETTLING_S
-        return self.put(connector, commanded=desired, settling_until_s=settling_until_s)
+        in_force_a = with_order(connector, desired)
+        return self.put(connector, commanded=desired, in_force_a=in_force_a, settling_until_s=settling_until_s)
 
     def _derive_news(self) -> list[e.Effect]:
         news: list[e.Effect] = []

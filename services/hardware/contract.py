@@ -120,6 +120,7 @@ class EvseObservation(msgspec.Struct, frozen=True):
     whether it is still the same plug-in after a restart of ours. `boots`: restarts of the controller seen since `open`.
     `locked` None: there is no lock. `unlock_attempts`: the newest of `EvseDesired` that was tried, well or not.
     `reading`: what its own meter has counted, if it is to be one and could be read in this exchange.
+    `order`: what was carried out before this was seen; None: there was no order yet.
     """
 
     control_pilot: ControlPilot | None
@@ -135,6 +136,7 @@ class EvseObservation(msgspec.Struct, frozen=True):
     locked: bool | None = None
     unlock_attempts: int = 0
     reading: RawReading | None = None
+    order: EvseDesired | None = None
 
 
 class MeterDesired(msgspec.Struct, frozen=True):

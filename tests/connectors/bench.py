@@ -112,6 +112,7 @@ class Bench:
         self._ids = 0
         self._calls = 0
         self._observed: dict[int, object] = {}
+        self._orders: dict[int, EvseDesired] = {}
         self._observe_due_s = 0.0
         self.state = self._blank()
         self.take_up()
@@ -130,6 +131,7 @@ class Bench:
             self.now_s = round(self.now_s + STEP_S, 3)
             for plant in self.plants.values():
                 plant.pass_time(STEP_S)
+            self._check_supply()
             self._observe()
             self._settle_reads()
             deadline_s = core.next_deadline_s(self.state)
@@ -140,6 +142,9 @@ class Bench:
         """The process starts: it knows what the disk knows."""
         self.audit.process_starts()
         self._observed.clear()
+        self._orders.clear()
+        for plant in self.plants.values():
+            plant.order = None
         self._reads.clear()
         self.open_questions.clear()
         loaded = msgspec.structs.replace(self.audit.store.load(), unplugged_s=dict(self.seen_unplugged))
@@ -417,7 +422,8 @@ class Bench:
                     self.commits += 1
                 case e.SetEvse(connector_id=number, desired=desired):
                     self.commanded_off += self.plants[number].desired.energy_allowed and not desired.energy_allowed
-                    self.plants[number].desired = desired
+                    self._orders[number] = desired
+                    self._deliver_order(number)
                 case e.Answer(call_id=call_id, answer=answer):
                     assert call_id not in self.answers, "one call, one answer"
                     self.answers[call_id] = answer
@@ -449,12 +455,24 @@ class Bench:
             if not plant.answers:
                 self._fail(number)
                 continue
+            self._deliver_order(number)
             said = plant.observation()
             if due or self._observed.get(number) != said:
                 self._observed[number] = said
                 self.feed(e.EvseObserved(number, said))
             if due and plant.meter_answers:
                 self.feed(e.MeterSampled(plant.sample(self.now_s)))
+
+    def _deliver_order(self, number: int) -> None:
+        """The last order arrives as soon as the controller answers."""
+        plant = self.plants[number]
+        if plant.answers and number in self._orders:
+            plant.desired = plant.order = self._orders.pop(number)
+
+    def _check_supply(self) -> None:
+        """What the cars may take now, whatever was ordered, is never more than the supply has."""
+        drawn_a = sum(plant.in_force_a for plant in self.plants.values())
+        assert drawn_a <= self._supply_a, f"{drawn_a} A may be drawn"
 
     def _fail(self, number: int) -> None:
         if self._observed.get(number) != "failed":

@@ -34,6 +34,12 @@ class Plant:
         self.measured: dict[str, object] = {"power_w": 0.0}
         self.connector_id = connector_id
         self.desired = EvseDesired()
+        self.order: EvseDesired | None = None
+        """What the present process has told the controller."""
+        self.welded = False
+        """The contactor does not open any more once it is closed."""
+        self.in_force_a = 0.0
+        """What a car may take now, or could since the contactor closed."""
         self.relay_closed = False
         self.locked = False
         self.unlock_attempts = 0
@@ -69,12 +75,17 @@ class Plant:
         """A power cut: contactor open, counters and orders gone; the meter's register stays."""
         self._open()
         self.desired = EvseDesired()
+        self.order = None
         self.boots = 0
         self._energy_ws = self._elapsed_s = self._offered_s = self._asked_s = 0.0
 
     def pass_time(self, seconds: float) -> None:
         """Let controller, car, lock and meter live."""
         self._move_lock()
+        if self.desired.energy_allowed:
+            self.in_force_a = self.desired.limit_a
+        elif not self.relay_closed:
+            self.in_force_a = 0.0
         if self.relay_closed:
             wh = VOLTAGE_V * min(self.desired.limit_a or self.max_a, self.max_a) * seconds / 3600
             self.register_wh += wh
@@ -117,6 +128,7 @@ class Plant:
             boots=self.boots,
             locked=self.locked if self.has_lock else None,
             unlock_attempts=self.unlock_attempts,
+            order=self.order,
         )
 
     def sample(self, now_s: float) -> MeterSample:
@@ -148,4 +160,4 @@ class Plant:
     def _open(self) -> None:
         if self.relay_closed and self.plugged and self.wants_energy and not self.faults:
             self.openings_under_load += 1
-        self.relay_closed = False
+        self.relay_closed = self.relay_closed and self.welded

@@ -164,7 +164,8 @@ class World:
     def set_desired(self, connector_id: int, desired: EvseDesired) -> None:
         """The service's output."""
         self.orders.append((self.now_s, connector_id, desired))
-        self.plants[connector_id].desired = desired
+        plant = self.plants[connector_id]
+        plant.desired = plant.order = desired
 
     def card(self, id_tag: str = "TAG") -> None:
         """A card is presented at the reader."""

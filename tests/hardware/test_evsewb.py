@@ -61,6 +61,12 @@ def test_a_session_is_offered_confirmed_limited_and_withdrawn(pair: Pair) -> Non
     assert pair.run(1.0, OFF).plugged is False
 
 
+def test_what_is_seen_says_which_order_was_carried_out_before(pair: Pair) -> None:
+    pair.opened()
+    for order in (None, OFF, OFFER_16, OFF):
+        assert pair.run(2.0, order).order == order
+
+
 def test_the_contactor_counts_as_closed_until_the_vehicle_has_let_go(pair: Pair) -> None:
     """The reading of a stop is taken once it is open (hardware.md §2.1); without a believed bit the pilot tells."""
     pair.opened()

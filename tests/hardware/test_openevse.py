@@ -109,6 +109,13 @@ def test_an_offer_sets_the_limit_before_it_wakes_the_controller(bench: Bench) ->
     assert (seen.offering, seen.limit_a, seen.control_pilot) == (True, 16.0, "B")
 
 
+def test_what_is_seen_says_which_order_was_carried_out_before(bench: Bench) -> None:
+    bench.evse.charge()
+    bench.driver.open()
+    for order in (None, OFFER_16, OFF):
+        assert bench.exchange(order).order == order
+
+
 def test_a_withdrawal_is_sleep_and_never_disable(bench: Bench) -> None:
     bench.evse.charge()
     bench.settle(OFFER_16)

@@ -129,6 +129,7 @@ class Point:
             session_energy_ws=int(self._session_ws),
             session_elapsed_s=int(self._session_s),
             boots=self._boots,
+            order=self.desired,
         )
 
     def reading(self) -> RawReading:

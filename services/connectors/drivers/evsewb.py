@@ -112,7 +112,8 @@ class EvseWb:
                 break
         if desired is not None:
             self._look_after(deadline_s)
-        return [states.observation(self._known)] if polled or self._known != before else []
+        seen = msgspec.structs.replace(states.observation(self._known), order=desired)
+        return [seen] if polled or self._known != before else []
 
     def close(self) -> None:
         """Close the port; the controller goes on as it is."""

@@ -141,7 +141,7 @@ class OpenEvse:
                 break
         if not news and self._known == before:
             return []
-        return [msgspec.structs.replace(states.observation(self._known), reading=self._take_reading())]
+        return [msgspec.structs.replace(states.observation(self._known), reading=self._take_reading(), order=desired)]
 
     def close(self) -> None:
         """Close the port; the controller goes on as it is."""
