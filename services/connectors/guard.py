@@ -124,7 +124,7 @@ class Guard:
         deadline_s = boottime_s() + ONCE_S_MAX
         try:
             if not process.locked(SERVICE_LOCK):
-                self._take(boottime_s())
+                self._take()
             while self._controllers and boottime_s() < deadline_s and not stopping.requested():
                 if process.locked(SERVICE_LOCK) or all(orphans.is_withdrawn(c.seen) for c in self._controllers.values()):
                     return THERE
@@ -145,20 +145,18 @@ class Guard:
 
     def _turn(self, now_s: float) -> None:
         if not self._controllers and orphans.is_due(self._gone_since_s, now_s, self._config.system.orphan_grace_s):
-            self._take(now_s)
+            self._take()
         self._take_reports(now_s)
         for controller in self._controllers.values():
-            desired = orphans.order(controller.seen, controller.taken_s, now_s)
-            if desired is not None:
-                controller.runner.set_desired(desired)
+            controller.runner.set_desired(orphans.order(held=controller.held))
 
-    def _take(self, now_s: float) -> None:
+    def _take(self) -> None:
         self._log.warning("the connectors service is gone, energy is withdrawn", controllers=len(self._config.connectors))
         for connector in self._config.connectors:
             name = f"evse-{connector.id}"
             driver = evse_driver(connector, os.path.join(self._state_dir, connector.evse.port))
             runner: DeviceRunner[EvseDesired, EvseObservation] = DeviceRunner(name, driver, self._reports)
-            self._controllers[name] = _Controller(connector.id, runner, now_s)
+            self._controllers[name] = _Controller(connector.id, runner)
             runner.start()
 
     def _take_reports(self, now_s: float) -> None:
@@ -177,6 +175,7 @@ class Guard:
                     self._noted = False
                 was = orphans.is_withdrawn(controller.seen)
                 controller.seen = seen
+                controller.held = orphans.is_held(controller.held, seen)
                 if orphans.is_withdrawn(seen) and not was:
                     self._log.info("energy is withdrawn", device=report.name, plugged=seen.plugged)
                 elif was and not orphans.is_withdrawn(seen):
@@ -204,12 +203,12 @@ class Guard:
 
 
 class _Controller(msgspec.Struct):
-    """One controller that was taken at a boottime."""
+    """One controller that was taken. `seen` None: it does not answer. `held`: its plug is to be held."""
 
     connector_id: int
     runner: "DeviceRunner[EvseDesired, EvseObservation]"
-    taken_s: float
     seen: EvseObservation | None = None
+    held: bool = False
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,23 +6,28 @@ processes or talk to devices (`guard.py`).
 
 from services.hardware.contract import EvseDesired, EvseObservation
 
-LOOK_S = 2.0
-"""So long an order waits for the first observation, which says whether a plug is held."""
-
 
 def is_due(gone_since_s: float, now_s: float, grace_s: float) -> bool:
     """Whether the service is gone for so long that its controllers are taken. Boottimes."""
     return now_s >= gone_since_s + grace_s
 
 
-def order(seen: EvseObservation | None, taken_s: float, now_s: float) -> EvseDesired | None:
-    """What a controller is told that was taken at boottime `taken_s`; None: nothing yet.
+def is_held(held: bool, seen: EvseObservation) -> bool:
+    """Whether the plug at a controller is to be held, where `held` was known of it before it said this.
 
-    No energy, and a plug that is held stays so: the transaction that it belongs to goes on when the service returns.
+    Choice: once it was held it stays so until the service is back, whatever is seen later: a controller that restarts has its
+    lock open for a moment, and one that is silent says nothing.
     """
-    if seen is None and now_s < taken_s + LOOK_S:
-        return None
-    return EvseDesired(locked=seen is not None and seen.locked is True)
+    return held or seen.locked is True
+
+
+def order(*, held: bool) -> EvseDesired:
+    """What a controller is told: no energy, and a plug that is held stays so (OCPP 1.6 §4.10).
+
+    The transaction that it belongs to goes on when the service returns. Where it is not known to be held, nothing is said to
+    the lock.
+    """
+    return EvseDesired(locked=True if held else None)
 
 
 def is_newly_unplugged(before: EvseObservation | None, seen: EvseObservation) -> bool:

@@ -42,6 +42,6 @@ def holds_plug(connector: Connector) -> bool:
     is open (OCPP 1.6 §4.10; hardware.md §6)."""
     if not connector.socket:
         return False
-    held = connector.commanded is not None and connector.commanded.locked
+    held = connector.commanded is not None and connector.commanded.locked is True
     live = connector.seen is not None and connector.seen.relay_closed
     return connector.transaction is not None or connector.plug_kept or (held and live)

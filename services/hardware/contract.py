@@ -97,8 +97,9 @@ class EvseDesired(msgspec.Struct, frozen=True):
 
     energy_allowed: bool = False
     limit_a: float = 0.0
-    locked: bool = False
-    """Hold the plug in the socket. It is held before energy is offered, and let go only once the contactor is open."""
+    locked: bool | None = False
+    """Hold the plug in the socket. It is held before energy is offered, and let go only once the contactor is open. None: the
+    lock stays as it is, nothing is said to it."""
     unlock_attempts: int = 0
     """How often the lock was to be opened by force so far: one more is one more attempt, even if it seems to be open."""
 

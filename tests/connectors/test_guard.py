@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,9 +16,12 @@ import pytest
 from bus.clock import boottime_s, hardware_boot_id
 from bus.logs import logger
 from bus.process import take_lock
+from services.configuration.station import load
 from services.connectors import guard, orphans, unplugged
 from services.hardware.contract import EvseDesired, EvseObservation
 from services.hardware.port import open_port
+from services.hardware.runner import DeviceDown, Observed
+from tests.connectors.wire_plant import Guard, Line, Turns
 from tests.simulator.test_process import Simulator, wait_until
 
 GRACE_S = 1.0
@@ -58,19 +61,89 @@ def test_controllers_are_taken_after_the_grace_and_not_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("locked", "desired"),
-    [(None, EvseDesired()), (False, EvseDesired()), (True, EvseDesired(locked=True))],
+    ("before", "locked", "held"),
+    [(False, None, False), (False, False, False), (False, True, True), (True, False, True), (True, None, True)],
 )
-def test_energy_is_withdrawn_and_a_plug_that_is_held_stays_so(locked: bool | None, desired: EvseDesired) -> None:
-    """The transaction goes on when the service returns, so its plug is not let go."""
-    seen = EvseObservation("C", True, True, True, 16.0, locked=locked)
-    assert orphans.order(seen, 100.0, 100.0) == desired
-    assert not desired.energy_allowed
+def test_energy_is_withdrawn_and_a_plug_that_was_held_stays_so(before: bool, locked: bool | None, held: bool) -> None:
+    """The transaction goes on when the service returns, so its plug is not let go; a lock that is not known is left alone."""
+    assert orphans.is_held(before, EvseObservation("C", True, True, True, 16.0, locked=locked)) is held
+    assert orphans.order(held=held) == EvseDesired(locked=True if held else None)
 
 
-def test_a_controller_that_says_nothing_is_told_all_the_same() -> None:
-    assert orphans.order(None, 100.0, 101.9) is None
-    assert orphans.order(None, 100.0, 102.0) == EvseDesired()
+class Socket:
+    """A car charges at a socket, its plug held, as the service has left it; then the guard takes the controller."""
+
+    def __init__(self) -> None:
+        self.line = Line("openevse", 100.0, cable="socket")
+        self.line.world.plug_in(1)
+        service = Turns(self.line)
+        service.desired = EvseDesired(energy_allowed=True, limit_a=16.0, locked=True)
+        self._live(8.0, lambda: service.turn(lambda _: None, lambda _: None))
+        service.close()
+        assert (self.live, self.locked) == (True, True)
+        self.guard = Guard(self.line)
+
+    @property
+    def locked(self) -> bool:
+        return self.line.connector.locked
+
+    @property
+    def live(self) -> bool:
+        return self.line.connector.contactor.closed
+
+    def look(self, seconds: float) -> None:
+        self._live(seconds, self.guard.turn)
+
+    def _live(self, seconds: float, turn: Callable[[], None]) -> None:
+        end_s = self.line.now() + seconds
+        while self.line.now() < end_s:
+            self.line.live_until(self.line.now() + 0.25)
+            turn()
+
+
+def test_a_held_plug_stays_held_over_a_silence_of_its_controller() -> None:
+    socket = Socket()
+    socket.look(6.0)
+    assert (socket.live, socket.locked) == (False, True)
+    socket.line.quirks.mute = True
+    socket.look(8.0)
+    socket.line.quirks.mute = False
+    socket.look(15.0)
+    assert (socket.live, socket.locked) == (False, True)
+
+
+def test_a_held_plug_stays_held_where_its_controller_is_silent_at_first() -> None:
+    socket = Socket()
+    socket.line.quirks.mute = True
+    socket.look(8.0)
+    socket.line.quirks.mute = False
+    socket.look(15.0)
+    assert (socket.live, socket.locked) == (False, True)
+
+
+class Told:
+    """A runner that keeps its orders."""
+
+    def __init__(self) -> None:
+        self.orders: list[EvseDesired] = []
+
+    def set_desired(self, desired: EvseDesired) -> None:
+        self.orders.append(desired)
+
+
+def test_the_guard_remembers_what_it_held_while_a_controller_is_lost(tmp_path: Path) -> None:
+    (tmp_path / "station.toml").write_text(STATION)
+    config = load(str(tmp_path / "station.toml"), with_virtual_devices=True)
+    one = guard.Guard(config, str(tmp_path), logger("test"), gone_since_s=0.0)
+    told = Told()
+    one._controllers["evse-1"] = guard._Controller(1, told)  # type: ignore[arg-type]
+    held = EvseObservation("C", True, False, False, 16.0, locked=True)
+    let_go = EvseObservation("C", True, False, False, 16.0, locked=False)
+    for report in (None, Observed("evse-1", held, 1.0), DeviceDown("evse-1", "silent", 1.0), Observed("evse-1", let_go, 9.0)):
+        if report is not None:
+            one._reports.put(report)
+        one._turn(9.0)
+    assert [order.locked for order in told.orders] == [None, True, True, True]
 
 
 def test_energy_counts_as_withdrawn_when_the_offer_has_ended_and_the_contactor_is_open() -> None:

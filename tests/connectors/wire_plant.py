@@ -5,7 +5,7 @@ the judgement whether current is offered without authorization. Does not: know t
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import serial
 
@@ -28,11 +28,12 @@ FRAME_GAP_S = 0.03
 class Line:
     """A controller at the end of a line. Time goes on while somebody waits there; `gone`: the adapter is pulled."""
 
-    def __init__(self, driver: str, now_s: float) -> None:
+    def __init__(self, driver: str, now_s: float, *, cable: Literal["fixed", "socket"] = "fixed") -> None:
         self.driver = driver
+        self.cable = cable
         self.now_s = now_s
         self.gone = False
-        one = ConnectorSettings(id=1, cable="fixed", evse=driver, meter="sdm120", unit=9, phases=1)
+        one = ConnectorSettings(id=1, cable=cable, evse=driver, meter="sdm120", unit=9, phases=1)
         supply = Settings(max_current_a=32, voltage_v=230.0, connectors=(one,), reader=None)
         kept = new_eeprom(driver, 32, 1)
         self.connector = Connector(one, supply, now_s=now_s, register=Register(wh=1000.0, serial=1), eeprom=kept)
@@ -82,7 +83,7 @@ class Line:
     def new_driver(self) -> OpenEvse | EvseWb:
         if self.driver == "evsewb":
             return EvseWb(Wire("controller", "line", 115200), now=self.now, opened=self.opened)
-        return OpenEvse("line", now=self.now, opened=self.opened)
+        return OpenEvse("line", socket=self.cable == "socket", now=self.now, opened=self.opened)
 
 
 class MemoryPort(Port):
@@ -181,19 +182,18 @@ class Guard:
 
     def __init__(self, line: Line) -> None:
         self._turns = Turns(line)
-        self._taken_s = line.now()
-        self._seen: EvseObservation | None = None
+        self._held = False
 
     def turn(self) -> None:
-        self._turns.desired = orphans.order(self._seen, self._taken_s, self._turns.line.now())
+        self._turns.desired = orphans.order(held=self._held)
         self._turns.turn(self._observed, lambda _: None)
-        self._turns.desired = orphans.order(self._seen, self._taken_s, self._turns.line.now())
+        self._turns.desired = orphans.order(held=self._held)
 
     def close(self) -> None:
         self._turns.close()
 
     def _observed(self, seen: EvseObservation) -> None:
-        self._seen = seen
+        self._held = orphans.is_held(self._held, seen)
 
 
 def sample(line: Line, now_s: float) -> MeterSample:

@@ -76,6 +76,17 @@ def test_the_plug_is_let_go_only_when_the_contactor_is_open(bench: Bench) -> Non
     assert (seen.relay_closed, seen.locked) == (False, False)
 
 
+@pytest.mark.parametrize(("position", "mode"), [(1, "M"), (0, "M"), (1, "A")])
+def test_a_lock_of_which_nothing_is_said_stays_as_it_is(bench: Bench, position: int, mode: str) -> None:
+    """So the guard withdraws energy where it does not know yet whether a plug is held."""
+    bench.evse.charge()
+    bench.evse.lock, bench.evse.lock_mode = position, mode
+    bench.driver.open()
+    for _ in range(5):
+        seen = bench.exchange(EvseDesired(locked=None, unlock_attempts=3))
+    assert (seen.offering, seen.locked, lock_commands(bench)) == (False, position == 1, [])
+
+
 def test_a_lock_that_is_where_it_should_be_is_left_in_peace(bench: Bench) -> None:
     bench.evse.plug()
     bench.settle(HELD)

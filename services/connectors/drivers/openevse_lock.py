@@ -58,7 +58,7 @@ class CableLock:
 
     def differs(self, desired: EvseDesired, *, relay_closed: bool) -> bool:
         """Whether there is something to do. A plug is never let go while the contactor is closed."""
-        if self.seen.locked is None or (relay_closed and not desired.locked):
+        if desired.locked is None or self.seen.locked is None or (relay_closed and not desired.locked):
             return False
         if _forced(desired, self.seen):
             return True
@@ -70,7 +70,7 @@ class CableLock:
 
     def follow(self, desired: EvseDesired, deadline_s: float, *, relay_closed: bool) -> None:
         """Bring it where it is wanted, in a few tries."""
-        if not self.differs(desired, relay_closed=relay_closed):
+        if desired.locked is None or not self.differs(desired, relay_closed=relay_closed):
             return
         attempts = desired.unlock_attempts if not desired.locked else self.seen.unlock_attempts
         moved = any(self._move(desired.locked, deadline_s, relay_closed=relay_closed) for _ in range(ATTEMPTS_MAX))
