@@ -208,11 +208,12 @@ def _on_evse(work: Work, event: e.EvseObserved | e.EvseFailed) -> None:
     if connector is None:
         return
     if isinstance(event, e.EvseFailed):
-        work.put(connector, evse_failure=event.reason)
+        observations.silent(work, connector, event.reason)
         return
-    if observations.missed_unplugging(connector, event.observation):
-        work.note("controller counts a new plug-in, the plug was out meanwhile", connector_id=connector.connector_id)
-        _advance(work, work.put(connector, plugged=False, evse_failure=""))
+    missed = observations.missed_unplugging(connector, event.observation, work.now.boottime_s)
+    if missed:
+        work.note("another plug-in, the plug was out meanwhile", connector_id=connector.connector_id, detail=missed)
+        _advance(work, recovery.without_unseen(work, work.put(connector, plugged=False, evse_failure="")))
         connector = work.connector(connector.connector_id)
         assert connector is not None
     observations.observed(work, connector, event.observation)
@@ -399,6 +400,13 @@ def _advance_running(work: Work, connector: Connector, phase: Running) -> None:
 
 def _advance_stopping(work: Work, connector: Connector, phase: Stopping) -> None:
     """Once the contactor is open, or should long be, read meterStop."""
+    if phase.unheard is not None and connector.seen is not None and connector.plugged is not None:
+        another = recovery.is_another_plug(connector, phase.transaction, work.now.boot_id)
+        if another:
+            work.note("another plug-in, the plug was out meanwhile", connector_id=connector.connector_id, warning=True)
+            connector = work.withdraw_at_once(connector)
+        phase = msgspec.structs.replace(phase, unheard=None, last_sure=phase.unheard if another else None)
+        connector = work.put(connector, phase=phase)
     gone = connector.plugged is False or recovery.is_another_plug(connector, phase.transaction, work.now.boot_id)
     if gone and not phase.unplugged:
         phase = msgspec.structs.replace(phase, unplugged=True)

@@ -32,19 +32,49 @@ Longer than any controller lets a vehicle take to let go (hardware.md §2.1, §3
 STUCK_POWER_W = 200.0
 """More than a meter shows of nothing, less than any vehicle charges with."""
 READING_AGE_S_MAX = 3.0
+UNSEEN_S_MAX = 15.0
+"""A plug that nobody could see for so long may have been exchanged; as long as the guard waits (design §2)."""
+UNSEEN = "nobody could see for too long whether the plug stayed in"
 STUCK = EvseFault(ChargePointErrorCode.POWER_SWITCH_FAILURE, "contactor-stuck", "contactor stuck closed")
 
 
-def missed_unplugging(connector: Connector, new: EvseObservation) -> bool:
-    """Whether the plug was out and in again without being seen: the controller has set its session's energy back.
+def missed_unplugging(connector: Connector, new: EvseObservation, now_s: float) -> str:
+    """How it is known, in words, that the plug was out and in again without being seen; empty: it was not.
 
-    Its own restart sets it back too, and then it is still the same plug-in. The elapsed time alone proves nothing here, as old
-    firmware begins it anew whenever charging resumes.
+    The controller has set its session's energy back. Its own restart sets it back too, and then it is still the same plug-in.
+    The elapsed time alone proves nothing here, as old firmware begins it anew whenever charging resumes. Or nobody could see
+    the plug for so long that it may have been another's meanwhile.
     """
     seen = connector.seen
-    if seen is None or not connector.plugged or new.plugged is False or new.boots > seen.boots:
-        return False
-    return new.session_energy_ws < seen.session_energy_ws
+    if seen is None or not connector.plugged or new.plugged is False:
+        return ""
+    if new.boots <= seen.boots and new.session_energy_ws < seen.session_energy_ws:
+        return "the controller counts a new plug-in"
+    return "" if was_seen(connector, new, now_s) else UNSEEN
+
+
+def was_seen(connector: Connector, new: EvseObservation, now_s: float) -> bool:
+    """Whether a plug that is in can't have been exchanged while the controller was silent or could not tell.
+
+    Nobody exchanges plugs within UNSEEN_S_MAX, and one that has charged for longer than the silence was there before it.
+
+    Choice: what can't be shown to be the same plug-in is another one. Its owner may have to present a card once more; on the
+    other side somebody would pay for a stranger's energy.
+    """
+    unseen_s = 0.0 if connector.unseen_since_s is None else now_s - connector.unseen_since_s
+    return new.plugged is None or unseen_s < UNSEEN_S_MAX or new.session_elapsed_s > unseen_s + UNSEEN_S_MAX
+
+
+def silent(work: Work, connector: Connector, reason: str) -> None:
+    """The controller does not answer."""
+    work.put(connector, evse_failure=reason, **_unseen_facts(connector, work.now.boottime_s))
+
+
+def _unseen_facts(connector: Connector, now_s: float) -> dict[str, Any]:
+    if connector.unseen_since_s is not None:
+        return {}
+    last = connector.phase.transaction.last if isinstance(connector.phase, Running) else None
+    return {"unseen_since_s": now_s, "seen_reading": last}
 
 
 def observed(work: Work, connector: Connector, new: EvseObservation) -> None:
@@ -54,8 +84,12 @@ def observed(work: Work, connector: Connector, new: EvseObservation) -> None:
     new = _with_stuck_contactor(new, live_since_s, now_s)
     facts: dict[str, Any] = {"seen": new, "evse_failure": "", "live_since_s": live_since_s}
     facts["in_force_a"] = supply.with_observation(connector, new, draws=_draws(connector, now_s))
-    if new.plugged is not None:
-        facts["plugged"] = new.plugged
+    if new.plugged is None:
+        facts |= _unseen_facts(connector, now_s)
+    else:
+        facts |= {"plugged": new.plugged, "unseen_since_s": None, "seen_reading": None}
+        if connector.plugged is None and not was_seen(connector, new, now_s):
+            facts["unplugged_s"] = now_s
         if new.plugged and not connector.plugged:
             facts["plugged_since_s"] = now_s
             facts["correlation_id"] = _correlation_id(work, connector)

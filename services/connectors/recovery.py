@@ -3,8 +3,9 @@
 A transaction of this hardware boot waits for the controller to say whether the plug-in is still the same: then it is resumed,
 neither stopped nor started. Of an earlier boot it ended with the power, and is closed before any contactor may close.
 
-A plug-in is the same one if the controller's counters have gone on, unless the guard has seen the plug out since: counters
-that stand at nothing, as early in a session or of a controller that has none, would fit any plug-in.
+A plug-in is the same one if the controller's counters have gone on, unless the guard has seen the plug out since, or the
+controller could not say for too long whether it is in: counters that stand at nothing, as early in a session or of a
+controller that has none, would fit any plug-in.
 
 Owns: these decisions. Does not: read the disk (`store.py`).
 """
@@ -24,11 +25,13 @@ from services.connectors.state import (
     LocalList,
     Reservation,
     Resuming,
+    Running,
     StopIntent,
     Stopping,
     Transaction,
     Waiting,
 )
+from services.connectors.status import EV_SIDE_DISCONNECTED
 from services.connectors.work import Work
 from services.hardware.contract import EvseObservation
 
@@ -60,7 +63,8 @@ def take_up(work: Work, loaded: Loaded) -> None:
     for known in work.state.connectors:
         number = known.connector_id
         availability = loaded.availability.get(number, Availability())
-        work.put(known, availability=availability, unplugged_s=loaded.unplugged_s.get(number))
+        seen = {"unplugged_s": loaded.unplugged_s.get(number), "unseen_since_s": work.now.boottime_s}
+        work.put(known, availability=availability, **seen)
     reservations.take_up(work, loaded.reservations)
     for connector_id, finished in loaded.finished.items():
         connector = work.connector(connector_id)
@@ -123,7 +127,7 @@ def _take_up_transaction(work: Work, transaction: Transaction, loaded: Loaded) -
         work.put(connector, phase=Stopping(stopped, since_s=work.now.boottime_s - transactions.CONTACTOR_S))
     elif transaction.stop is not None:
         work.note("stop of the transaction goes on after a restart", **fields)
-        work.put(connector, phase=Stopping(transaction, since_s=work.now.boottime_s))
+        work.put(connector, phase=Stopping(transaction, since_s=work.now.boottime_s, unheard=transaction.last))
     else:
         work.put(connector, phase=Resuming(transaction))
 
@@ -143,7 +147,7 @@ def _resolve_transaction(work: Work, connector: Connector, transaction: Transact
             # It came before the controller was heard, and is the register of all that is told from now on.
             transactions.follow(work, connector, connector.sample)
         return
-    detail = "the guard saw the plug out" if was_out else "the controller counts anew"
+    detail = "the plug was seen out, or could not be seen for too long" if was_out else "the controller counts anew"
     text = "another plug-in meanwhile, the old transaction is closed at its last committed reading"
     work.note(text, detail=detail, warning=True, **fields)
     connector = work.withdraw_at_once(connector)
@@ -165,6 +169,24 @@ def is_another_plug(connector: Connector, transaction: Transaction, boot_id: str
     if transaction.started_at.boot_id != boot_id or stop.at is None:
         return False
     return not transactions.same_session(transaction.mark, seen) or _was_out(connector, stop.at, boot_id)
+
+
+def without_unseen(work: Work, connector: Connector) -> Connector:
+    """The plug of a running transaction was out while nobody could see it: what was charged since may be somebody else's.
+
+    The transaction ends with the reading of when its plug was last seen. With StopTransactionOnEVSideDisconnect false it
+    outlives its plug, and all that is charged is its own.
+    """
+    last, phase = connector.seen_reading, connector.phase
+    if last is None or not isinstance(phase, Running) or not work.state.settings.stop_transaction_on_ev_side_disconnect:
+        return connector
+    transaction = msgspec.structs.replace(phase.transaction, last=last)
+    connector = work.put(connector, phase=msgspec.structs.replace(phase, transaction=transaction))
+    transactions.stop(work, connector, Reason.EV_DISCONNECTED, info=EV_SIDE_DISCONNECTED)
+    stopping = work.connector(connector.connector_id)
+    assert stopping is not None
+    assert isinstance(stopping.phase, Stopping)
+    return work.put(stopping, phase=msgspec.structs.replace(stopping.phase, unplugged=True, last_sure=last))
 
 
 def _was_out(connector: Connector, known_at: Moment, boot_id: str) -> bool:

@@ -264,7 +264,9 @@ class Stopping(Facts, frozen=True):
     """The intent to stop is on disk; the contactor opens, then the reading for meterStop is asked for.
 
     `read_not_before_s`: a reading from this boottime on will do. `unplugged`: the plug was out meanwhile, so that one
-    which is in at the end is another plug-in.
+    which is in at the end is another plug-in. `unheard`: the reading on the disk while this process has not heard the
+    controller, which may say that all since then was another plug-in's; None: it has. `last_sure`: it was; this is the
+    reading to close with.
     """
 
     transaction: Transaction
@@ -273,6 +275,8 @@ class Stopping(Facts, frozen=True):
     read_not_before_s: float = 0.0
     info: str = ""
     unplugged: bool = False
+    unheard: Reading | None = None
+    last_sure: Reading | None = None
 
 
 class Unlocking(Facts, frozen=True):
@@ -299,8 +303,13 @@ class Connector(Facts, frozen=True):
     plugged: bool | None = None
     """What the controller last knew; None: it has not known yet. One that can't tell now has not seen an unplugging."""
     plugged_since_s: float = 0.0
+    unseen_since_s: float | None = None
+    """Since when nobody has seen whether the plug is in: the controller is silent or can't tell; None: it does."""
+    seen_reading: Reading | None = None
+    """The running transaction's reading at that time; None: there was none."""
     unplugged_s: float | None = None
-    """Boottime at which the guard saw the plug out, while no service was there to see it; None: it did not in this boot."""
+    """Boottime until which the plug was out: the guard saw it while no service was there to see it, or nobody could see for
+    too long whether it stayed in; None: neither in this boot."""
     correlation_id: str = ""
     """Of what happens here from plug or card until the plug is out again, for the logs only; empty: nothing does."""
     card_awaited_since_s: float | None = None

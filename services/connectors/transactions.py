@@ -226,7 +226,8 @@ def stop(work: Work, connector: Connector, reason: Reason, *, id_tag: str | None
     intent = StopIntent(reason, work.now.moment(), id_tag, _keeps_plug(connector, reason, work.state.settings))
     transaction = msgspec.structs.replace(transaction, stop=intent, mark=mark)
     work.change(e.SaveTransaction(transaction))
-    work.put(connector, phase=Stopping(transaction, since_s=work.now.boottime_s, info=info))
+    unheard = transaction.last if connector.seen is None else None
+    work.put(connector, phase=Stopping(transaction, since_s=work.now.boottime_s, info=info, unheard=unheard))
     work.note(
         "transaction stops",
         connector_id=connector.connector_id,
@@ -237,8 +238,15 @@ def stop(work: Work, connector: Connector, reason: Reason, *, id_tag: str | None
 
 
 def close_with_reading(work: Work, connector: Connector, sample: MeterSample | None) -> None:
-    """The outcome: StopTransaction with the register after the contactor opened, or the last trustworthy one."""
-    if sample is not None:
+    """The outcome: StopTransaction with the register after the contactor opened, or the last trustworthy one.
+
+    Where that may hold another plug-in's energy, it is the last one that does not.
+    """
+    assert isinstance(connector.phase, Stopping)
+    if connector.phase.last_sure is not None:
+        transaction = msgspec.structs.replace(connector.phase.transaction, last=connector.phase.last_sure)
+        connector = work.put(connector, phase=msgspec.structs.replace(connector.phase, transaction=transaction))
+    elif sample is not None:
         connector = follow(work, connector, sample)
     phase = connector.phase
     assert isinstance(phase, Stopping)

@@ -121,7 +121,7 @@ class Keeper:
             if number != CHARGE_POINT:
                 lost = statuses[number] in OUT_OF_USE
             else:
-                usable = [c for c in state.connectors if c.availability.operative and statuses[c.connector_id] != "Faulted"]
+                usable = [c for c in state.connectors if c.availability.usable and statuses[c.connector_id] != "Faulted"]
                 lost = state.emergency_stop or state.unavailable or not usable
             if lost:
                 del self.kept[id_]

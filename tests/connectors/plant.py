@@ -28,6 +28,7 @@ class Plant:
         self.knows = True
         self.meter_answers = True
         self.has_lock = False
+        self.counts = True
         self.lock_jams = False
         self.register_wh = register_wh
         self.serial = "M1"
@@ -90,8 +91,8 @@ class Plant:
             wh = VOLTAGE_V * min(self.desired.limit_a or self.max_a, self.max_a) * seconds / 3600
             self.register_wh += wh
             self.delivered_wh += wh
-            self._energy_ws += wh * 3600
-            self._elapsed_s += seconds
+            self._energy_ws += wh * 3600 * self.counts
+            self._elapsed_s += seconds * self.counts
         self._offered_s = self._offered_s + seconds if self.offering else 0.0
         self._asked_s = self._asked_s + seconds if self.pilot == "C" and self.offering else 0.0
         self._withdrawn_s = 0.0 if self.offering else self._withdrawn_s + seconds

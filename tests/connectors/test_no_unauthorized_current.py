@@ -74,6 +74,10 @@ class Plant:
         return sample(self._world.line, now_s)
 
 
+UNSEEN = [("evsewb", "fault-0", "clear"), ("evsewb", "pull", "put-back"), ("openevse", "pull", "put-back")]
+"""Driver, what hides the plug from the station, and what shows it again."""
+
+
 class SafetyWorld(World):
     """A `World` whose one connector is a virtual controller behind its driver; `offered_s`: how long without authorization."""
 
@@ -218,6 +222,22 @@ def test_the_bench_charges_at_all(driver: str) -> None:
         assert world.line.board.offered_a > 0, "the contactor stays as it is for the grace"
         world.advance(4.0)
         assert world.line.board.offered_a == 0.0, "then the guard withdraws"
+        world.database.close()
+
+
+@pytest.mark.parametrize(("driver", "hides", "shows"), UNSEEN, ids=["tripped", "evsewb-pulled", "openevse-pulled"])
+def test_another_car_that_nobody_saw_come_needs_its_own_card(driver: str, hides: str, shows: str) -> None:
+    """An EVSE-WB does not tell of the plug while its residual current device has tripped; a silent controller of nothing."""
+    with tempfile.TemporaryDirectory() as directory:
+        world = SafetyWorld(Path(directory), driver)
+        for op in ("plug-in", "card", "pause", hides, "plug-out", "long-pause", "plug-in", "long-pause", shows):
+            world.do(op)
+        world.advance(320.0)
+        assert world.service is not None
+        assert world.service._state.connectors[0].transaction is None
+        assert world.line.board.offered_a == 0.0
+        assert not world.line.connector.contactor.closed
+        assert world.service._state.connectors[0].plugged
         world.database.close()
 
 
