@@ -19,22 +19,32 @@ def desired_output(state: State, connector: Connector) -> EvseDesired | None:
     """
     transaction = connector.ongoing
     if transaction is None or transaction.deauthorized or state.emergency_stop:
-        return withdrawn(connector)
+        return withdrawn(state, connector)
     if isinstance(connector.phase, Resuming):
-        return None
+        # At F nothing flows, and nobody can see whether a plug is in: the order brings that back.
+        blind = connector.seen is not None and connector.seen.control_pilot == "F"
+        return withdrawn(state, connector) if blind else None
     if stopping_faults(connector.seen) or connector.offer_from_s:
-        return withdrawn(connector)
+        return withdrawn(state, connector)
     limit_a = min(connector.max_current_a, allowed_a(state, connector))
     if limit_a < OFFER_A_MIN:
-        return withdrawn(connector)
+        return withdrawn(state, connector)
     if not state.emergency_stop_read:
         return None
-    return msgspec.structs.replace(withdrawn(connector), energy_allowed=True, limit_a=limit_a)
+    return msgspec.structs.replace(withdrawn(state, connector), energy_allowed=True, limit_a=limit_a, at_once=False)
 
 
-def withdrawn(connector: Connector) -> EvseDesired:
+def withdrawn(state: State, connector: Connector) -> EvseDesired:
     """The output without energy."""
-    return EvseDesired(locked=holds_plug(connector), unlock_attempts=connector.unlock_attempts)
+    at_once = state.emergency_stop or _still_opens_at_once(connector)
+    return EvseDesired(locked=holds_plug(connector), unlock_attempts=connector.unlock_attempts, at_once=at_once)
+
+
+def _still_opens_at_once(connector: Connector) -> bool:
+    """The emergency stop may be released before the order has reached a controller that was busy, or silent."""
+    if connector.commanded is None or not connector.commanded.at_once:
+        return False
+    return connector.seen is None or connector.seen.relay_closed or bool(connector.evse_failure)
 
 
 def holds_plug(connector: Connector) -> bool:

@@ -106,9 +106,9 @@ class Work:
 
     def withdraw_at_once(self, connector: Connector) -> Connector:
         """Take energy away before anything is written: safety waits for nothing."""
-        if connector.commanded is not None and not connector.commanded.energy_allowed:
+        desired, before = withdrawn(self.state, connector), connector.commanded
+        if before is not None and not before.energy_allowed and (before.at_once or not desired.at_once):
             return connector
-        desired = withdrawn(connector)
         self._safety.append(e.SetEvse(connector.connector_id, desired))
         return self._commanded(connector, desired)
 
@@ -131,7 +131,8 @@ class Work:
                 continue
             before = connector.commanded
             ends = not desired.energy_allowed and (before is None or before.energy_allowed)
-            if ends and not isinstance(connector.phase, Stopping):
+            urgent = desired.at_once and (before is None or not before.at_once)
+            if urgent or (ends and not isinstance(connector.phase, Stopping)):
                 self.withdraw_at_once(connector)
                 continue
             before_a = 0.0 if before is None else before.limit_a

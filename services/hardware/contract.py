@@ -102,6 +102,8 @@ class EvseDesired(msgspec.Struct, frozen=True):
     lock stays as it is, nothing is said to it."""
     unlock_attempts: int = 0
     """How often the lock was to be opened by force so far: one more is one more attempt, even if it seems to be open."""
+    at_once: bool = False
+    """The emergency stop, only where no energy is allowed: the contactor opens without waiting for the vehicle to let go."""
 
 
 class EvseFault(msgspec.Struct, frozen=True):

@@ -25,6 +25,8 @@ class Car:
         self.plugged = False
         self.paused = False
         self.full = False
+        self.holds_on = False
+        """It goes on drawing when the offer has ended, until the contactor opens under it."""
         self.current_a = 0.0
         self._asks = False
         self._offered_for_s = 0.0
@@ -54,7 +56,7 @@ class Car:
 
     def plug_out(self) -> None:
         """The cable is pulled, under load too; the next car comes unpaused and empty."""
-        self.plugged = self.paused = self.full = self._asks = False
+        self.plugged = self.paused = self.full = self.holds_on = self._asks = False
         self.current_a = self._offered_for_s = 0.0
 
     def step(self, dt_s: float, *, offered_a: float, live: bool) -> None:
@@ -65,8 +67,10 @@ class Car:
         self._offered_for_s = self._offered_for_s + dt_s if willing else 0.0
         if willing and self._offered_for_s >= READY_DELAY_S:
             self._asks = True
-        self._draw(dt_s, min(offered_a, self.max_a) if willing and self._asks and live else 0.0, live=live)
-        if not willing and self.current_a == 0.0:
+        holds = self.holds_on and self.wants_energy and not offered and self._asks and live
+        target_a = min(offered_a, self.max_a) if willing and self._asks and live else 0.0
+        self._draw(dt_s, self.current_a if holds else target_a, live=live)
+        if not willing and not holds and self.current_a == 0.0:
             self._asks = False
         waiting = willing and not self._asks
         self._rest = not waiting and before == (self.current_a, self._asks)

@@ -103,7 +103,12 @@ def _pause(rig: Rig, args: list[str]) -> dict[str, Any]:
 
 def _resume(rig: Rig, args: list[str]) -> dict[str, Any]:
     car = _connector(rig, args[0]).car
-    car.paused = car.full = False
+    car.paused = car.full = car.holds_on = False
+    return {}
+
+
+def _hold(rig: Rig, args: list[str]) -> dict[str, Any]:
+    _connector(rig, args[0]).car.holds_on = True
     return {}
 
 
@@ -204,6 +209,7 @@ COMMANDS: dict[str, Command] = {
     "ev-pause": Command("ev-pause N", (1,), _pause),
     "ev-resume": Command("ev-resume N", (1,), _resume),
     "ev-full": Command("ev-full N", (1,), _full),
+    "ev-hold": Command("ev-hold N", (1,), _hold),
     "ev-max": Command("ev-max N AMPS", (2,), _max),
     "set-meter": Command("set-meter N WH", (2,), _set_meter),
     "fault": Command(f"fault N {'|'.join(_FAULTS)}", (2,), _fault),

@@ -154,6 +154,7 @@ class Connector:
                 "wants_energy": self.car.wants_energy,
                 "paused": self.car.paused,
                 "full": self.car.full,
+                "holds_on": self.car.holds_on,
                 "max_a": self.car.max_a,
                 "drawing_a": self.car.current_a,
             },

@@ -20,6 +20,7 @@ _EPILOG = """commands:
   swipe TAG                      hold a card to the reader
   ev-pause N, ev-resume N        the car stops drawing, and draws again
   ev-full N                      its battery is full
+  ev-hold N                      it goes on drawing when the offer ends, until it is cut off or ev-resume
   ev-max N AMPS                  the most that the car draws
   set-meter N WH                 another meter was fitted: its register
   fault N KIND, clear-fault N KIND

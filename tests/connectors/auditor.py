@@ -222,7 +222,10 @@ class Auditor:
             order, seen = connector.commanded, connector.seen
             if order is None:
                 continue
-            assert connector.socket or order == EvseDesired(order.energy_allowed, order.limit_a), "a fixed cable has no lock"
+            plain = EvseDesired(order.energy_allowed, order.limit_a, at_once=order.at_once)
+            assert connector.socket or order == plain, "a fixed cable has no lock"
+            assert not (order.at_once and order.energy_allowed), "energy is offered in an emergency"
+            assert order.at_once or not state.emergency_stop, "the emergency stop waits for a vehicle to let go"
             if connector.socket and (connector.transaction is not None or order.energy_allowed):
                 assert order.locked, "the plug of a transaction is not held"
             if connector.connector_id in self._held and not order.locked:

@@ -85,7 +85,9 @@ class ScriptedEvse:
         self.temperatures = "250 -2560 -2560"
         self.unknown: set[str] = {"GY", "GD"}
         self.lock, self.lock_mode, self.lock_jams = 0, "A", False
-        self.missed_pulse = False
+        self.missed_pulse = self.relay_sticks = False
+        self._hidden = self.pilot, self.vflags
+        """What -12 V hides."""
         self.mute = False
         self.with_ids = True
         self.rapi4 = False
@@ -188,8 +190,15 @@ class ScriptedEvse:
                     self.lock = int(position)
                 return "$OK"
             case ["FS"]:
-                if self.state < 0x04 or self.state == 0xFF:
+                if self.state < 0x04:
                     self.state, self.vflags = 0xFE, self.vflags & ~0x0040
+                elif self.state == 0xFF:
+                    self.state, (self.pilot, self.vflags) = 0xFE, self._hidden
+                return "$OK"
+            case ["FD"]:
+                self.vflags |= 0x0040 if self.relay_sticks else 0
+                self._hidden = self.pilot, self.vflags & ~(0 if self.relay_sticks else 0x0040)
+                self.state, self.pilot, self.vflags = 0xFF, 0x00, self._hidden[1] & ~0x0100
                 return "$OK"
             case ["FE"]:
                 if self.state >= 0xFE:

@@ -242,3 +242,42 @@ def test_another_plug_in_while_nobody_looked_gets_nothing(pair: Pair) -> None:
     pair.driver.open()
     seen = pair.run(3.0, OFF)
     assert (seen.plugged, seen.offering, seen.relay_closed) == (True, False, False)
+
+
+EMERGENCY = EvseDesired(at_once=True)
+
+
+def test_a_withdrawal_lets_a_vehicle_let_go_and_the_emergency_stop_does_not(pair: Pair) -> None:
+    """hardware.md §3.1, §3.2: with a car that holds on when the offer ends, three seconds lie between the two."""
+    charging(pair)
+    pair.connector.car.holds_on = True
+    pair.run(2.0, OFF)
+    assert pair.connector.contactor.closed
+    pair.run(3.0, OFF)
+    assert not pair.connector.contactor.closed
+    pair.run(5.0, OFFER_16)
+    assert pair.connector.contactor.closed
+    pair.run(0.5, EMERGENCY)
+    assert not pair.connector.contactor.closed
+
+
+def test_a_plug_is_not_lost_by_the_emergency_stop_and_a_session_may_follow(pair: Pair) -> None:
+    charging(pair)
+    pair.connector.car.holds_on = True
+    plugged = {pair.run(0.5, EMERGENCY).plugged for _ in range(20)}
+    assert False not in plugged
+    assert pair.seen is not None
+    assert (pair.seen.plugged, pair.seen.offering, pair.seen.relay_closed) == (True, False, False)
+    assert pair.run(5.0, OFFER_16).relay_closed
+    pair.run(2.0, EMERGENCY)
+    pair.plug_out()
+    assert pair.run(2.0, EMERGENCY).plugged is False
+
+
+def test_the_emergency_stop_opens_what_was_already_told_to_let_go(pair: Pair) -> None:
+    charging(pair)
+    pair.connector.car.holds_on = True
+    pair.run(0.5, OFF)
+    assert pair.connector.contactor.closed
+    pair.run(0.5, EMERGENCY)
+    assert not pair.connector.contactor.closed

@@ -10,6 +10,7 @@ from services.connectors.drivers import evsewb_states as states
 from services.connectors.drivers.evsewb import CLEAR_PERIOD_S, TEST_PERIOD_S, EvseWb
 from services.hardware.contract import EvseDesired, NoAnswer, PortMissing, WrongAnswer
 from services.simulator.evsewb_board import HUNDREDTHS, RCD_CLEARS_ITSELF, SELF_TEST_S, WbEeprom
+from services.simulator.modbus_slave import ILLEGAL_ADDRESS, Refusal
 from tests.hardware.peers import PtyPeer, ScriptedMeter
 from tests.hardware.virtual_evse import OFF, Pair, config, offer
 
@@ -317,3 +318,55 @@ def test_a_vanished_port_is_told_and_the_whole_desired_state_goes_out_after_it_i
     pair.driver.open()
     pair.run(1.0, OFF)
     assert pair.board.configured_a == 0.0
+
+
+def writes(pair: Pair, monkeypatch: pytest.MonkeyPatch, *, refused: int | None = None) -> list[tuple[int, int]]:
+    """What is written from now on: register and word. `refused`: a register that this make does not have."""
+    found: list[tuple[int, int]] = []
+    controller = pair.connector.controller
+    target = controller._target  # type: ignore[attr-defined]
+
+    def taken(address: int, word: int) -> tuple[str, int]:
+        found.append((address, word))
+        if address == refused:
+            raise Refusal(ILLEGAL_ADDRESS)
+        return target(address, word)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(controller, "_target", taken)
+    return found
+
+
+def test_the_emergency_stop_turns_charging_off_once_beside_a_current_of_nothing(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """hardware.md §3.2: bit 0 of register 1004; what every make obeys comes first."""
+    pair.opened(OFF)
+    pair.plug_in()
+    pair.run(5.0, OFFER_16)
+    found = writes(pair, monkeypatch)
+    pair.run(3.0, EvseDesired(at_once=True))
+    assert found == [(1000, 0), (1004, 1)]
+    pair.run(5.0, OFFER_16)
+    found.clear()
+    pair.run(3.0, EvseDesired(at_once=True))
+    assert found == [(1000, 0), (1004, 1)], "and so does the next one"
+
+
+def test_a_controller_that_can_not_be_turned_off_at_once_is_withdrawn_from(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pair.opened(OFF)
+    pair.plug_in()
+    pair.run(5.0, OFFER_16)
+    found = writes(pair, monkeypatch, refused=1004)
+    pair.run(4.0, EvseDesired(at_once=True))
+    assert found == [(1000, 0), (1004, 1)]
+    assert not pair.connector.contactor.closed
+    assert caplog.text.count("can't be turned off at once") == 1
+
+
+def test_nothing_is_turned_off_where_no_vehicle_is(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair.opened(OFF)
+    found = writes(pair, monkeypatch)
+    pair.run(3.0, EvseDesired(at_once=True))
+    assert found == []

@@ -538,3 +538,82 @@ def wait_readable(bench: Bench) -> None:
     descriptor = bench.driver.fileno()
     assert descriptor is not None
     assert select.select([descriptor], [], [], 5)[0]
+
+
+EMERGENCY = EvseDesired(at_once=True)
+
+
+def test_the_emergency_stop_disables_and_puts_to_sleep_once_the_contactor_is_seen_open(bench: Bench) -> None:
+    """hardware.md §3.1: `$FD` opens at once; `$FS` brings back the look at the plug, which was never said to be out."""
+    bench.evse.charge()
+    bench.settle(OFFER_16)
+    seen = bench.exchange(EMERGENCY, after_s=0.0)
+    assert bench.evse.set_commands() == ["FD", "FS"]
+    assert (seen.relay_closed, seen.offering, seen.plugged) == (False, False, None)
+    assert bench.driver.poll_period_s < 1.0, "it is looked at again soon"
+    seen = bench.exchange(EMERGENCY, after_s=0.6)
+    assert (seen.relay_closed, seen.offering, seen.plugged, seen.control_pilot) == (False, False, True, "C")
+    bench.exchange(EMERGENCY)
+    bench.exchange(OFF)
+    assert {"FD", "FS"} & set(bench.evse.set_commands()[2:]) == set()
+
+
+def test_the_emergency_stop_comes_before_the_cable_lock(peer: MakePeer) -> None:
+    bench = Bench(peer)
+    bench.driver = OpenEvse(bench.pty.path, socket=True, now=bench.clock)
+    bench.evse.lock = 1
+    bench.evse.charge()
+    bench.settle(EvseDesired(energy_allowed=True, limit_a=16.0, locked=True))
+    bench.exchange(EvseDesired(locked=False, at_once=True), after_s=0.0)
+    assert bench.evse.set_commands()[0] == "FD"
+
+
+@pytest.mark.parametrize(("vehicle", "commands"), [("charging", ["FD", "FS"]), ("connected", ["FD", "FS"]), ("none", ["FS"])])
+def test_the_emergency_stop_disables_only_where_a_contactor_is_closed_or_may_close(
+    bench: Bench, vehicle: str, commands: list[str]
+) -> None:
+    if vehicle != "none":
+        bench.evse.plug()
+    if vehicle == "charging":
+        bench.evse.charge()
+    bench.driver.open()
+    bench.exchange(EMERGENCY)
+    assert [command for command in bench.evse.set_commands() if command in ("FS", "FD")] == commands
+
+
+def test_a_contactor_that_does_not_open_is_put_to_sleep_after_a_second_and_not_disabled_again(bench: Bench) -> None:
+    """Nobody waits for it at -12 V, where its plug can't be seen."""
+    bench.evse.relay_sticks = True
+    bench.evse.charge()
+    bench.settle(OFFER_16)
+    seen = bench.exchange(EMERGENCY, after_s=0.0)
+    assert (bench.evse.set_commands(), seen.plugged) == (["FD"], None)
+    bench.clock.ahead_s += 0.5
+    bench.driver.exchange(EMERGENCY)
+    assert "FS" not in bench.evse.commands
+    for _ in range(10):
+        bench.clock.ahead_s += 1.0
+        bench.driver.exchange(EMERGENCY)
+    assert [command for command in bench.evse.set_commands() if command in ("FS", "FD")] == ["FD", "FS"]
+    assert bench.exchange(OFF).plugged is True
+
+
+def test_a_controller_that_refuses_to_be_disabled_is_put_to_sleep(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.evse.unknown.add("FD")
+    bench.evse.charge()
+    bench.settle(OFFER_16)
+    seen = bench.exchange(EMERGENCY, after_s=0.0)
+    assert bench.evse.set_commands() == ["FD", "FS"]
+    assert (seen.relay_closed, seen.plugged) == (False, True)
+    assert "refuses $FD" in caplog.text
+
+
+def test_a_controller_that_is_found_disabled_says_nothing_of_its_plug_until_it_sees_it_again(bench: Bench) -> None:
+    """The process died between `$FD` and `$FS`."""
+    bench.evse.charge()
+    bench.evse(b"$FD^26\r")
+    bench.driver.open()
+    assert (bench.exchange(None).control_pilot, bench.evse.count("FS")) == ("F", 0)
+    seen = bench.exchange(OFF)
+    assert (bench.evse.count("FS"), seen.plugged) == (1, None)
+    assert bench.exchange(OFF).plugged is True

@@ -164,6 +164,25 @@ def test_disable_opens_at_once_and_hides_the_car() -> None:
     assert not int(bench.ask("GS").split()[4], 16) & 0x0100
 
 
+def test_sleep_gives_a_car_that_holds_on_three_seconds_and_disable_gives_it_none() -> None:
+    """hardware.md §3.1, enable / sleep / disable in detail."""
+    bench = Bench().charge()
+    bench.connector.car.holds_on = True
+    drawn_a = bench.connector.car.current_a
+    bench.ask("FS")
+    bench.run(2.9)
+    assert (bench.connector.contactor.closed, bench.connector.car.current_a) == (True, drawn_a)
+    bench.run(0.2)
+    assert (bench.connector.contactor.closed, bench.connector.car.current_a) == (False, 0.0)
+    bench.ask("FE")
+    bench.run(4.0)
+    bench.ask("FD")
+    assert (bench.connector.contactor.closed, bench.connector.car.current_a) == (False, 0.0)
+    bench.ask("FS")
+    bench.run(0.5)
+    assert bench.ask("G0") == "OK 1", "now it sees the car again"
+
+
 def test_a_limit_changes_what_the_car_draws() -> None:
     bench = Bench().charge()
     bench.ask("SC 10 V")

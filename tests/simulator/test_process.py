@@ -310,6 +310,9 @@ def test_the_car_obeys_the_hands(simulator: Simulator) -> None:
         wait_until(lambda: drawn() == 0.0, f"{end} ends the flow")
         simulator.do(begin, "1")
         wait_until(lambda: drawn() == 10.5, f"{begin} starts it")
+    for command, holds in (("ev-hold", True), ("ev-resume", False)):
+        simulator.do(command, "1")
+        assert simulator.connector()["car"]["holds_on"] is holds
 
 
 @pytest.mark.parametrize("device", ["evse-1", "meter-1", "reader"])

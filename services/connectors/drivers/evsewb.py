@@ -4,7 +4,9 @@ Owns: bringing the controller to the desired state, polling it, saying what it o
 
 The controller's output survives this process: `open` looks and changes nothing, and `close` leaves things as they are. It
 watches nobody, so when this process dies it goes on until the guard withdraws. Energy is given and withdrawn by register
-1000 alone, which is RAM; the EEPROM is written only where it differs.
+1000 alone, which is RAM; the EEPROM is written only where it differs. With that a vehicle has a few seconds to let go; the
+emergency stop does not wait for it, and turns charging off by bit 0 of register 1004 as well. That comes second: what every
+make obeys comes first.
 """
 
 import math
@@ -70,6 +72,7 @@ class EvseWb:
         self._known = Controller()
         self._has_status = True
         self._prepared = False
+        self._turned_off = False
         self._asked: int | None = None
         self._given: int | None = None
         """What was last written to register 1000, and what it held after that."""
@@ -134,7 +137,7 @@ class EvseWb:
         elif self._given is not None and self._known.current != self._given:
             self._log.warning("charging controller has forgotten its current, it restarted", port=self._path)
             self._known = msgspec.structs.replace(self._known, boots=self._known.boots + 1)
-            self._given, self._prepared = None, False
+            self._given, self._prepared, self._turned_off = None, False, False
 
     def _check_given(self, deadline_s: float) -> None:
         """What is in force after an order: the controller may have less, never more. Raises WrongAnswer."""
@@ -180,10 +183,26 @@ class EvseWb:
             self._asked = wanted
         elif self._given is None:
             self._asked = self._given = wanted
+        self._turned_off = self._turned_off and desired.at_once
+        if self._must_turn_off(desired):
+            self._turn_off(deadline_s)
+            written = True
         if not self._prepared:
             self._prepare(deadline_s)
             self._prepared = written = True
         return written
+
+    def _must_turn_off(self, desired: EvseDesired) -> bool:
+        """Once in an emergency, where a vehicle may be charged."""
+        live = self._known.vehicle != states.READY or states.relay_closed(self._known)
+        return desired.at_once and live and not self._turned_off
+
+    def _turn_off(self, deadline_s: float) -> None:
+        self._turned_off = True
+        try:
+            self._modbus.write(states.COMMAND, [states.COMMAND_TURN_OFF], deadline_s)
+        except Refused:
+            self._warn_once("charging controller can't be turned off at once, its contactor opens within seconds")
 
     def _differs(self, wanted: int) -> bool:
         """Whether register 1000 is to be written: it holds something else, and that is not the most that it takes."""

@@ -20,7 +20,7 @@ GENERATING = 2
 """EVSE state, register 1006: current is offered. 1 and 3: steady voltage."""
 
 BIT_RELAY, BIT_DIODE, BIT_VENTILATION, BIT_TEST, BIT_RCD = 0x01, 0x02, 0x04, 0x10, 0x20
-COMMAND_SELF_TEST, COMMAND_CLEAR_RCD = 0x02, 0x04
+COMMAND_TURN_OFF, COMMAND_SELF_TEST, COMMAND_CLEAR_RCD = 0x01, 0x02, 0x04
 
 OPTION_BUTTON = 0x0003
 """The button changes the current, or stops charging: nobody shall get energy past the authorization by it."""

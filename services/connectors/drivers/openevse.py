@@ -6,6 +6,10 @@ The controller's output survives this process: `open` looks and changes nothing,
 service restarts, and `close` leaves things as they are. Everything goes by comparing the desired state with what the
 controller says, so that a restart of the controller (which comes up *enabled*), a lost command and a pressed button all end
 in the desired state.
+
+Energy is withdrawn with `$FS`, which gives a vehicle up to three seconds to let go. The emergency stop does not wait for that:
+`$FD` opens the contactor at once. At its -12 V the controller can't tell whether a plug is in, and a lock in its own mode lets
+go; so `$FS` follows as soon as the contactor is seen open, and nothing is said of the plug until it can be seen again.
 """
 
 import math
@@ -42,6 +46,10 @@ SLOW_PERIOD_S = 10.0
 """`$GP` and `$GC`: temperatures, and the current in force in case an asynchronous line was lost."""
 REPEAT_S = 5.0
 """A command that the controller takes, but does not follow, is said again after so long. Withdrawing waits for nothing."""
+OPENS_S = 1.0
+"""`$FD` opens the contactor at once; `$FS` follows after so long even if it is not seen open."""
+SEES_AGAIN_S = 0.5
+"""After -12 V the controller needs a moment until it knows again whether a plug is in (debouncing: 250 ms)."""
 _EARLY = 0.9
 """A poll may come a little early rather than miss its turn by a hair."""
 _ROUNDS_MAX = 2
@@ -108,6 +116,9 @@ class OpenEvse:
         self._limit_asked: int | None = None
         self._limit_given = 0
         self._reboot_seen = False
+        self._disabled_s: float | None = None
+        """When it was told `$FD`; None: it was not since its contactor was last seen open."""
+        self._blind_until_s = 0.0
 
     def open(self) -> DeviceInfo:
         """Open the port and ask who is there; changes no output. Raises DeviceError."""
@@ -198,6 +209,12 @@ class OpenEvse:
 
     def _converge(self, desired: EvseDesired, deadline_s: float) -> None:
         """Say what is to be said so that the output becomes the desired one; safe things first."""
+        if not desired.at_once or (self._known.state == states.SLEEPING and not states.relay_closed(self._known)):
+            self._disabled_s = None
+        if self._must_disable(desired):
+            self._disable(deadline_s)
+        if self._awaits_opening():
+            return
         if self._lock is not None:
             self._lock.follow(desired, deadline_s, relay_closed=states.relay_closed(self._known))
             self._known = msgspec.structs.replace(self._known, lock=self._lock.seen)
@@ -206,9 +223,7 @@ class OpenEvse:
             self._set_limit(amps, deadline_s)
         if not amps or self._limit_given > amps:
             if self._must_sleep():
-                self._command("FS", deadline_s)
-                self._slept = True
-                self._due.status = self._due.enable = 0.0
+                self._sleep(deadline_s)
         else:
             self._slept = False
             if self._must_wake():
@@ -225,6 +240,10 @@ class OpenEvse:
         if self._reboot_seen:
             self._reboot_seen = False
             return True
+        if self._awaits_opening():
+            return False
+        if self._must_disable(desired):
+            return True
         if not amps or self._limit_given > amps:
             return self._must_sleep()
         return self._limit_differs(amps) or self._must_wake()
@@ -232,6 +251,36 @@ class OpenEvse:
     def _offerable_a(self, desired: EvseDesired) -> int:
         """No energy through a plug that should be held and is not (hardware.md §6)."""
         return 0 if desired.locked and self._known.lock.locked is False else offered_a(desired)
+
+    def _must_disable(self, desired: EvseDesired) -> bool:
+        """Once, until it was seen to work: a contactor that is stuck would not open for another one either."""
+        live = states.relay_closed(self._known) or self._known.state in (states.CONNECTED, states.CHARGING)
+        return desired.at_once and self._disabled_s is None and live
+
+    def _disable(self, deadline_s: float) -> None:
+        """`$FD`; what can't open at once is put to sleep."""
+        self._disabled_s = self._now()
+        if not self._request_ok("FD", deadline_s):
+            self._disabled_s -= OPENS_S
+            self._warn_once("charging controller refuses $FD, its contactor opens only when the vehicle lets go, or after 3 s")
+            return
+        self._slept = False
+        self._blind_until_s = math.inf
+        self._known = msgspec.structs.replace(self._known, blind=True)
+        self._due.status = 0.0
+
+    def _awaits_opening(self) -> bool:
+        """Whether `$FD` has still to be seen to work."""
+        closed = states.relay_closed(self._known)
+        return closed and self._disabled_s is not None and self._now() < self._disabled_s + OPENS_S
+
+    def _sleep(self, deadline_s: float) -> None:
+        self._command("FS", deadline_s)
+        if self._known.blind or self._known.state == states.DISABLED:
+            self._blind_until_s = self._now() + SEES_AGAIN_S
+            self._known = msgspec.structs.replace(self._known, blind=True)
+        self._slept = True
+        self._due.status = self._due.enable = 0.0
 
     def _must_sleep(self) -> bool:
         """A fault keeps its state whatever it is told, so there one acknowledged command does."""
@@ -319,8 +368,9 @@ class OpenEvse:
         if known.vflags is None:
             plugged = self._ask("G0", deadline_s)
             known = msgspec.structs.replace(known, connected=None if plugged not in (("0",), ("1",)) else plugged == ("1",))
+        known = msgspec.structs.replace(known, blind=self._now() < self._blind_until_s)
         self._known = known
-        self.poll_period_s = PASSING_PERIOD_S if known.state == states.STARTING else POLL_PERIOD_S
+        self.poll_period_s = PASSING_PERIOD_S if known.blind or known.state == states.STARTING else POLL_PERIOD_S
         self._due.status = self._now() + self.poll_period_s * _EARLY
 
     def _ask_session(self, deadline_s: float) -> None:

@@ -72,6 +72,8 @@ class Controller(msgspec.Struct, frozen=True):
     connected: bool | None = None
     """From `$G0`, for firmware without vflags (RAPI before 5)."""
     boots: int = 0
+    blind: bool = False
+    """It was told `$FD`, so that its word on the vehicle says nothing until a moment after it was told something else."""
     lock: LockSeen = LockSeen()
 
 
@@ -175,8 +177,8 @@ def _control_pilot(known: Controller) -> ControlPilot | None:
 
 
 def _plugged(known: Controller) -> bool | None:
-    """None while it starts, as its flags are empty then: a restart in a session must not look like an unplugging."""
-    if known.state in (STARTING, DISABLED):
+    """None while its flags are empty, at its start and at -12 V: neither must look like an unplugging in a session."""
+    if known.blind or known.state in (STARTING, DISABLED):
         return None
     if known.vflags is not None:
         return bool(known.vflags & VFLAG_EV_CONNECTED)
