@@ -15,7 +15,7 @@ from bus.messages import TransactionEntry
 from bus.queue_messages import QueueChanged, QueueTransactionAgain, TakeInTransaction
 from bus.salvage import kept_files
 from services.station import one_writer, paths
-from services.transaction_queue import handover, schema
+from services.transaction_queue import handover, schema, taking_in
 from services.transaction_queue.handover import CannotBeDone
 from services.transaction_queue.kept import KeptTransaction
 
@@ -88,9 +88,7 @@ def queue_again(local_tx_id: str) -> int:
 def take_in(given: KeptTransaction) -> tuple[int, int]:
     """Have a transaction of an export taken in, piece by piece: messages (added, known). Raises CannotBeDone."""
     added = known = 0
-    size = handover.MESSAGES_AT_ONCE_MAX
-    for start in range(0, len(given.messages), size):
-        piece = msgspec.structs.replace(given, messages=given.messages[start : start + size])
+    for piece in taking_in.pieces(given):
         changed = _take_in_piece(piece)
         added, known = added + changed.changed, known + changed.known
     return added, known
@@ -98,7 +96,7 @@ def take_in(given: KeptTransaction) -> tuple[int, int]:
 
 def _take_in_piece(piece: KeptTransaction) -> QueueChanged:
     def change(database: sqlite3.Connection) -> QueueChanged:
-        added, known = handover.take_in(database, piece)
+        added, known = taking_in.take_in(database, piece)
         return QueueChanged(changed=added, known=known)
 
     return _changed(TakeInTransaction(msgspec.json.encode(piece).decode()), change)

@@ -2,7 +2,7 @@
 
 Each is one commit, answered after it, and not acted on once its caller has gone (design §3).
 
-Owns: these answers. Does not: know how tables change (`handover.py`), or decide what is sent next (`core.py`).
+Owns: these answers. Does not: know how tables change (`handover.py`, `taking_in.py`), or decide what is sent next (`core.py`).
 """
 
 import sqlite3
@@ -15,7 +15,7 @@ from bus.database import transaction
 from bus.logs import Logger
 from bus.node import Node
 from bus.queue_messages import QueueChanged, QueueTransactionAgain, TakeInTransaction
-from services.transaction_queue import handover
+from services.transaction_queue import handover, taking_in
 from services.transaction_queue.handover import CannotBeDone
 from services.transaction_queue.kept import KeptTransaction
 
@@ -49,7 +49,7 @@ def serve(
             given = msgspec.json.decode(request.kept, type=KeptTransaction)
         except msgspec.MsgspecError as error:
             raise CannotBeDone(f"not a transaction of an export: {error}") from None
-        added, known = handover.take_in(database, given)
+        added, known = taking_in.take_in(database, given)
         log.warning("messages of another board taken in", local_tx_id=given.local_tx_id, added=added, known=known)
         return QueueChanged(changed=added, known=known)
 

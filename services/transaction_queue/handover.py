@@ -1,21 +1,25 @@
-"""Messages leave and enter the queue by hand: exported, imported on another board, queued again (design §4.6).
+"""Messages leave the queue by hand, and go through it again: exported and queued again (design §4.6).
 
-An export is JSON for a person and for `take_in`: by transaction, each with its messages and where they were kept. Taking it in
-a second time adds nothing: messages are known by local_tx_id, which is random, and number.
+An export is JSON for a person and for `taking_in.py`: by transaction, each with its messages and where they were kept.
 
-Owns: these changes to the tables. Does not: know the shape of an export (`kept.py`), send, or commit (all that writes runs
-inside the caller's transaction). What went out with transactionId -1 becomes another message once its start is answered, so it
-is sent under a new unique id; everything else keeps its ids.
+A damaged row is never in the way of another one: text that is none is read as far as it goes, with `\\xff` for each byte that
+is not, and what can't be read stays text.
+
+Owns: reading what is kept, and these changes to the tables. Does not: know the shape of an export (`kept.py`), take one in,
+send, or commit (what writes runs inside the caller's transaction). What went out with transactionId -1 becomes another message
+once its start is answered, so it is sent under a new unique id; everything else keeps its ids.
 """
 
+import contextlib
 import sqlite3
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
 import msgspec
 
 from bus.messages import TransactionEntry
-from services.transaction_queue import ranges, schema
+from bus.vocabulary import Reason
+from services.transaction_queue import facts, ranges, schema
 from services.transaction_queue.kept import (
     FORMAT,
     FORMAT_VERSION,
@@ -25,15 +29,16 @@ from services.transaction_queue.kept import (
     KeptBoot,
     KeptMessage,
     KeptTransaction,
+    Rest,
 )
 from services.transaction_queue.rows import Failure, action_of
 from services.transaction_queue.store import MOVE_BEHIND
 
-MESSAGES_AT_ONCE_MAX = 100
-"""In one `take_in` over the bus, whose messages are bounded."""
 QUEUED_AGAIN = "queued again by hand"
 
-_JSON_COLUMNS = ("payload", "unique_ids", "failures")
+T = TypeVar("T")
+
+_KNOWN_STATES = [table for state, table in STATES.items() if state != "unreadable"]
 
 
 class CannotBeDone(Exception):
@@ -55,33 +60,84 @@ def read_export(text: bytes) -> Export:
 
 
 def transactions(database: sqlite3.Connection) -> Iterator[KeptTransaction]:
-    """All transactions of which a message is kept anywhere, oldest message first. Reads only."""
+    """All transactions of which a message is kept anywhere, in the order in which they began. Reads only."""
+    for local_tx_id in names(database):
+        found = kept(database, local_tx_id)
+        if found.messages:
+            yield found
+
+
+def names(database: sqlite3.Connection) -> list[str]:
+    """Names of all transactions of which a message is kept, or that are open, in the order in which they began. Reads only."""
     order: dict[str, None] = {}
     for table in STATES.values():
-        for (local_tx_id,) in database.execute(f"SELECT local_tx_id FROM {table} ORDER BY id"):
-            order[str(local_tx_id)] = None
-    for local_tx_id in order:
-        yield kept(database, local_tx_id)
+        for (local_tx_id,) in _read(database, f"SELECT local_tx_id FROM {table} ORDER BY id"):
+            order[_text(local_tx_id) or ""] = None
+    ranks = {}
+    for rank, local_tx_id, is_open in _read(database, SELECT_RANKS):
+        ranks[_text(local_tx_id) or ""] = rank
+        if is_open:
+            order[_text(local_tx_id) or ""] = None
+    last = max(ranks.values(), default=0) + 1
+    return sorted(order, key=lambda name: ranks.get(name, last))
+
+
+def open_names(database: sqlite3.Connection) -> list[str]:
+    """Names of the transactions that are still open for this queue. Reads only."""
+    return [_text(name) or "" for _, name, is_open in _read(database, SELECT_RANKS) if is_open]
 
 
 def kept(database: sqlite3.Connection, local_tx_id: str) -> KeptTransaction:
     """One transaction with all that is kept of it."""
-    facts = _row(database, "SELECT * FROM transactions WHERE local_tx_id = ?", local_tx_id)
+    key = _key(database, local_tx_id)
+    columns = next(iter(_rows(database, SELECT_ROW, key)), {})
     messages: list[KeptMessage] = []
     for state, table in STATES.items():
-        cursor = database.execute(f"SELECT * FROM {table} WHERE local_tx_id = ? ORDER BY number, id", (local_tx_id,))
-        names = [column[0] for column in cursor.description]
-        messages += [_message(state, dict(zip(names, values, strict=True))) for values in cursor]
-    boots = _boots(database, {message.stored_boot_id for message in messages} | _boots_in(messages))
-    transaction_id = facts.pop("transaction_id", None)
-    facts.pop("finished_number", None)
+        found = _rows(database, f"SELECT * FROM {table} WHERE local_tx_id {_IS_NAME}", key)
+        messages += [_message(state, one) for one in found]
+    finished = columns.pop("finished_number", None) is not None
+    transaction_id = _text(columns.pop("transaction_id", None))
+    columns.pop("local_tx_id", None)
+    known = facts.clean(columns)
+    boot_ids = {message.stored_boot_id for message in messages} | _boots_in(messages) | facts.boot_ids(known)
     return KeptTransaction(
         local_tx_id,
-        None if transaction_id is None else str(transaction_id),
-        {name: value for name, value in facts.items() if value is not None and name != "local_tx_id"},
+        transaction_id,
+        known,
         tuple(sorted(messages, key=lambda m: m.number)),
-        boots,
+        boots(database, boot_ids),
+        open=facts.is_open(known) and not finished,
     )
+
+
+def joined(found: KeptTransaction, rest: Rest) -> KeptTransaction:
+    """With what only `connectors.db` has of it, which knows whether it is open."""
+    known = facts.merged(found.facts, facts.merged(facts.of_messages(rest.messages), rest.facts))
+    is_open = facts.is_open(known) and not rest.closed
+    if facts.is_open(known) and rest.closed:
+        # Its stop went out before this queue's database was lost, or restored: nobody is to make another one.
+        known["stop_reason"] = str(Reason.OTHER)
+    return KeptTransaction(
+        found.local_tx_id,
+        found.transaction_id if found.transaction_id is not None else rest.transaction_id,
+        known,
+        tuple(sorted((*found.messages, *rest.messages), key=lambda m: m.number)),
+        found.boots,
+        is_open,
+    )
+
+
+def boots(database: sqlite3.Connection, boot_ids: set[str]) -> tuple[KeptBoot, ...]:
+    """These boots, and those after them that their times are estimated by, in their order."""
+    found: list[KeptBoot] = []
+    wanted = False
+    for boot_id, offset_ms, estimated, last_ms in _read(database, SELECT_BOOTS):
+        wanted = wanted or str(boot_id) in boot_ids
+        if wanted:
+            sound = isinstance(offset_ms, int)
+            found.append(KeptBoot(str(boot_id), offset_ms if sound else None, bool(estimated and sound), _int(last_ms, 0)))
+            wanted = not sound or bool(estimated)
+    return tuple(found)
 
 
 def counts(database: sqlite3.Connection) -> Counts:
@@ -90,30 +146,10 @@ def counts(database: sqlite3.Connection) -> Counts:
         name: database.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
         for name in ("messages", "dead_letters", "quarantine")
     }
-    oldest = database.execute("SELECT stored_utc FROM messages ORDER BY id LIMIT 1").fetchone()
-    return Counts(sizes["messages"], sizes["dead_letters"], sizes["quarantine"], oldest[0] if oldest else None)
-
-
-def take_in(database: sqlite3.Connection, given: KeptTransaction) -> tuple[int, int]:
-    """Add what is not here yet: (messages added, messages known). Waiting ones go behind all others."""
-    known_tx = database.execute("SELECT 1 FROM transactions WHERE local_tx_id = ?", (given.local_tx_id,)).fetchone()
-    if known_tx is None:
-        here = schema.SCHEMA.tables["transactions"]
-        columns: dict[str, Any] = {name: value for name, value in given.facts.items() if name in here}
-        numbers = [message.number for message in given.messages]
-        columns = {"given_up": 0, "settled_number": -1, "last_number": max(numbers, default=-1)} | columns
-        columns |= {"local_tx_id": given.local_tx_id, "transaction_id": given.transaction_id}
-        _insert(database, "transactions", columns)
-    for boot in given.boots:
-        _take_in_boot(database, boot)
-    added = 0
-    for message in given.messages:
-        # What waits anywhere is not settled; what was given up is, and yet it is to be kept here too.
-        known = is_here if message.state == "waiting" else _is_kept
-        if not known(database, given.local_tx_id, message.number):
-            _insert(database, STATES[message.state], _columns(given.local_tx_id, message))
-            added += 1
-    return added, len(given.messages) - added
+    oldest = next(iter(_read(database, "SELECT stored_utc FROM messages ORDER BY id LIMIT 1")), None)
+    return Counts(
+        sizes["messages"], sizes["dead_letters"], sizes["quarantine"], oldest_utc=_text(oldest[0]) if oldest else None
+    )
 
 
 def queue_again(database: sqlite3.Connection, local_tx_id: str) -> int:
@@ -122,7 +158,7 @@ def queue_again(database: sqlite3.Connection, local_tx_id: str) -> int:
     With its StartTransaction given up it goes again whole: the start, then the rest under the id that its answer brings
     (design §4.6). Where the start was answered, what was given up goes again under that id. Raises CannotBeDone.
     """
-    tx = _row(database, "SELECT * FROM transactions WHERE local_tx_id = ?", local_tx_id)
+    tx = row(database, local_tx_id)
     letters = _numbers(database, "dead_letters", local_tx_id)
     if not letters:
         raise CannotBeDone(f"nothing of a transaction {local_tx_id} was given up; `station queue` lists what was")
@@ -148,7 +184,7 @@ def queue_again(database: sqlite3.Connection, local_tx_id: str) -> int:
     return len(moved)
 
 
-def of_entries(entries: list[TransactionEntry]) -> dict[str, tuple[KeptMessage, ...]]:
+def of_entries(entries: Iterable[TransactionEntry]) -> dict[str, tuple[KeptMessage, ...]]:
     """Entries that the queue was not handed over yet, as messages that wait, by transaction."""
     found: dict[str, tuple[KeptMessage, ...]] = {}
     for entry in entries:
@@ -176,83 +212,69 @@ def _put_back(database: sqlite3.Connection, table: str, local_tx_id: str, number
 
 
 def is_here(database: sqlite3.Connection, local_tx_id: str, number: int) -> bool:
-    """Whether a message is kept here in any way, or was delivered from here."""
-    return _is_kept(database, local_tx_id, number) or _is_settled(database, local_tx_id, number)
+    """Whether a message is kept here so that it can be read, or was delivered from here."""
+    return is_kept(database, local_tx_id, number) or _is_settled(database, local_tx_id, number)
 
 
-def _is_kept(database: sqlite3.Connection, local_tx_id: str, number: int) -> bool:
-    tables = STATES.values()
-    queries = [f"SELECT 1 FROM {table} WHERE local_tx_id = ? AND number = ?" for table in tables]
+def is_kept(database: sqlite3.Connection, local_tx_id: str, number: int) -> bool:
+    """Whether a message waits here, was given up, or went out with transactionId -1."""
+    queries = [f"SELECT 1 FROM {table} WHERE local_tx_id = ? AND number = ?" for table in _KNOWN_STATES]
     return any(database.execute(query, (local_tx_id, number)).fetchone() is not None for query in queries)
 
 
 def _is_settled(database: sqlite3.Connection, local_tx_id: str, number: int) -> bool:
     row = database.execute("SELECT settled_number, missing FROM transactions WHERE local_tx_id = ?", (local_tx_id,)).fetchone()
-    if row is None or row[0] is None:
+    if row is None or not isinstance(row[0], int):
         return False
-    return bool(number <= int(row[0]) and not ranges.contains(ranges.decode(row[1]), number))
-
-
-def _take_in_boot(database: sqlite3.Connection, boot: KeptBoot) -> None:
-    position = database.execute("SELECT min(position) FROM boots").fetchone()[0]
-    columns = msgspec.structs.asdict(boot) | {"position": (position or 1) - 1, "estimated": int(boot.estimated)}
-    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-    database.execute(f"INSERT OR IGNORE INTO boots ({names}) VALUES ({marks})", tuple(columns.values()))
-
-
-def _columns(local_tx_id: str, message: KeptMessage) -> dict[str, Any]:
-    """A message as a row. On another board no connection is the one that the last report came from."""
-    unreadable = isinstance(message.payload, str)
-    columns = {
-        "local_tx_id": local_tx_id,
-        "number": message.number,
-        "action": message.action,
-        "attempts": message.attempts,
-        "last_failure": message.failures[-1].reason if message.failures else None,
-        "stored_utc": message.stored_utc,
-        "payload": message.payload if unreadable else msgspec.json.encode(message.payload).decode(),
-        "unique_id": message.unique_ids[-1] if message.unique_ids else None,
-        "unique_ids": msgspec.json.encode(message.unique_ids).decode(),
-        "outstanding": int(message.outstanding),
-        "answered_on": "",
-        "failures": msgspec.json.encode(message.failures).decode(),
-        "failed_boot_id": "",
-        "failed_boottime_ms": 0,
-        "stored_boot_id": message.stored_boot_id,
-        "stored_boottime_ms": message.stored_boottime_ms,
-        "alarm": message.alarm,
-        "correlation_id": message.correlation_id,
-    }
-    assert columns.keys() == set(schema.MESSAGE_COLUMNS), "a column of a message is not handed over"
-    return columns if message.state == "waiting" else columns | {"reason": message.reason, "moved_utc": message.moved_utc}
+    return bool(number <= row[0] and not ranges.contains(ranges.decode(row[1]), number))
 
 
 def _message(state: str, row: dict[str, Any]) -> KeptMessage:
-    """A row as it is exported; what can't be read stays text."""
-    payload, unique_ids, failures = (row[name] for name in _JSON_COLUMNS)
-    try:
-        payload = msgspec.json.decode(payload)
-        found_ids = msgspec.json.decode(unique_ids or "[]", type=tuple[str, ...])
-        found_failures = msgspec.json.decode(failures or "[]", type=tuple[Failure, ...])
-    except (msgspec.MsgspecError, TypeError):
-        payload, found_ids, found_failures = str(payload), (), ()
+    """A row as it is exported; what can't be read stays text, and a message that has no place any more is unreadable."""
+    number = _int(row["number"], -1)
     return KeptMessage(
-        number=row["number"] if isinstance(row["number"], int) else -1,
-        action=str(row["action"]),
-        state=state,
-        payload=payload,
-        attempts=row["attempts"] if isinstance(row["attempts"], int) else 0,
-        failures=found_failures,
-        unique_ids=found_ids,
+        number=number,
+        action=_text(row["action"]) or "",
+        state=state if number >= 0 else "unreadable",
+        payload=_payload(row["payload"]),
+        attempts=_int(row["attempts"], 0),
+        failures=_decoded(row["failures"], tuple[Failure, ...]),
+        unique_ids=_decoded(row["unique_ids"], tuple[str, ...]),
         outstanding=bool(row["outstanding"]),
-        reason=row.get("reason"),
-        stored_utc=row["stored_utc"],
-        moved_utc=row.get("moved_utc"),
-        stored_boot_id=str(row["stored_boot_id"] or ""),
-        stored_boottime_ms=row["stored_boottime_ms"] if isinstance(row["stored_boottime_ms"], int) else 0,
-        alarm=row["alarm"],
-        correlation_id=row["correlation_id"] if isinstance(row["correlation_id"], str) else "",
+        reason=_text(row.get("reason")),
+        stored_utc=_text(row["stored_utc"]),
+        moved_utc=_text(row.get("moved_utc")),
+        stored_boot_id=_text(row["stored_boot_id"]) or "",
+        stored_boottime_ms=_int(row["stored_boottime_ms"], 0),
+        alarm=_text(row["alarm"]),
+        correlation_id=_text(row["correlation_id"]) or "",
     )
+
+
+def _payload(value: Any) -> Any:
+    try:
+        found = msgspec.json.decode(value)
+        msgspec.json.encode(found)
+    except (msgspec.MsgspecError, TypeError, OverflowError, UnicodeError):
+        return _text(value) or ""
+    return _text(value) or "" if isinstance(found, str) else found
+
+
+def _decoded(value: Any, kind: type[tuple[T, ...]]) -> tuple[T, ...]:
+    try:
+        return msgspec.json.decode(value or "[]", type=kind)
+    except (msgspec.MsgspecError, TypeError):
+        return ()
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, bytes):
+        return readable(value)
+    return None if value is None else str(value)
+
+
+def _int(value: Any, otherwise: int) -> int:
+    return value if isinstance(value, int) else otherwise
 
 
 def _boots_in(messages: list[KeptMessage]) -> set[str]:
@@ -273,24 +295,58 @@ def _boots_in(messages: list[KeptMessage]) -> set[str]:
     return found
 
 
-def _boots(database: sqlite3.Connection, boot_ids: set[str]) -> tuple[KeptBoot, ...]:
-    rows = database.execute(
-        "SELECT boot_id, utc_offset_ms, estimated, last_boottime_ms FROM boots ORDER BY position"
-    ).fetchall()
-    return tuple(KeptBoot(row[0], row[1], bool(row[2]), row[3] or 0) for row in rows if row[0] in boot_ids)
-
-
 def _numbers(database: sqlite3.Connection, table: str, local_tx_id: str) -> list[int]:
     rows = database.execute(f"SELECT DISTINCT number FROM {table} WHERE local_tx_id = ? ORDER BY number", (local_tx_id,))
     return [int(number) for (number,) in rows]
 
 
-def _row(database: sqlite3.Connection, query: str, key: str) -> dict[str, Any]:
-    cursor = database.execute(query, (key,))
-    values = cursor.fetchone()
-    return {} if values is None else dict(zip((column[0] for column in cursor.description), values, strict=True))
+def row(database: sqlite3.Connection, local_tx_id: str) -> dict[str, Any]:
+    """The row of a transaction; empty: there is none."""
+    return next(iter(_rows(database, SELECT_ROW, local_tx_id.encode())), {})
 
 
-def _insert(database: sqlite3.Connection, table: str, columns: dict[str, Any]) -> None:
-    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-    database.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(columns.values()))
+def readable(value: bytes) -> str:
+    """Text as far as it is text; `\\xff` for a byte that is not."""
+    return value.decode("utf-8", "backslashreplace")
+
+
+@contextlib.contextmanager
+def _reading_anything(database: sqlite3.Connection) -> Iterator[None]:
+    before = database.text_factory
+    database.text_factory = readable
+    try:
+        yield
+    finally:
+        database.text_factory = before
+
+
+def _read(database: sqlite3.Connection, query: str) -> list[tuple[Any, ...]]:
+    with _reading_anything(database):
+        return database.execute(query).fetchall()
+
+
+def _rows(database: sqlite3.Connection, query: str, key: bytes) -> list[dict[str, Any]]:
+    with _reading_anything(database):
+        cursor = database.execute(query, (key, key))
+        columns = [str(column[0]) for column in cursor.description]
+        return [dict(zip(columns, values, strict=True)) for values in cursor.fetchall()]
+
+
+def _key(database: sqlite3.Connection, local_tx_id: str) -> bytes:
+    """The name as it is in the tables: one that was damaged is shown otherwise."""
+    if "\\x" in local_tx_id:
+        for table in (*STATES.values(), "transactions"):
+            for (raw,) in database.execute(f"SELECT CAST(local_tx_id AS BLOB) FROM {table} ORDER BY rowid"):
+                if readable(raw or b"") == local_tx_id:
+                    return bytes(raw or b"")
+    return local_tx_id.encode()
+
+
+_IS_NAME = "IN (CAST(? AS TEXT), ?)"
+"""Given as bytes: a damaged row may have its name as bytes, too."""
+SELECT_ROW = f"SELECT * FROM transactions WHERE local_tx_id {_IS_NAME}"
+SELECT_RANKS = (
+    "SELECT rowid, local_tx_id, stop_reason IS NULL AND start_boot_id IS NOT NULL AND finished_number IS NULL FROM transactions"
+    " ORDER BY rowid"
+)
+SELECT_BOOTS = "SELECT boot_id, utc_offset_ms, estimated, last_boottime_ms FROM boots ORDER BY position"

@@ -11,7 +11,8 @@ import msgspec
 from services.transaction_queue.rows import Failure
 
 FORMAT = "chargebus queue"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2: transactions that are still open, the order of boots. An older release refuses it rather than lose a stop."""
 
 STATES = {
     "waiting": "messages",
@@ -53,22 +54,35 @@ class KeptBoot(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class KeptTransaction(msgspec.Struct, frozen=True):
-    """A transaction of which something is kept. `facts`: its row, for `take_in`; null values left out."""
+    """A transaction of which something is kept, or that is still open. `facts`: its row, for `take_in`; no null values."""
 
     local_tx_id: str
     transaction_id: str | None
     facts: dict[str, str | int]
     messages: tuple[KeptMessage, ...]
     boots: tuple[KeptBoot, ...] = ()
+    open: bool = False
+    """Its StopTransaction was never made: who takes it in ends it at `last_wh` of its facts."""
+
+
+class Rest(msgspec.Struct, frozen=True):
+    """What only `connectors.db` has of a transaction. `facts`: columns of its row, as far as they are told there."""
+
+    messages: tuple[KeptMessage, ...] = ()
+    facts: dict[str, str | int] = {}
+    transaction_id: str | None = None
+    closed: bool = False
+    """It has been ended there, so that its stop is among the messages, or is done with."""
 
 
 class Export(msgspec.Struct, frozen=True):
-    """A whole queue."""
+    """A whole queue. `boots`: all that matter, in their order."""
 
     format: str
     version: int
     exported_utc: str
     transactions: tuple[KeptTransaction, ...]
+    boots: tuple[KeptBoot, ...] = ()
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -77,4 +91,6 @@ class Counts(msgspec.Struct, frozen=True):
     waiting: int
     given_up: int
     unreadable: int
+    open: int = 0
+    """Transactions that still have to be ended."""
     oldest_utc: str | None = None

@@ -3,6 +3,8 @@
 Owns: the arithmetic and the JSON of the column. Does not: know what is missing, or why.
 """
 
+from collections.abc import Iterable
+
 import msgspec
 
 RANGES_MAX = 200
@@ -32,6 +34,17 @@ def without(ranges: Ranges, number: int) -> Ranges:
             continue
         found.extend(part for part in ((first, number - 1), (number + 1, last)) if part[0] <= part[1])
     return tuple(found[-RANGES_MAX:])
+
+
+def united(ranges: Ranges, numbers: Iterable[int]) -> Ranges:
+    """With more numbers; too many ranges become one, which leaves out nothing."""
+    found: list[tuple[int, int]] = []
+    for first, last in sorted([*ranges, *((number, number) for number in numbers)]):
+        if found and first <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(found[-1][1], last))
+        else:
+            found.append((first, last))
+    return tuple(found) if len(found) <= RANGES_MAX else ((found[0][0], found[-1][1]),)
 
 
 def encode(ranges: Ranges) -> str:

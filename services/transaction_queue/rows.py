@@ -148,6 +148,26 @@ def text_of(at: Moment) -> str | None:
     return None if at.utc_ms is None else utc_text(at.utc_ms / 1000)
 
 
+def facts_of(message: TransactionMessage) -> dict[str, Any]:
+    """What a message tells of its transaction, as columns of it."""
+    if isinstance(message, StartTransaction):
+        return {
+            "id_tag": message.id_tag,
+            "started": text_of(message.at),
+            "meter_start_wh": message.meter_start_wh,
+            "start_boot_id": message.at.boot_id,
+            "start_boottime_ms": message.at.boottime_ms,
+            "start_utc_ms": message.at.utc_ms,
+        }
+    if isinstance(message, MeterValues):
+        return register_columns(message)
+    return {
+        "stopped": text_of(message.at),
+        "meter_stop_wh": message.meter_stop_wh,
+        "stop_reason": str(message.reason),
+    }
+
+
 def register_columns(message: MeterValues) -> dict[str, Any]:
     """The register that MeterValues tell, and when, as columns of the transaction; nothing if they tell none."""
     for value in reversed(message.meter_values):
@@ -162,7 +182,11 @@ def register_columns(message: MeterValues) -> dict[str, Any]:
 
 
 def open_transaction(values: tuple[Any, ...], following: tuple[Any, ...] | None) -> CloseLostTransaction | None:
-    """A row of `SELECT_OPEN`, and register and moment of the start after it; None if it can't be read any more."""
+    """A row of `SELECT_OPEN`, and register and moment of the start after it; None if it can't be read any more.
+
+    One of another board has ended with its last reading: nobody knows what a register here has counted since.
+    """
+    values, taken_in = values[:-1], values[-1]
     local_tx_id, connector_id, id_tag, boot_id, boottime_ms, utc_ms, start_wh, *last, last_number, transaction_id = values
     started = (boot_id, boottime_ms, utc_ms)
     at = started if last[1] is None else tuple(last[1:])
@@ -177,7 +201,9 @@ def open_transaction(values: tuple[Any, ...], following: tuple[Any, ...] | None)
         "next_number": (last_number or 0) + 1,
         "transaction_id": None if transaction_id is None else int(transaction_id),
     }
-    if following is not None:
+    if taken_in:
+        fields["next_start_wh"], fields["next_started_at"] = fields["last_wh"], fields["last_at"]
+    elif following is not None:
         fields["next_start_wh"] = following[0]
         fields["next_started_at"] = dict(zip(Moment.__struct_fields__, following[1:], strict=True))
     try:

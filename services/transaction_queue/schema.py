@@ -10,7 +10,7 @@ import sqlite3
 
 from bus.salvage import Schema
 
-VERSION = 3
+VERSION = 4
 """To be raised with every change below; an older or unmarked database is brought up to it at the start."""
 
 _VERSION_MAX = 2**31 - 1
@@ -77,6 +77,8 @@ _TABLES: dict[str, tuple[str, Columns]] = {
             "last_boot_id": str,
             "last_boottime_ms": int,
             "last_utc_ms": int,
+            # From another board: what a register here has counted since is not this transaction's.
+            "taken_in": int,
         },
     ),
     "boots": (
@@ -84,6 +86,7 @@ _TABLES: dict[str, tuple[str, Columns]] = {
         {"boot_id": str, "position": int, "utc_offset_ms": int, "estimated": int, "last_boottime_ms": int},
     ),
 }
+TRANSACTION_COLUMNS = _TABLES["transactions"][1]
 _INDEXES: tuple[tuple[str, tuple[str, ...], bool], ...] = (
     ("messages", ("local_tx_id", "number"), True),
     ("dead_letters", ("local_tx_id", "number"), False),

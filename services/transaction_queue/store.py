@@ -23,7 +23,6 @@ from bus.messages import (
     CloseLostTransaction,
     Delivered,
     GivenUp,
-    MeterValues,
     Moment,
     StartTransaction,
     StopTransaction,
@@ -41,9 +40,9 @@ from services.transaction_queue.rows import (
     Row,
     action_of,
     decode_row,
+    facts_of,
     json_text,
     open_transaction,
-    register_columns,
     text_of,
 )
 from services.transaction_queue.times import Boot
@@ -303,25 +302,9 @@ class Store:
                 " VALUES (?, ?, 0, ?, -1)",
                 (entry.local_tx_id, message.connector_id, entry.number),
             )
-        changes: dict[str, Any] = {}
+        changes = facts_of(message)
         if isinstance(message, StartTransaction):
-            changes |= {
-                "given_up": 0,
-                "id_tag": message.id_tag,
-                "started": text_of(message.at),
-                "meter_start_wh": message.meter_start_wh,
-                "start_boot_id": message.at.boot_id,
-                "start_boottime_ms": message.at.boottime_ms,
-                "start_utc_ms": message.at.utc_ms,
-            }
-        elif isinstance(message, MeterValues):
-            changes |= register_columns(message)
-        elif isinstance(message, StopTransaction):
-            changes |= {
-                "stopped": text_of(message.at),
-                "meter_stop_wh": message.meter_stop_wh,
-                "stop_reason": str(message.reason),
-            }
+            changes["given_up"] = 0
         assignments = "".join(f", {name} = ?" for name in changes)
         self._database.execute(
             f"UPDATE transactions SET last_number = max(last_number, ?){assignments} WHERE local_tx_id = ?",
@@ -433,7 +416,7 @@ START_WAS_GIVEN_UP = (
 SELECT_PENDING = "SELECT 1 FROM messages WHERE local_tx_id = ? AND number = ?"
 SELECT_OPEN = (
     "SELECT rowid, local_tx_id, connector_id, id_tag, start_boot_id, start_boottime_ms, start_utc_ms, meter_start_wh, last_wh,"
-    " last_boot_id, last_boottime_ms, last_utc_ms, last_number, transaction_id FROM transactions"
+    " last_boot_id, last_boottime_ms, last_utc_ms, last_number, transaction_id, taken_in FROM transactions"
     " WHERE stop_reason IS NULL AND start_boot_id IS NOT NULL AND finished_number IS NULL LIMIT ?"
 )
 SELECT_NEXT = (

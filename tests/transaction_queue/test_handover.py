@@ -211,7 +211,7 @@ def test_entries_that_the_queue_was_never_handed_are_in_the_export_too(tmp_path:
         b"{}",
         b"\xff",
         b'{"format": "else", "version": 1, "exported_utc": "", "transactions": []}',
-        b'{"format": "chargebus queue", "version": 2, "exported_utc": "", "transactions": []}',
+        b'{"format": "chargebus queue", "version": 3, "exported_utc": "", "transactions": []}',
         b'{"format": "chargebus queue", "version": 1, "exported_utc": "", "transactions": [{"local_tx_id": "a",'
         b' "transaction_id": null, "facts": {}, "messages": [{"number": 0, "action": "", "state": "lost", "payload": {}}]}]}',
     ],

@@ -23,12 +23,13 @@ MODULES = (
     "services/transaction_queue/store.py",
     "services/transaction_queue/rows.py",
     "services/transaction_queue/handover.py",
+    "services/transaction_queue/taking_in.py",
 )
 AT_THE_START = re.compile(r"SELECT count\(\*\) FROM \w+$")
 """Counted once, when the process starts and after a person's command; then the numbers are carried on."""
 SMALL = ("boots", "journal_stream", "journal_in", "store")
 """Tables with a bounded number of rows: BOOTS_KEPT, one for each stream, a few facts."""
-COMMANDS_ONLY = ("ORDER BY id", "stored_utc FROM messages")
+COMMANDS_ONLY = ("ORDER BY id", "ORDER BY rowid", "stored_utc FROM messages")
 """Of `station queue list` and `export`, which read everything, in a process of their own."""
 
 
@@ -61,8 +62,9 @@ def play(world: World) -> None:
         world.observer.call(request, timeout_s=5, on_reply=lambda reply: changed.append(reply.value))
         world.settle()
     assert [answer.changed for answer in changed[:2]] == [1, 2], changed
-    foreign = msgspec.structs.replace(handover.kept(world.database, "c"), local_tx_id="foreign")
-    world.observer.call(TakeInTransaction(msgspec.json.encode(foreign).decode()), timeout_s=5, on_reply=lambda _: None)
+    for name in ("b", "c"):
+        foreign = msgspec.structs.replace(handover.kept(world.database, name), local_tx_id=f"foreign {name}")
+        world.observer.call(TakeInTransaction(msgspec.json.encode(foreign).decode()), timeout_s=5, on_reply=lambda _: None)
     world.settle()
     world.advance(100)
     world.link.online()
