@@ -4,12 +4,14 @@ Owns: words and columns. Does not: read the database (`queue_access.py`) or know
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from bus.vocabulary import masked_id_tag
 from services.station.masking import masked_values
 from services.transaction_queue.kept import STATES, Counts, KeptMessage, KeptTransaction
 
+OPEN = "the station that goes on with what is here ends each of them with one StopTransaction"
+"""What becomes of open transactions, be it on this board or on another one."""
 RISK = """\
 The Central System may have processed some of these messages although it never said so: it answered with an error, or not in
 time. Sent again, they may be booked a second time: look there first whether it has a transaction of this card at this time."""
@@ -18,22 +20,29 @@ Its StartTransaction was given up, so the rest went out with transactionId -1. A
 what the Central System has booked under -1 is then there twice."""
 
 
-def verdict(counts: Counts, only_in_connectors: int, damaged: list[str]) -> list[str]:
-    """The answer in the first line, and what is kept, each in one more."""
-    waiting, given_up, unreadable = counts.waiting + only_in_connectors, counts.given_up, counts.unreadable
-    if not (waiting or given_up or unreadable):
-        lines = ["empty: the Central System has everything"]
-    else:
-        parts = [
-            f"{count} {what}"
-            for count, what in ((waiting, "waiting"), (given_up, "given up"), (unreadable, "unreadable"))
-            if count
-        ]
+def verdict(counts: Counts, only_in_connectors: int, damaged: list[str], problems: Sequence[str] = ()) -> list[str]:
+    """The answer in the first line, and what is kept, each in one more. `only_in_connectors`: of those that wait."""
+    parts = [
+        f"{count} {what}"
+        for count, what in (
+            (counts.waiting, "waiting"),
+            (counts.given_up, "given up"),
+            (counts.unreadable, "unreadable"),
+            (counts.open, "still open"),
+        )
+        if count
+    ]
+    parts += ["what can't be told"] if problems else []
+    lines = ["empty: the Central System has everything"]
+    if parts:
         lines = [f"NOT EMPTY: {', '.join(parts)}. Export before this board is taken away: station queue export FILE"]
+    lines += problems
     if counts.oldest_utc:
         lines.append(f"the oldest has waited since {counts.oldest_utc}")
     if only_in_connectors:
         lines.append(f"{only_in_connectors} of them are in connectors.db alone: the queue has not stored them yet")
+    if counts.open:
+        lines.append(f"transactions still open: {counts.open}. {OPEN[0].upper()}{OPEN[1:]}")
     lines += [f"damaged database kept: {name}; delete it when nobody needs it any more" for name in damaged]
     return lines
 
@@ -45,7 +54,8 @@ def listing(transactions: Iterable[KeptTransaction], *, everything: bool) -> lis
         counts = {state: sum(1 for m in tx.messages if m.state == state) for state in STATES}
         if not everything and not (counts["given up"] or counts["unreadable"]):
             continue
-        kept = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        parts = [f"{count} {state}" for state, count in counts.items() if count]
+        kept = ", ".join([*parts, "still open"] if tx.open else parts)
         lines.append(f"{tx.local_tx_id}  {_about(tx)}: {kept}")
         reasons = dict.fromkeys(m.reason for m in tx.messages if m.reason and m.state in ("given up", "unreadable"))
         lines += [f"{'':<18}because: {reason}" for reason in list(reasons)[:3]]
@@ -55,6 +65,8 @@ def listing(transactions: Iterable[KeptTransaction], *, everything: bool) -> lis
 def details(tx: KeptTransaction) -> list[str]:
     """All that is kept of one transaction, idTags shortened: the Central System knows them, and the export has them."""
     lines = [f"{tx.local_tx_id}  {_about(tx)}"]
+    if tx.open:
+        lines.append(f"  still open, its last reading is {tx.facts.get('last_wh', tx.facts.get('meter_start_wh'))} Wh")
     for message in tx.messages:
         lines += _message(message)
     return lines
