@@ -460,8 +460,8 @@ refuse_undelivered() {
     as_user "$current/bin/station" queue check --state-dir "$state" || code=$?
     if [ "$code" = 0 ]; then return; fi
     if [ "$with_undelivered" = no ]; then
-        say "this station has transaction messages that no Central System has got, or that can't be told. They are money."
-        say "Let it deliver them, or take them along: station queue export - > FILE"
+        say "this station has transaction messages that no Central System has got, open transactions, or what can't be told: money."
+        say "Let it deliver them (and end what charges), or take them along: station queue export - > FILE"
         if systemd_runs; then systemctl start "$unit"; fi
         die "nothing was removed; --with-undelivered removes the software all the same"
     fi
