@@ -8,8 +8,8 @@ import msgspec
 
 from tests.simulation.book import Asked
 from tests.simulation.judge import Case, Finding, Findings, Transaction, said_s
-from tests.simulation.judge_money import NEAR_S
 from tests.simulation.ledger import Contact
+from tests.simulation.whose import NEAR_S
 
 KEPT = "a reserved connector never serves another's card (OCPP 1.6 §5.13)"
 ONE_LEFT = "one connector remains for a reservation of connector 0 (OCPP 1.6 §5.13)"

@@ -17,11 +17,11 @@ from tests.simulation.central_system import CALM, CentralSystem, Line
 from tests.simulation.clock import UTC_0_S, Agenda, Clock
 from tests.simulation.cooked import Cooked
 from tests.simulation.judge import DeadLetter, Residue, Rules
-from tests.simulation.judge_money import FOR_EVER
 from tests.simulation.ledger import Contact, Death, PlugIn, Presented, Register, Span, plug_seen_out
 from tests.simulation.plan import day
 from tests.simulation.story import Story
 from tests.simulation.test_judge import close_without_a_transaction, go_on_with_another_car, tell_a_wrong_duration
+from tests.simulation.whose import ASKED_S_MAX, FOR_EVER, NEAR_S
 from tests.simulation.world import World
 
 
@@ -62,7 +62,7 @@ def test_two_troubles_are_one_only_if_nobody_could_draw_breath_between_them() ->
 def test_a_card_that_nobody_answered_for_waits_from_when_the_offline_rules_decided() -> None:
     """OCPP 1.6 §3.5, §9.1.6: silence takes MessageTimeout, and ConnectionTimeOut begins after it."""
     cooked = Cooked()
-    earliest_s = 98.0 - cooked.rules.connection_time_out_s - money.NEAR_S - money.ASKED_S_MAX
+    earliest_s = 98.0 - cooked.rules.connection_time_out_s - NEAR_S - ASKED_S_MAX
     cooked.ledger.presented[0] = Presented(earliest_s, "TAG1")
     assert cooked.promises() == set()
     cooked.ledger.presented[0] = Presented(earliest_s - 1.0, "TAG1")

@@ -1,0 +1,145 @@
+"""Promises about time: what is told happened then, and lasted as long (pure; design §5).
+
+Owns: times and durations of transactions and readings. Does not: look at what is billed (`judge_money.py`).
+"""
+
+from tests.simulation.judge import Case, Finding, Findings, Transaction, said_s
+from tests.simulation.judge_money import TRUE_DURATION, TRUE_TIMES
+from tests.simulation.ledger import Contact
+from tests.simulation.whose import (
+    CHECKPOINT_S,
+    NEAR_S,
+    ROUNDING_WH,
+    blind_about,
+    contacts_of,
+    lost_at_most,
+    plug_in_of,
+    unseen_about,
+    watched_since_s,
+)
+
+FOUND_S = 30.0
+"""Within so long the queue, if it lives, has a transaction closed that `connectors` has lost."""
+
+
+def times_are_true(case: Case) -> Findings:
+    """With honest clocks: a start before the contactor closes, a stop near its opening, readings of their time."""
+    if not case.rules.honest_clock:
+        return
+    for transaction in case.transactions:
+        if transaction.stop is None or _unsynchronised(case, transaction):
+            continue
+        yield from _readings_are_of_their_time(case, transaction)
+        contacts = contacts_of(case, transaction)
+        if not contacts:
+            continue
+        early_s = watched_since_s(case, plug_in_of(case, contacts[0])) - NEAR_S
+        if not early_s <= transaction.started_s <= contacts[0].closed_s + NEAR_S:
+            late_s = transaction.started_s - contacts[0].closed_s
+            text = f"the {transaction.name} says that it started {late_s:.0f} s after the contactor closed"
+            yield Finding(TRUE_TIMES, text, contacts[0].closed_s)
+
+
+def durations_are_true(case: Case) -> Findings:
+    """Whatever the clock: a transaction is as long as it was, if it lies within one boot."""
+    for transaction in case.transactions:
+        if transaction.stop is None:
+            continue
+        lasted_s = transaction.stopped_s - transaction.started_s
+        contacts = contacts_of(case, transaction)
+        if not case.rules.honest_clock and _anchor_lost(case, transaction):
+            continue
+        if lasted_s < 0:
+            yield Finding(TRUE_DURATION, f"the {transaction.name} lasts {lasted_s:.0f} s", transaction.start.at_s)
+        if not any(c.opened_wh > c.closed_wh + 10 for c in contacts):
+            continue
+        out_s = min(plug_in_of(case, contacts[0]).out_s, case.ledger.end_s)
+        unseen = unseen_about(case, transaction.connector_id, out_s)
+        # Nobody was there to close it before the power failed: its stop is of another boot, which may be told another time.
+        until_s = out_s if unseen is None else max(out_s, unseen.to_s)
+        if case.ledger.during("power off", contacts[0].closed_s - 120, until_s + 120):
+            continue
+        true_s = contacts[-1].opened_s - contacts[0].closed_s
+        ends = (contacts[-1].opened_s, out_s)
+        blind = {id(s): s for at_s in ends for s in blind_about(case, transaction.connector_id, at_s)}
+        blind_s = sum(min(s.to_s, case.ledger.end_s) - s.from_s for s in blind.values())
+        late_s = max(blind_s, _found_late(case, transaction, contacts), until_s - out_s)
+        if not -CHECKPOINT_S - blind_s <= lasted_s - true_s <= 30.0 + late_s + _car_waits(case, contacts):
+            text = f"the {transaction.name} says that it lasted {lasted_s:.0f} s, the contactor was closed for {true_s:.0f} s"
+            yield Finding(TRUE_DURATION, text, contacts[-1].opened_s)
+
+
+def _readings_are_of_their_time(case: Case, transaction: Transaction) -> Findings:
+    register = case.ledger.registers[transaction.connector_id]
+    claims = [(transaction.started_s, transaction.start_wh, "start")]
+    for copy in transaction.values:
+        for value in copy.payload["meterValue"]:
+            told = [int(float(s["value"])) for s in value["sampledValue"] if _is_register(s)]
+            claims += [(said_s(value["timestamp"]), wh, "MeterValues") for wh in told]
+    for at_s, wh, what in claims:
+        low, high = register.at(at_s - NEAR_S) - ROUNDING_WH, register.at(at_s + NEAR_S) + ROUNDING_WH
+        if not low <= wh <= high:
+            text = f"{what} of the {transaction.name} says {wh} Wh when the meter showed {register.at(at_s):.0f} Wh"
+            yield Finding(TRUE_TIMES, text, at_s)
+    at_s, wh = transaction.stopped_s, transaction.stop_wh
+    later = (c.opened_s for c in case.ledger.contacts if c.connector_id == transaction.connector_id)
+    opened_s = min((opened_s for opened_s in later if opened_s >= at_s - NEAR_S), default=at_s)
+    low, high = register.at(at_s - NEAR_S) - ROUNDING_WH, register.at(max(at_s, opened_s) + NEAR_S) + ROUNDING_WH
+    if not low - lost_at_most(case, transaction.connector_id, at_s) <= wh <= high:
+        text = f"the {transaction.name} stops at {wh} Wh, at a time when the meter showed {register.at(at_s):.0f} Wh"
+        yield Finding(TRUE_TIMES, text, at_s)
+
+
+def _is_register(sampled: dict[str, str]) -> bool:
+    measurand = sampled.get("measurand", "Energy.Active.Import.Register")
+    return measurand == "Energy.Active.Import.Register" and sampled.get("unit", "Wh") == "Wh"
+
+
+def _anchor_lost(case: Case, transaction: Transaction) -> bool:
+    """Whether the queue has lost, with its store, which wrong time it had sent with the start.
+
+    Where the start knew its time when it was made, what follows it tells the queue which one.
+    """
+    assert transaction.stop is not None
+    if not _unsynchronised(case, transaction):
+        return False
+    lost = (d.at_s for d in case.ledger.deaths if d.who == "store transactions.db")
+    return any(transaction.start.at_s <= at_s <= transaction.stop.at_s for at_s in lost)
+
+
+def _found_late(case: Case, transaction: Transaction, contacts: list[Contact]) -> float:
+    """Seconds from its last contact until the queue has found a transaction that was open in a lost `connectors.db`.
+
+    A store that was lost before its plug came, or once its stop was there, did not have it open, wherever the register stood.
+    """
+    assert transaction.stop is not None
+    register, last_s = case.ledger.registers[transaction.connector_id], contacts[-1].opened_s
+    from_s, to_s = watched_since_s(case, plug_in_of(case, contacts[0])), transaction.stop.at_s
+    low, high = transaction.start_wh - ROUNDING_WH, transaction.stop_wh + ROUNDING_WH
+    lost = [d.at_s for d in case.ledger.deaths if d.who == "store connectors.db" and from_s <= d.at_s <= to_s]
+    return max((_found_s(case, at_s) - last_s for at_s in lost if low <= register.at(at_s) <= high), default=0.0)
+
+
+def _found_s(case: Case, lost_s: float) -> float:
+    """When the queue has found, at the latest, what was open in a `connectors.db` that was lost then."""
+    at_s = lost_s + FOUND_S
+    for cause in ("connectors down", "transaction_queue down", "broker down", "bus bad", "disk bad"):
+        at_s = max([at_s, *(s.to_s + FOUND_S for s in case.ledger.during(cause, lost_s, at_s))])
+    return at_s
+
+
+def _car_waits(case: Case, contacts: list[Contact]) -> float:
+    """How long the plug was in before and after the contactor was closed: a transaction may last as long."""
+    plug = plug_in_of(case, contacts[0])
+    return contacts[0].closed_s - plug.in_s + max(0.0, min(plug.out_s, case.ledger.end_s) - contacts[-1].opened_s)
+
+
+def _unsynchronised(case: Case, transaction: Transaction) -> bool:
+    """Whether its times may be estimates: a boot that never knew the time lies about it."""
+    contacts = contacts_of(case, transaction)
+    if not contacts:
+        return bool(case.ledger.during("clock unknown", 0.0, case.ledger.end_s))
+    return bool(case.ledger.during("clock unknown", contacts[0].closed_s - 200.0, contacts[-1].opened_s + 60.0))
+
+
+RULES = (times_are_true, durations_are_true)

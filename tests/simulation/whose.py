@@ -1,0 +1,158 @@
+"""Whose contact it was, and what nobody could see: how the judge lays a book along a ledger (pure).
+
+A register only grows, so that a reading tells its time within the ledger, whatever a clock said: transactions are laid along
+the register first, and only then are their times looked at.
+
+Owns: these look-ups. Does not: find anything broken (`judge_money.py`, `judge_times.py`, `judge_askings.py`).
+"""
+
+from tests.simulation.book import Asked
+from tests.simulation.judge import Case, Transaction
+from tests.simulation.ledger import Contact, PlugIn, Span
+
+ROUNDING_WH = 2.0
+CHECKPOINT_S = 62.0
+BREATH_S = 3.0
+LOOK_S = 1.0
+"""Whoever is back looks at the hardware within so long."""
+NEAR_S = 4.0
+CALL_S = 5.0
+"""How long the link waits for the owner of a CALL; nothing may begin because of it later (design §3)."""
+ASKED_S_MAX = 12.0
+"""MessageTimeout of a day, and the margin that `connectors` gives the link: only then the offline rules decide about a card."""
+FOR_EVER = float("inf")
+BLINDING = ("connectors down", "meter down", "broker down", "bus bad", "disk bad", "power off")
+"""Troubles in which nobody could read the meter, or nobody was there to write it down."""
+
+
+def transactions_of(case: Case, connector_id: int) -> list[Transaction]:
+    return [t for t in case.transactions if t.connector_id == connector_id]
+
+
+def owner_of(case: Case, contact: Contact) -> Transaction | None:
+    """The transaction in which a contactor was closed, by its register.
+
+    Where hardly anything flowed several may fit: it is the one that says a time near to it.
+    """
+    shared = {
+        transaction: min(contact.opened_wh, stop_wh_of(case, transaction)) - max(contact.closed_wh, transaction.start_wh)
+        for transaction in transactions_of(case, contact.connector_id)
+    }
+    fitting = [t for t, wh in shared.items() if wh > ROUNDING_WH]
+    if not fitting and not case.rules.honest_clock and orphaned(case, contact) is not None:
+        # Hardly anything flowed, nobody saw it, and no time tells whose it was.
+        return None
+    fitting = fitting or [t for t, wh in shared.items() if _near(case, t, contact, wh)]
+    if not case.rules.honest_clock:
+        # Where clocks lie, the one that was asked for then, whose start came next after the plug, else the last one before it.
+        in_s = plug_in_of(case, contact).in_s
+
+        def distance(transaction: Transaction) -> tuple[bool, bool, float]:
+            came_s = transaction.start.at_s
+            return not asked_for(case, transaction, contact), came_s < in_s, abs(came_s - in_s)
+
+        return min(fitting, key=distance, default=None)
+    return min(fitting, key=lambda t: abs(t.started_s - contact.closed_s), default=None)
+
+
+def _near(case: Case, transaction: Transaction, contact: Contact, shared_wh: float) -> bool:
+    """Whether a transaction that shares no energy with a contact may be its own all the same: by its time, in its plug-in.
+
+    What flowed may have been lost with a blind station; how much of it may be is the business of `energy_is_billed`.
+    """
+    blind = bool(blind_about(case, contact.connector_id, contact.opened_s))
+    if not case.rules.honest_clock:
+        return shared_wh > -ROUNDING_WH or blind
+    if not watched_since_s(case, plug_in_of(case, contact)) - NEAR_S <= transaction.started_s <= contact.closed_s + NEAR_S:
+        return False
+    return blind or transaction.stop is None or transaction.stopped_s >= contact.closed_s - NEAR_S
+
+
+def contacts_of(case: Case, transaction: Transaction) -> list[Contact]:
+    return [c for c in case.ledger.contacts if c.connector_id == transaction.connector_id and owner_of(case, c) is transaction]
+
+
+def stop_wh_of(case: Case, transaction: Transaction) -> float:
+    """Of a transaction whose stop was given up, or never came, all up to the next start is taken to be its own."""
+    if transaction.stop is not None:
+        return transaction.stop_wh
+    later = [t.start_wh for t in transactions_of(case, transaction.connector_id) if t.start_wh > transaction.start_wh]
+    return min(later, default=case.ledger.registers[transaction.connector_id].at(FOR_EVER))
+
+
+def plug_in_of(case: Case, contact: Contact) -> PlugIn:
+    return next(p for p in case.ledger.plug_ins if (p.connector_id, p.number) == (contact.connector_id, contact.plug_in))
+
+
+def orphaned(case: Case, contact: Contact) -> Span | None:
+    """The time in which a contactor closed and nobody watched: without `connectors`, or with a controller that is silent."""
+    return unseen_about(case, contact.connector_id, contact.closed_s)
+
+
+def unseen_about(case: Case, connector_id: int, at_s: float) -> Span | None:
+    """The time around this moment in which nobody watched this connector, whatever kept them from it."""
+    causes = ("connectors down", f"controller {connector_id} silent")
+    spans = case.ledger.without_breath(causes, BREATH_S)
+    return next((span for span in spans if span.from_s <= at_s <= span.to_s + LOOK_S), None)
+
+
+def watched_since_s(case: Case, plug: PlugIn) -> float:
+    """When a plug came, for all that the station can know: one that came while nobody watched may be the one before it.
+
+    The controller's counters tell plug-ins apart (design §2), but only where the one before it was charged.
+    """
+    unseen = unseen_about(case, plug.connector_id, plug.in_s)
+    if unseen is None:
+        return plug.in_s
+    before = (p for p in case.ledger.plug_ins if p.connector_id == plug.connector_id and p.in_s < plug.in_s)
+    return min((p.in_s for p in before if p.out_s >= unseen.from_s), default=plug.in_s)
+
+
+def blind_about(case: Case, connector_id: int, at_s: float) -> list[Span]:
+    """Times about this moment at which nobody could read the meter, or nobody was there to write it down."""
+    causes = (*BLINDING, f"meter {connector_id} silent", f"controller {connector_id} silent")
+    found: list[Span] = []
+    from_s, to_s = at_s - LOOK_S - 1.0, at_s + 35.0
+    for _ in range(10):
+        more = [s for cause in causes for s in case.ledger.during(cause, from_s, to_s) if s not in found]
+        if not more:
+            break
+        found += more
+        from_s = min(from_s, *(s.from_s - BREATH_S for s in more))
+    return found
+
+
+def lost_at_most(case: Case, connector_id: int, ended_s: float) -> float:
+    """Energy that a station can't know of that was blind when the session ended: all since its last checkpoint."""
+    blind = blind_about(case, connector_id, ended_s)
+    if not blind:
+        return 0.0
+    register = case.ledger.registers[connector_id]
+    return register.at(max(s.to_s for s in blind) + NEAR_S) - register.at(min(s.from_s for s in blind) - CHECKPOINT_S)
+
+
+def asked_for(case: Case, transaction: Transaction, contact: Contact) -> bool:
+    """Whether the card of a transaction was presented, or the app used, before its contactor closed first."""
+    from_s = plug_in_of(case, contact).in_s - case.rules.connection_time_out_s - NEAR_S
+    presented = [p.at_s for p in case.ledger.presented if p.id_tag == transaction.id_tag]
+    if any(from_s - ASKED_S_MAX <= at_s <= contact.closed_s for at_s in presented):
+        return True
+    remote = [
+        at_s
+        for asked in case.book.asked
+        for at_s in (asked.at_s, asked.answered_s)
+        if asked.action == "RemoteStartTransaction" and asked.payload["idTag"] == transaction.id_tag
+        if asked.answer in ("Accepted", "") or _answer_was_lost(case, asked)
+    ]
+    return any(from_s <= at_s <= contact.closed_s for at_s in remote)
+
+
+def _answer_was_lost(case: Case, asked: Asked) -> bool:
+    """A start that failed for the Central System may have been done in time all the same: it asked about the idTag at once."""
+    if not asked.answer.startswith("CALLERROR") or asked.action != "RemoteStartTransaction":
+        return False
+    until_s = asked.at_s + CALL_S + 1.0
+    if case.ledger.during("bus bad", asked.at_s, until_s) or case.ledger.during("disk bad", asked.at_s, until_s):
+        until_s += 20.0
+    asked_for = (a.at_s for a in case.book.authorized if a.id_tag == asked.payload["idTag"])
+    return any(asked.at_s <= at_s <= until_s for at_s in asked_for)
