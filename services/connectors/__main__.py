@@ -1,6 +1,7 @@
 """The connectors process: `python -m services.connectors`.
 
-Owns: `connectors.db`, the charging controllers' threads, the emergency stop input. Does not: decide (`core.py`).
+Owns: `connectors.db`, the charging controllers' threads and the one that withdraws while the disk is slow, the emergency stop
+input. Does not: decide (`core.py`).
 Topics: publishes connector.status., connector.card., connector.reading., connector.reset., journal.transaction.,
 position.delivery.; answers call.connectors.…; reads link., clock., configuration., meter.…, rfid.…, journal.delivery.
 Its end leaves each controller's output as it is: the watchdog's guard decides about orphans (design §2).
@@ -25,6 +26,7 @@ from services.connectors.drivers.emergency_stop import Contact, EmergencyStop, F
 from services.connectors.service import Board, ConnectorsService
 from services.connectors.state import Connector
 from services.connectors.store import SCHEMA
+from services.connectors.withdrawals import Timer
 from services.hardware.contract import EvseDesired, EvseObservation, RawReading
 from services.hardware.fleet import Fleet
 
@@ -82,6 +84,8 @@ class ConnectorsProcess:
                 self._node.publish(ControllerReading(number, failure=reason), str(number))
             service.feed(e.EvseFailed(number, reason))
 
+        self._timer = Timer(service.withdrawals, boottime_s)
+        self._timer.start()
         self._fleet.start(observed=observed, down=down)
         # Choice: an emergency stop that can't be read counts as pressed, since nobody could press it now.
         self._inputs.start(observed=lambda _, seen: self._stop_pressed(seen.active), down=lambda *_: self._stop_pressed(True))
@@ -133,6 +137,7 @@ class ConnectorsProcess:
         """Stop the threads; the controllers keep their output."""
         if not orphaned():
             self._service.end()
+        self._timer.stop()
         self._fleet.close()
         self._inputs.close()
 

@@ -6,7 +6,7 @@ is handed in, so that the simulation runs this very class.
 
 import sqlite3
 from collections.abc import Callable
-from typing import Protocol
+from typing import TypeGuard
 
 import msgspec
 
@@ -46,19 +46,12 @@ from services.connectors import events as e
 from services.connectors.settings import settings_from
 from services.connectors.state import Connector, Now, State
 from services.connectors.store import Store
-from services.hardware.contract import EvseDesired
+from services.connectors.withdrawals import Output, Withdrawals
 
 AUTHORIZE_MARGIN_S = 2.0
 """The link answers within MessageTimeout; a little later nobody will."""
 FIRST_WORD_S = 15.0
 """A service that has said nothing within three periods of this one's start is down; the bus only notices later silence."""
-
-
-class Output(Protocol):
-    """The charging controllers, as far as the service commands them."""
-
-    def set_desired(self, connector_id: int, desired: EvseDesired) -> None:
-        """Give this output from now on."""
 
 
 class Board:
@@ -90,7 +83,7 @@ class ConnectorsService:
 
     The state moves on only when its commit is on the disk. A commit that fails (disk full, worn out) ends the process, as
     going on would be a lie; before that an ordinary stop still opens its contactor. At its next start it takes up what the
-    disk has.
+    disk has. While a commit takes long, `withdrawals` takes energy away.
     """
 
     def __init__(
@@ -105,6 +98,8 @@ class ConnectorsService:
         self._board = board
         self._node = board.node
         self._log = board.log
+        numbers = tuple(connector.connector_id for connector in connectors)
+        self.withdrawals = Withdrawals(board.output, numbers, board.node.now, board.log)
         self._charge_before = charge_before_first_acceptance
         self._message_timeout_s = _message_timeout_s(configuration)
         self._utc_offset_s: float | None = None
@@ -141,6 +136,7 @@ class ConnectorsService:
 
     def tick(self) -> None:
         """Do what time demands."""
+        self.withdrawals.turn()
         now_s = self._node.now()
         if self._first_word_due_s is not None and self._first_word_due_s <= now_s:
             self._first_word_due_s = None
@@ -159,7 +155,12 @@ class ConnectorsService:
 
     def next_deadline_s(self) -> float | None:
         """When `tick` has something to do."""
-        deadlines = (core.next_deadline_s(self._state), self._journal_out.next_deadline_s(), self._first_word_due_s)
+        deadlines = (
+            core.next_deadline_s(self._state),
+            self._journal_out.next_deadline_s(),
+            self._first_word_due_s,
+            self.withdrawals.next_deadline_s(),
+        )
         return min((d for d in deadlines if d is not None), default=None)
 
     def _listen(self) -> None:
@@ -252,6 +253,8 @@ class ConnectorsService:
     def _store_delivery(self, entry: DeliveryEntry) -> None:
         """Inside the transaction that notes the entry: the core's changes join it; the rest waits for the commit, which entries
         that came together share."""
+        if self._pending is None:
+            self.withdrawals.commit_begins()
         before, waiting = (self._state, ()) if self._pending is None else self._pending
         if deliveries.only_forgets(entry):
             self._store.apply((e.ForgetEntry(entry.local_tx_id, entry.number),), self._journal_out.outbox)
@@ -272,6 +275,7 @@ class ConnectorsService:
 
     def _deliveries_stored(self) -> None:
         assert self._pending is not None, "an entry is stored before it counts"
+        self.withdrawals.commit_ends(on_disk=True)
         (self._state, after), self._pending = self._pending, None
         self._journal_out.send()
         self._act(after)
@@ -280,16 +284,26 @@ class ConnectorsService:
         at_once, changes, after = split(effects)
         self._act(at_once)
         if changes:
-            try:
-                self._commit(changes)
-            except sqlite3.Error as error:
-                self._log.error("connectors.db can't be written, check disk and its free space", reason=error)
-                self._act(tuple(effect for effect in after if _withdraws(effect)))
-                raise
+            self._commit_in_time(changes, tuple(effect for effect in after if _withdraws(effect)))
         self._state = state
         if changes:
             self._journal_out.send()
         self._act(after)
+
+    def _commit_in_time(self, changes: tuple[e.Change, ...], stops: tuple[e.SetEvse, ...]) -> None:
+        """On disk when it returns; energy does not wait for that for long."""
+        self.withdrawals.commit_begins(frozenset(stop.connector_id for stop in stops))
+        try:
+            self._commit(changes)
+        except AnswerTooLate:
+            self.withdrawals.commit_ends(on_disk=False)
+            raise
+        except sqlite3.Error as error:
+            self.withdrawals.commit_failed()
+            self._log.error("connectors.db can't be written, check disk and its free space", reason=error)
+            self._act(stops)
+            raise
+        self.withdrawals.commit_ends(on_disk=True)
 
     def _commit(self, changes: tuple[e.Change, ...]) -> None:
         """On disk when it returns. A full disk gets its reserve, so that what runs can still be ended."""
@@ -314,7 +328,7 @@ class ConnectorsService:
     def _do(self, effect: e.Effect) -> None:
         match effect:
             case e.SetEvse(connector_id=connector_id, desired=desired):
-                self._board.output.set_desired(connector_id, desired)
+                self.withdrawals.set_desired(connector_id, desired)
             case e.Answer(call_id=call_id, answer=answer):
                 self._calls.pop(call_id).answer(answer)
             case e.AskAuthorize():
@@ -380,7 +394,7 @@ def split(effects: tuple[e.Effect, ...]) -> tuple[tuple[e.Effect, ...], tuple[e.
     return (), (), effects
 
 
-def _withdraws(effect: e.Effect) -> bool:
+def _withdraws(effect: e.Effect) -> TypeGuard[e.SetEvse]:
     return isinstance(effect, e.SetEvse) and not effect.desired.energy_allowed
 
 

@@ -104,6 +104,7 @@ def test_the_process_waits_for_the_first_reading_where_there_is_one_to_come(
     boards: list[Any] = []
     service = MagicMock()
     monkeypatch.setattr(process, "Fleet", MagicMock())
+    monkeypatch.setattr(process, "Timer", MagicMock())
     monkeypatch.setattr(process, "read_configuration", MagicMock())
     monkeypatch.setattr(process, "ConnectorsService", lambda board, *_, **__: boards.append(board) or service)
     monkeypatch.setattr(process, "emergency_stop_contact", lambda *_, **__: MagicMock() if fitted else None)
