@@ -71,6 +71,7 @@ PURE = frozenset(
         "services/connectors/observations.py",
         "services/connectors/orphans.py",
         "services/connectors/output.py",
+        "services/connectors/overcurrent.py",
         "services/connectors/readings.py",
         "services/connectors/recovery.py",
         "services/connectors/reservations.py",

@@ -10,8 +10,8 @@ Owns: the dispatch of events and the rules of phases. Rooms of their own: `cards
 `authorization.py` (what an idTag is worth), `local_list.py` (the Local Authorization List), `reservations.py` (what is kept for
 whom), `availability.py` (what may be used), `transactions.py` (what a transaction says), `sampling.py` (when readings are
 taken), `triggered.py` (those of now), `transaction_data.py` (what is kept of them), `deliveries.py` (what the Central System's
-answers change), `observations.py` (what a controller says), `recovery.py` (what a restart finds), `status.py`, `output.py`,
-`supply.py` (who may draw how much).
+answers change), `observations.py` (what a controller says), `overcurrent.py` (what a meter says of a vehicle), `recovery.py`
+(what a restart finds), `status.py`, `output.py`, `supply.py` (who may draw how much).
 Does not: know the clock, the disk, the bus or a device; `service.py` carries out what is decided.
 """
 
@@ -29,6 +29,7 @@ from services.connectors import (
     locks,
     lost,
     observations,
+    overcurrent,
     recovery,
     reservations,
     sampling,
@@ -224,7 +225,7 @@ def _on_sample(work: Work, sample: MeterSample) -> None:
     if connector is None:
         return
     if connector.sample is None or connector.sample.read_boottime_s <= sample.read_boottime_s:
-        connector = work.put(connector, sample=sample)
+        connector = work.put(overcurrent.measured(work, connector, sample), sample=sample)
     if isinstance(connector.phase, Running | Stopping):
         connector = transactions.follow(work, connector, sample)
     match connector.phase:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bus.vocabulary import ChargePointErrorCode
-from services.connectors import supply
+from services.connectors import overcurrent, supply
 from services.connectors.errors import stopping_faults
 from services.connectors.state import Connector, Running
 from services.connectors.work import Work
@@ -81,8 +81,8 @@ def observed(work: Work, connector: Connector, new: EvseObservation) -> None:
     """Take over what the controller says."""
     now_s = work.now.boottime_s
     live_since_s = _live_since_s(connector, new, now_s)
-    new = _with_stuck_contactor(new, live_since_s, now_s)
-    facts: dict[str, Any] = {"seen": new, "evse_failure": "", "live_since_s": live_since_s}
+    new, over_current = overcurrent.observed(connector, _with_stuck_contactor(new, live_since_s, now_s))
+    facts: dict[str, Any] = {"seen": new, "evse_failure": "", "live_since_s": live_since_s, "over_current": over_current}
     facts["in_force_a"] = supply.with_observation(connector, new, draws=_draws(connector, now_s))
     if new.plugged is None:
         facts |= _unseen_facts(connector, now_s)

@@ -335,6 +335,10 @@ class Connector(Facts, frozen=True):
     """No energy until then, because the fault had come back; 0: nothing to wait for."""
     live_since_s: float | None = None
     """Since when the contactor is seen closed, or current flows, although energy is withdrawn; None: it does not."""
+    over_current_since_s: float | None = None
+    """Since which reading the vehicle draws more than it was offered; None: it does not."""
+    over_current: bool = False
+    """It did for too long, and has not been unplugged since."""
     unlocking: Unlocking | None = None
     unlock_attempts: int = 0
     availability: Availability = Availability()
