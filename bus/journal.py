@@ -15,6 +15,8 @@ original, before it heard of them. So each run of the publisher appends under an
 travels with the entry and comes back with the position. A position whose epoch is not the one that its number was appended
 under here tells of another past: again a new incarnation begins, and nothing that was appended is taken for stored.
 
+An entry that can't be read any more (one rotten byte is enough) is set aside, and the next one follows the one before it.
+
 Owns: the tables `journal_out`, `journal_stream`, `journal_epoch`, `journal_in`. Does not: commit (`append`, `accept`,
 `forget` belong into the caller's transaction), move bytes or read a clock.
 """
@@ -25,7 +27,7 @@ from enum import Enum
 
 import msgspec
 
-from bus import chance
+from bus import chance, unreadable
 from bus.codec import JournalHeader, checked_builtins
 from bus.database import store_id, transaction
 from bus.messages import JournalPosition, Message
@@ -43,6 +45,7 @@ _OUTBOX_TABLES = (
     "CREATE INDEX IF NOT EXISTS journal_out_by_name ON journal_out (stream, name)",
     "CREATE TABLE IF NOT EXISTS journal_epoch"
     " (stream TEXT NOT NULL, first_seq INTEGER NOT NULL, epoch INTEGER NOT NULL, PRIMARY KEY (stream, first_seq))",
+    unreadable.TABLE,
 )
 _INBOX_TABLE = (
     "CREATE TABLE IF NOT EXISTS journal_in (stream TEXT PRIMARY KEY, publisher_store TEXT NOT NULL,"
@@ -81,6 +84,12 @@ class Outbox:
             # A store saved from a damaged one has entries and no stream: their numbers are not given twice.
             database.execute(
                 "INSERT OR IGNORE INTO journal_stream SELECT ?1, 1, coalesce(max(seq), 0) FROM journal_out WHERE stream = ?1",
+                (stream,),
+            )
+            # A number that has rotten: one that is taken is not given again.
+            database.execute(
+                "UPDATE journal_stream SET last_seq = (SELECT max(seq) FROM journal_out WHERE stream = ?1)"
+                " WHERE stream = ?1 AND last_seq < (SELECT max(seq) FROM journal_out WHERE stream = ?1)",
                 (stream,),
             )
 
@@ -126,8 +135,9 @@ class Outbox:
     def after(self, seq: int, limit: int) -> list[OutEntry]:
         """At most `limit` kept entries with numbers above `seq`, oldest first."""
         rows = self._database.execute(
-            "SELECT seq, payload, (SELECT epoch FROM journal_epoch e WHERE e.stream = o.stream AND e.first_seq <= o.seq"
-            " ORDER BY e.first_seq DESC LIMIT 1) FROM journal_out o WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?",
+            "SELECT seq, CAST(payload AS BLOB), (SELECT epoch FROM journal_epoch e WHERE e.stream = o.stream"
+            " AND e.first_seq <= o.seq ORDER BY e.first_seq DESC LIMIT 1)"
+            " FROM journal_out o WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?",
             (self._stream, seq, limit),
         ).fetchall()
         before = self._database.execute(
@@ -136,7 +146,7 @@ class Outbox:
         previous = before or 0
         entries = []
         for row_seq, payload, epoch in rows:
-            entries.append(OutEntry(row_seq, previous, epoch or 0, payload.encode()))
+            entries.append(OutEntry(row_seq, previous, epoch or 0, payload))
             previous = row_seq
         return entries
 
@@ -161,18 +171,18 @@ class Outbox:
     def find_named(self, name: str) -> bytes | None:
         """The payload of the entry of this name; None: it is not kept (any more)."""
         row = self._database.execute(
-            "SELECT payload FROM journal_out WHERE stream = ? AND name = ?", (self._stream, name)
+            "SELECT CAST(payload AS BLOB) FROM journal_out WHERE stream = ? AND name = ?", (self._stream, name)
         ).fetchone()
-        return None if row is None else str(row[0]).encode()
+        return None if row is None else bytes(row[0])
 
     def amend(self, prefix: str, change: Callable[[bytes], Message | None]) -> None:
         """Change the payloads of the entries whose names begin so, inside the caller's transaction; None: leave it."""
         rows = self._database.execute(
-            "SELECT seq, payload FROM journal_out WHERE stream = ? AND name >= ? AND name < ?",
+            "SELECT seq, CAST(payload AS BLOB) FROM journal_out WHERE stream = ? AND name >= ? AND name < ?",
             (self._stream, prefix, prefix + "\U0010ffff"),
         ).fetchall()
         for seq, payload in rows:
-            entry = change(str(payload).encode())
+            entry = change(payload)
             if entry is not None:
                 text = msgspec.json.encode(checked_builtins(entry)).decode()
                 self._database.execute(
@@ -182,6 +192,12 @@ class Outbox:
     def forget_named(self, name: str) -> None:
         """Drop the entry of this name inside the caller's transaction: its purpose is fulfilled."""
         self._database.execute("DELETE FROM journal_out WHERE stream = ? AND name = ?", (self._stream, name))
+
+    def set_aside(self, entry: OutEntry, reason: str) -> None:
+        """Keep an entry that can't be read where people find it, and send it no more (commits by itself)."""
+        with transaction(self._database):
+            unreadable.keep(self._database, f"journal_out {self._stream}", str(entry.seq), entry.payload, reason)
+            self._database.execute("DELETE FROM journal_out WHERE stream = ? AND seq = ?", (self._stream, entry.seq))
 
     def forget_through(self, seq: int) -> None:
         """Drop all entries up to `seq` inside the caller's transaction."""

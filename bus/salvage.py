@@ -3,7 +3,8 @@
 `open_store` is how every service opens its database. A file that is damaged (truncated, bit rot, zero length, an unknown
 version of the file format), is not this store at all, or cannot take this release's schema is moved aside and kept; what can
 be read of it goes row by row into a new store. What is lost in between the peer of the journal still keeps: for that the new
-store has a new id (`bus/journal.py`).
+store has a new id (`bus/journal.py`). A value that is not what its column says is a damage too, though SQLite knows of none:
+its row goes into table `unreadable` of the new store (`bus/unreadable.py`).
 
 Theory of operation. The new file is built beside the old one under `.part` and becomes `.salvage` by one rename when it is
 whole and on the disk; only then the old one is moved, its write-ahead log first, and the new one takes its place. A start that
@@ -17,10 +18,11 @@ import contextlib
 import glob
 import os
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
+from bus import unreadable
 from bus.database import STORE_TABLE, open_database, transaction
 from bus.journal import JOURNAL_TABLES, TABLES_OF_IDENTITY
 
@@ -43,6 +45,10 @@ class Schema(msgspec.Struct, frozen=True):
 
     tables: dict[str, frozenset[str]]
     create: Callable[[sqlite3.Connection], None]
+    bodies: frozenset[str] = unreadable.BODIES
+    """Names of columns that are not looked into at the start: who reads them copes with anything."""
+    rules: Mapping[str, str] = {}
+    """What holds of each sound row of a table, in SQL."""
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -112,7 +118,8 @@ def forget_salvaged(database: sqlite3.Connection) -> None:
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether an error speaks of the file's content, not of the disk, a lock or a wrong statement."""
     code = getattr(error, "sqlite_errorcode", None)
-    return (code is not None and code & 0xFF in _DAMAGE_CODES) or "unsupported file format" in str(error)
+    known = code is not None and code & 0xFF in _DAMAGE_CODES
+    return known or "unsupported file format" in str(error) or unreadable.is_not_text(error)
 
 
 def _flaw(path: str, schema: Schema) -> str:
@@ -150,7 +157,8 @@ def _flaw_inside(path: str, schema: Schema) -> str:
     database.text_factory = _text
     try:
         database.execute("PRAGMA cell_size_check=ON")
-        row = database.execute("PRAGMA quick_check(1)").fetchone()
+        # Not quick_check: a key that is not the one in its index cannot be deleted, and that ends the service again and again.
+        row = database.execute("PRAGMA integrity_check(1)").fetchone()
         if row is None or row[0] != "ok":
             said = str(row[0] if row else "no answer").replace("\n", " ")
             return f"was damaged ({said})"
@@ -162,15 +170,15 @@ def _flaw_inside(path: str, schema: Schema) -> str:
 
 
 def _opened(path: str, schema: Schema, factory: type[sqlite3.Connection]) -> tuple[sqlite3.Connection | None, str]:
-    """The database with its schema in place; or what is wrong with its tables, which quick_check does not know."""
+    """The database with its schema in place; or what is wrong with tables and values, which integrity_check does not know."""
     database = open_database(path, factory)
     try:
         schema.create(database)
         database.text_factory = _text
         tables = _tables(database)
-        database.text_factory = str
         wrong = [name for name, columns in {**SHARED_TABLES, **schema.tables}.items() if columns - tables.get(name, columns)]
-        flaw = f"was damaged (columns of table {wrong[0]} are missing)" if wrong else ""
+        flaw = f"was damaged (columns of table {wrong[0]} are missing)" if wrong else _wrong_value(database, schema)
+        database.text_factory = str
     except UnicodeDecodeError:
         flaw = "was damaged (its schema is not text)"
     except sqlite3.Error as error:
@@ -184,6 +192,20 @@ def _opened(path: str, schema: Schema, factory: type[sqlite3.Connection]) -> tup
     return None, flaw
 
 
+def _wrong_value(database: sqlite3.Connection, schema: Schema) -> str:
+    for name, columns in _checked(database, schema):
+        wrong = unreadable.wrong_rows(database, name, columns, schema.rules.get(name, ""))
+        if wrong:
+            return f"was damaged (table {name}: {next(iter(wrong.values()))})"
+    return ""
+
+
+def _checked(database: sqlite3.Connection, schema: Schema) -> list[tuple[str, frozenset[str]]]:
+    """Tables that are here, and those of their columns that have to be readable at the start."""
+    here = _tables(database)
+    return [(name, found - schema.bodies) for name, found in {**SHARED_TABLES, **schema.tables}.items() if name in here]
+
+
 def _is_about_schema(error: sqlite3.Error) -> bool:
     """Whether a table is not as the statement takes it to be, or its rows break a rule that this release brings.
 
@@ -193,9 +215,13 @@ def _is_about_schema(error: sqlite3.Error) -> bool:
 
 
 def _tables(database: sqlite3.Connection, schema: str = "main") -> dict[str, frozenset[str]]:
-    """The columns of all tables by name."""
+    """The columns of all tables by name. One whose declared type is none of ours has rotten, and would change what it takes."""
     names = database.execute(f"SELECT name FROM {schema}.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
-    return {name: frozenset(_columns(database, schema, name)) for (name,) in names.fetchall()}
+    found = {}
+    for (name,) in names.fetchall():
+        columns = database.execute(f"PRAGMA {schema}.table_info({_quoted(name)})")
+        found[name] = frozenset(str(row[1]) for row in columns if row[2] in unreadable.KINDS)
+    return found
 
 
 def _columns(database: sqlite3.Connection, schema: str, table: str) -> list[str]:
@@ -226,13 +252,30 @@ def _salvage(path: str, part: str, schema: Schema, flaw: str) -> str:
         new.execute("PRAGMA writable_schema=ON")
         stranger = flaw == "was a database of something else"
         rows = 0 if stranger else _copy_from(new, path)
+        aside = _set_aside(new, schema)
         if rows:
             new.execute(STORE_TABLE)
             new.execute("INSERT OR REPLACE INTO store (name, value) VALUES (?, ?)", (SALVAGED, flaw))
     finally:
         new.close()
     _sync(part, os.O_RDWR | os.O_CREAT)
-    return f"{rows} rows were saved" if rows else "nothing in it could be used, a new one was begun"
+    if not rows:
+        return "nothing in it could be used, a new one was begun"
+    more = f" and {aside} that can't be read were set aside in table unreadable" if aside else ""
+    return f"{rows - aside} rows were saved{more}"
+
+
+def _set_aside(new: sqlite3.Connection, schema: Schema) -> int:
+    """Of what was copied, the rows that would end the service when it reads them; how many."""
+    found = [
+        (name, *wrong)
+        for name, columns in _checked(new, schema)
+        for wrong in unreadable.wrong_rows(new, name, columns, schema.rules.get(name, "")).items()
+    ]
+    new.execute(unreadable.TABLE)
+    for name, row_id, reason in found:
+        unreadable.move(new, name, row_id, reason)
+    return len(found)
 
 
 def _copy_from(new: sqlite3.Connection, path: str) -> int:
@@ -260,7 +303,11 @@ def _copy_all(new: sqlite3.Connection) -> int:
         if name in TABLES_OF_IDENTITY:
             continue
         try:
-            if name not in present:
+            if name in SHARED_TABLES:
+                # As they have to be, not as the damaged schema says that they are.
+                for statement in (STORE_TABLE, *JOURNAL_TABLES):
+                    new.execute(statement)
+            elif name not in present:
                 new.execute(sql)
             rows += _Copy(new, name).rows()
         except UnicodeDecodeError:

@@ -13,6 +13,7 @@ from bus.database import transaction
 from bus.journal import (
     Inbox,
     Outbox,
+    OutEntry,
     Sender,
     Verdict,
     after,
@@ -43,6 +44,8 @@ class JournalOut:
         self.on_acknowledged: Callable[[int], None] = lambda _: None
         self.on_older_copy: Callable[[], None] = lambda: None
         """This database turns out to be an older copy; again after a restart, if the process dies over it."""
+        self.on_unreadable: Callable[[str], None] = lambda _: None
+        """An entry can't be read any more and was set aside, which one and why; the consumer will never have it."""
         self._node = node
         self._database = database
         self._topic = topic
@@ -55,18 +58,39 @@ class JournalOut:
         """Send what is appended and committed and not yet sent, as far as the window reaches."""
         assert not self._database.in_transaction, "an entry goes out after its commit"
         self.outbox.fresh = False
+        while not self._send_window():
+            pass
+
+    def _send_window(self) -> bool:
+        """False: an entry had to be set aside; what is after it has another one before it now."""
         free = room(self._sender)
         if not free:
-            return
+            return True
         incarnation, last_seq = self.outbox.numbers()
         if self._sender.sent >= last_seq:
-            return
+            return True
         for entry in self.outbox.after(self._sender.sent, free):
+            try:
+                message = msgspec.json.decode(entry.payload, type=self._topic.message)
+            except msgspec.MsgspecError as error:
+                self._set_aside(entry, str(error))
+                return False
             header = self._node.journal_header(
                 self.outbox.store, incarnation, seq=entry.seq, previous=entry.previous, epoch=entry.epoch
             )
-            self._node.send_entry(self._topic, header, msgspec.json.decode(entry.payload, type=self._topic.message))
+            self._node.send_entry(self._topic, header, message)
             self._sender = on_sent(self._sender, entry.seq, self._node.now())
+        return True
+
+    def _set_aside(self, entry: OutEntry, reason: str) -> None:
+        self.outbox.set_aside(entry, reason)
+        self._log.error(
+            "unreadable journal entry was set aside in table unreadable, the next ones go on",
+            journal=self._topic.name,
+            number=entry.seq,
+            reason=reason,
+        )
+        self.on_unreadable(f"{self._topic.name} {entry.seq}: {reason}")
 
     def tick(self) -> None:
         """Send what nobody has sent, and again what a live consumer does not acknowledge."""

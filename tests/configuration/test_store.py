@@ -8,6 +8,7 @@ import pytest
 from services.configuration import keys, station
 from services.configuration.station import StationConfig
 from services.configuration.store import ConfigurationStore, effective, read_configuration
+from tests.rot import NOT_TEXT, spoil
 
 PROFILES = Path(__file__).parents[2] / "deploy" / "profiles"
 NOW = "2026-11-24T03:15:00.123Z"
@@ -97,6 +98,38 @@ def test_a_damaged_page_inside_is_found_at_the_start(path: str) -> None:
     saved = again.values()
     assert 100 < len(saved) <= 200
     assert set(saved.values()) == {"x" * 400}
+    again.close()
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "left"),
+    [
+        ("configuration", f"value = {NOT_TEXT}", 0),
+        ("configuration", f"key = {NOT_TEXT}", 0),
+        ("configuration", f"changed_utc = {NOT_TEXT}", 0),
+        ("previous_key", f"value = {NOT_TEXT}", 1),
+        ("session", f"value = {NOT_TEXT}", 1),
+        ("accepted", f"since_utc = {NOT_TEXT}", 1),
+        ("known_time", "utc_ms = 'x'", 1),
+    ],
+)
+def test_a_value_that_cannot_be_read_costs_its_row_alone(path: str, table: str, change: str, left: int) -> None:
+    """Field report 52: one rotten byte must not end the link again and again."""
+    store = ConfigurationStore(path)
+    store.set_value("ResetRetries", "3", NOW)
+    store.set_authorization_key("new key of the station", "old key of the station", NOW)
+    store.keep("boot", {"interval": "300"})
+    store.set_accepted("ws://central", NOW)
+    store.set_known_utc_ms(1_800_000_000_000)
+    store.close()
+    spoil(Path(path), table, change, "value = '3'" if table == "configuration" else "1")
+    again = ConfigurationStore(path)
+    assert f"table {table}: " in again.problem
+    assert len(again.values()) == 1 + left
+    assert again.previous_key() == (None if table == "previous_key" else "old key of the station")
+    assert again.begin_session("boot") == ({} if table == "session" else {"interval": "300"})
+    assert again.ever_accepted("ws://central") is (table != "accepted")
+    assert again.known_utc_ms() == (None if table == "known_time" else 1_800_000_000_000)
     again.close()
 
 
