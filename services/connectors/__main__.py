@@ -60,6 +60,7 @@ class ConnectorsProcess:
             output=self._fleet,
         )
         board.emergency_stop_fitted = contact is not None
+        board.set_problem = runtime.set_problem
         board.make_room = self._disk.release_ballast
         board.seen_unplugged = lambda: unplugged.read(unplugged.FILE, board.boot_id, runtime.log)
         if config.logs.full_id_tags:

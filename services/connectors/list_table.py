@@ -18,6 +18,7 @@ from services.connectors.state import LocalList
 
 STATEMENT = "CREATE TABLE IF NOT EXISTS local_list (id_tag TEXT PRIMARY KEY, body TEXT NOT NULL)"
 """`id_tag` is an `id_tag_key`, `body` the idTagInfo as JSON."""
+SELECT_ONE = "SELECT CAST(body AS BLOB) FROM local_list WHERE id_tag = ?"
 _SIZE = "local_list"
 
 
@@ -43,7 +44,7 @@ class ListTable:
         """What the list has of each of these idTags, by `id_tag_key`; None: nothing."""
         found: dict[str, IdTagInfo | None] = {}
         for key in keys:
-            row = self._database.execute("SELECT body FROM local_list WHERE id_tag = ?", (key,)).fetchone()
+            row = self._database.execute(SELECT_ONE, (key,)).fetchone()
             found[key] = None if row is None else msgspec.json.decode(row[0], type=IdTagInfo)
         return found
 
@@ -64,7 +65,7 @@ class ListTable:
         row = self._database.execute("SELECT value FROM known WHERE name = ?", (_SIZE,)).fetchone()
         size = LocalList() if row is None else msgspec.json.decode(row[0], type=LocalList)
         count = 0
-        for (body,) in self._database.execute("SELECT body FROM local_list"):
+        for (body,) in self._database.execute("SELECT CAST(body AS BLOB) FROM local_list"):
             msgspec.json.decode(body, type=IdTagInfo)
             count += 1
         if count == size.entries:

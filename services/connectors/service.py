@@ -10,7 +10,7 @@ from typing import TypeGuard
 
 import msgspec
 
-from bus import chance
+from bus import chance, unreadable
 from bus.calls import IncomingCall, Reply
 from bus.database import transaction
 from bus.disk import is_full
@@ -65,6 +65,8 @@ class Board:
     """Whether an EmergencyStopChanged is going to say how it is: nothing begins before."""
     seen_unplugged: Callable[[], dict[int, float]] = staticmethod(dict)
     """By connector, when the guard has seen its plug out, a boottime of this boot."""
+    set_problem: Callable[[str, str | None], None] = staticmethod(lambda *_: None)
+    """Tells people of a condition by its name; None: it is over."""
 
     def __init__(self, *, boot_id: str, node: Node, database: sqlite3.Connection, log: Logger, output: Output) -> None:
         self.boot_id = boot_id
@@ -119,6 +121,8 @@ class ConnectorsService:
         loaded = msgspec.structs.replace(self._store.load(), unplugged_s=board.seen_unplugged())
         for text in self._store.unreadable:
             self._log.error("unreadable row was set aside in table unreadable of connectors.db", reason=text)
+        self._journal_out.on_unreadable = self._entry_unreadable
+        self._say_unreadable()
         self._taken_up = frozenset(open_one.local_tx_id for open_one in loaded.transactions)
         self._journal_out.on_older_copy = lambda: self.feed(e.StoreOutdated(self._taken_up))
         self._perform(*core.resume(self._state, loaded, self._now(e.Tick(), self._state)))
@@ -190,6 +194,13 @@ class ConnectorsService:
         node.serve(Reset, lambda r, call: self._called(call, e.ResetRequested(call.call_id, r)))
         node.serve(CloseLostTransaction, self._lost_transaction_found)
         node.on_cancel(self._cancelled)
+
+    def _entry_unreadable(self, which: str) -> None:
+        self._store.unreadable.append(which)
+        self._say_unreadable()
+
+    def _say_unreadable(self) -> None:
+        self._board.set_problem("unreadable", unreadable.problem(len(self._store.unreadable), "connectors.db"))
 
     def _lost_transaction_found(self, request: CloseLostTransaction, call: IncomingCall) -> None:
         closed_here = self._store.was_closed(request.local_tx_id)

@@ -4,7 +4,8 @@ step in one commit.
 Owns: the tables `transactions`, `transaction_data`, `waiting`, `finished`, `availability`, `reservations`, `known`, `cache`;
 `list_table.py` has `local_list`. Does not: decide anything. Bodies are JSON, so that a support engineer can read them with any
 SQLite tool; types are checked when they are written and when they are read. A row that can't be read is set aside in
-`unreadable`, reported, and never prevents the start.
+`unreadable` (`bus/unreadable.py`), reported, and never prevents the start. So bodies are read as bytes: one that is no text is
+the same as one that is no JSON.
 """
 
 import sqlite3
@@ -13,6 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
+from bus import unreadable
 from bus.codec import checked_builtins
 from bus.database import transaction
 from bus.journal import Outbox
@@ -38,7 +40,6 @@ _TABLES = (
     # Its rows are in the order of their last update: INSERT OR REPLACE gives the row a new number.
     "CREATE TABLE IF NOT EXISTS cache (id_tag TEXT PRIMARY KEY, body TEXT NOT NULL)",
     list_table.STATEMENT,
-    "CREATE TABLE IF NOT EXISTS unreadable (source TEXT NOT NULL, id TEXT NOT NULL, body TEXT, reason TEXT NOT NULL)",
 )
 SCHEMA = schema_of(_TABLES)
 """For `bus.salvage`."""
@@ -65,6 +66,7 @@ class Store:
         self.local_list = list_table.ListTable(database)
         self.unreadable: list[str] = []
         SCHEMA.create(database)
+        database.execute(unreadable.TABLE)
 
     def load(self) -> Loaded:
         """What was open when the last process ended; unreadable rows are set aside and listed in `unreadable`."""
@@ -91,24 +93,20 @@ class Store:
     def id_tag_of(self, local_tx_id: str, number: int, outbox: Outbox) -> str | None:
         """The idTag in a message that the queue has an outcome of; None: it has none, or it can't be read any more."""
         payload = outbox.find_named(entry_name(local_tx_id, number))
-        if payload is None:
-            return None
-        try:
-            message = msgspec.json.decode(payload, type=TransactionEntry).message
-        except msgspec.MsgspecError:
-            return None
-        return None if isinstance(message, MeterValues) else message.id_tag
+        entry = None if payload is None else _entry(payload)
+        return None if entry is None or isinstance(entry.message, MeterValues) else entry.message.id_tag
 
     def was_closed(self, local_tx_id: str) -> bool:
         """Whether this database has closed a transaction: its stop waits in the outbox, or is delivered."""
         if self._database.execute("SELECT 1 FROM closed WHERE local_tx_id = ?", (local_tx_id,)).fetchone() is not None:
             return True
         payloads = self._database.execute(
-            "SELECT payload FROM journal_out WHERE stream = 'journal.transaction.' AND name >= ?1 || '/' AND name < ?1 || '0'",
+            "SELECT CAST(payload AS BLOB) FROM journal_out"
+            " WHERE stream = 'journal.transaction.' AND name >= ?1 || '/' AND name < ?1 || '0'",
             (local_tx_id,),
         )
-        entries = (msgspec.json.decode(payload, type=TransactionEntry) for (payload,) in payloads)
-        return any(isinstance(entry.message, StopTransaction) for entry in entries)
+        entries = (_entry(payload) for (payload,) in payloads)
+        return any(entry is not None and isinstance(entry.message, StopTransaction) for entry in entries)
 
     def apply(self, changes: tuple[e.Change, ...], outbox: Outbox) -> None:
         """Write changes, inside the caller's transaction."""
@@ -188,16 +186,17 @@ class Store:
 
     def _rows(self, table: str, type_: type[T]) -> dict[str, T]:
         found: dict[str, T] = {}
-        for key, body in self._database.execute(f"SELECT {_KEYS[table]}, body FROM {table} ORDER BY rowid").fetchall():
+        query = f"SELECT {_KEYS[table]}, CAST(body AS BLOB) FROM {table} ORDER BY rowid"
+        for key, body in self._database.execute(query).fetchall():
             try:
                 found[str(key)] = msgspec.json.decode(body, type=type_)
-            except (msgspec.MsgspecError, TypeError) as error:
+            except msgspec.MsgspecError as error:
                 self._set_aside(table, str(key), body, str(error))
         return found
 
-    def _set_aside(self, table: str, key: str, body: object, reason: str) -> None:
+    def _set_aside(self, table: str, key: str, body: bytes, reason: str) -> None:
         with transaction(self._database):
-            self._database.execute("INSERT INTO unreadable VALUES (?, ?, ?, ?)", (table, key, body, reason))
+            unreadable.keep(self._database, table, key, body, reason)
             self._drop(table, key)
         self.unreadable.append(f"{table} {key}: {reason}")
 
@@ -220,8 +219,15 @@ def entry_name(local_tx_id: str, number: int | str) -> str:
 
 def _with_start_settled(transaction_id: int | None, payload: bytes) -> TransactionEntry | None:
     """An entry that tells what became of its StartTransaction; None: it can't be read any more, and stays as it is."""
-    try:
-        entry = msgspec.json.decode(payload, type=TransactionEntry)
-    except msgspec.MsgspecError:
+    entry = _entry(payload)
+    if entry is None:
         return None
     return msgspec.structs.replace(entry, transaction_id=transaction_id, start_given_up=transaction_id is None)
+
+
+def _entry(payload: bytes) -> TransactionEntry | None:
+    """An entry of the outbox; None: it can't be read any more."""
+    try:
+        return msgspec.json.decode(payload, type=TransactionEntry)
+    except msgspec.MsgspecError:
+        return None

@@ -30,12 +30,14 @@ from bus.messages import (
     TransactionEntry,
 )
 from bus.node import Node
+from bus.salvage import open_store
 from bus.streams import JournalIn, JournalOut
 from bus.topics import topic_named
 from bus.vocabulary import AuthorizationStatus
 from services.connectors import events as e
 from services.connectors.service import Board, ConnectorsService
 from services.connectors.state import Connector
+from services.connectors.store import SCHEMA
 from services.hardware.contract import EvseDesired
 from tests.connectors.bench import ONLINE
 from tests.connectors.plant import Plant
@@ -123,8 +125,11 @@ class World:
     def start(self) -> None:
         """A new process of the service, on the database that the last one left."""
         node = self._node("connectors")
-        self.database = open_database(str(self.directory / "connectors.db"))
+        opened = open_store(str(self.directory / "connectors.db"), SCHEMA)
+        self.database, self.damage = opened.database, opened.problem
         board = Board(boot_id=self.boot_id, node=node, database=self.database, log=logger("connectors"), output=self)
+        self.problems: dict[str, str | None] = {}
+        board.set_problem = self.problems.__setitem__
         try:
             self.service = MortalService(
                 board,
