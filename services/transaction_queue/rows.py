@@ -199,7 +199,6 @@ def open_transaction(values: tuple[Any, ...], following: tuple[Any, ...] | None)
         "last_wh": start_wh if last[0] is None else last[0],
         "last_at": dict(zip(Moment.__struct_fields__, at, strict=True)),
         "next_number": (last_number or 0) + 1,
-        "transaction_id": None if transaction_id is None else int(transaction_id),
     }
     if taken_in:
         fields["next_start_wh"], fields["next_started_at"] = fields["last_wh"], fields["last_at"]
@@ -207,8 +206,9 @@ def open_transaction(values: tuple[Any, ...], following: tuple[Any, ...] | None)
         fields["next_start_wh"] = following[0]
         fields["next_started_at"] = dict(zip(Moment.__struct_fields__, following[1:], strict=True))
     try:
+        fields["transaction_id"] = None if transaction_id is None else int(transaction_id)
         return msgspec.convert(fields, CloseLostTransaction)
-    except msgspec.ValidationError:
+    except ValueError:
         return None
 
 

@@ -8,6 +8,7 @@ sqlite_utils costs 65 ms and 4 MB at import, and it is needed only where somethi
 
 import sqlite3
 
+from bus import unreadable
 from bus.salvage import Schema
 
 VERSION = 4
@@ -135,7 +136,18 @@ def _index_name(table: str, columns: tuple[str, ...]) -> str:
     return f"idx_{table}_{'_'.join(columns)}"
 
 
-SCHEMA = Schema({name: frozenset(columns) for name, (_, columns) in _TABLES.items()}, ensure)
+_ID_IS_NUMBER = "transaction_id IS NULL OR transaction_id GLOB '*[0-9]' AND trim(ltrim(transaction_id, '-'), '0123456789') = ''"
+_START_IS_WHOLE = "start_boot_id IS NULL OR start_boottime_ms IS NOT NULL AND meter_start_wh IS NOT NULL"
+SCHEMA = Schema(
+    {name: frozenset(columns) for name, (_, columns) in _TABLES.items()},
+    ensure,
+    # `Store.head` puts a message into quarantine whatever of it can't be read, but it has to be found for that.
+    bodies=unreadable.BODIES | frozenset(KEPT_COLUMNS) - {"local_tx_id", "number"},
+    rules={
+        "transactions": f"({_ID_IS_NUMBER}) AND ({_START_IS_WHOLE})",
+        **dict.fromkeys(_TABLES.keys() - {"transactions", "boots"}, "local_tx_id IS NOT NULL AND number IS NOT NULL"),
+    },
+)
 """For `bus.salvage`."""
 
 

@@ -104,7 +104,7 @@ class TransactionQueue:
         self._thinned_tx = self._alarm = self._repeated_tx = ""
         self._lines, self._tells = Lines(self._log, node.now), False
         self._journal = JournalOut(node, database, topic_named("journal.delivery."), self._log)
-        self._journal.on_acknowledged = self._acknowledge
+        self._journal.on_acknowledged, self._journal.on_unreadable = self._acknowledge, self._store.note_unreadable
         self._read_head()
         self._listen()
         self._inbox = JournalIn(
@@ -481,10 +481,7 @@ class TransactionQueue:
             self._node.publish(state)
 
     def _say_problems(self) -> None:
-        store = self._store
-        said = problems.texts(
-            dead_letters=store.dead_letters, set_aside=store.quarantined, stalled=self._state.stalled, alarm=self._alarm
-        )
+        said = problems.texts(self._store.kept, stalled=self._state.stalled, alarm=self._alarm)
         for name, text in said.items():
             self._own.set_problem(name, text)
 

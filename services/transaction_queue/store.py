@@ -8,8 +8,8 @@ transaction, since a transaction's messages are settled (delivered or given up) 
 remembered for that purpose, the last FINISHED_KEPT of them. A number above it that is not pending, or in `missing`, was lost
 with a damaged file or is in quarantine: such an entry fills the gap.
 
-A row that can't be read is moved to `quarantine` as it is, by SQL alone, and never prevents the start. The journal's
-publisher keeps its own copy, since no outcome is journalled.
+A message that can't be read is moved to `quarantine` as it is, by SQL alone, and never prevents the start. The journal's
+publisher keeps its own copy, since no outcome is journalled. Other rows are looked at by `bus/salvage.py`, before all this.
 
 No statement here scans a table, whatever it holds; `messages` is only counted once, at the start.
 """
@@ -75,6 +75,8 @@ class Store:
         self.count()
         self.lost = False
         """Rows were put into quarantine since this was last looked at."""
+        self.unreadable = 0
+        """Other rows that were set aside in this run."""
         self._boots = self._read_boots()
 
     def count(self) -> None:
@@ -82,6 +84,16 @@ class Store:
         self.depth = self._count("messages")
         self.dead_letters = self._count("dead_letters")
         self.quarantined = self._count("quarantine")
+
+    def note_unreadable(self, _: str) -> None:
+        """An outcome for `connectors` was set aside: it is told again what became of all that it still keeps."""
+        self.unreadable += 1
+        self.lost = True
+
+    @property
+    def kept(self) -> tuple[int, int, int]:
+        """Dead letters, messages in quarantine, other rows that were set aside."""
+        return self.dead_letters, self.quarantined, self.unreadable
 
     def read_boots(self) -> None:
         """Boots were taken in by hand."""
@@ -307,7 +319,7 @@ class Store:
             changes["given_up"] = 0
         assignments = "".join(f", {name} = ?" for name in changes)
         self._database.execute(
-            f"UPDATE transactions SET last_number = max(last_number, ?){assignments} WHERE local_tx_id = ?",
+            f"UPDATE transactions SET last_number = max(coalesce(last_number, -1), ?){assignments} WHERE local_tx_id = ?",
             (entry.number, *changes.values(), entry.local_tx_id),
         )
 
@@ -439,7 +451,7 @@ DELETE_FINISHED = "DELETE FROM transactions WHERE finished_number <= ?"
 _START = ("meter_start_wh", "start_boot_id", "start_boottime_ms", "start_utc_ms")
 _TRANSACTION = ("last_number", "settled_number", "missing", "stopped_at_all", *_START)
 SELECT_TRANSACTION = (
-    f"SELECT last_number, settled_number, missing, stop_reason IS NOT NULL, {', '.join(_START)}"
+    f"SELECT coalesce(last_number, settled_number, -1), settled_number, missing, stop_reason IS NOT NULL, {', '.join(_START)}"
     " FROM transactions WHERE local_tx_id = ?"
 )
 
