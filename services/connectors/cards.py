@@ -177,22 +177,25 @@ def drop_waiting(work: Work, waiting: Waiting) -> None:
             work.put(connector, phase=connector.phase.finished or Idle())
 
 
-def drop_all_waiting(work: Work, why: str) -> None:
-    """Nobody's authorization outlives a Reset or an emergency stop; nor does one that the Central System is still asked for."""
-    cards_asked = [asked for asked in work.state.asked if asked.waiting_id is None]
-    work.set(asked=())
-    for waiting in all_waiting(work.state):
-        drop_waiting(work, waiting)
-        work.note(f"authorization ends, {why}", id_tag=waiting.id_tag, connector_id=waiting.connector_id)
-    for asked in cards_asked:
-        drop_asked(work, asked, why)
+def drop_all_waiting(work: Work, why: str, *, of: Connector | None = None) -> None:
+    """Nobody's authorization outlives a Reset or an emergency stop, nor one `of` this connector the unlocking of its plug.
 
-
-def drop_asked(work: Work, asked: Asked, why: str) -> None:
-    """What the Central System answers about this card is remembered, and does nothing any more."""
-    work.set(asked=tuple(other for other in work.state.asked if other.token != asked.token))
-    work.note(f"authorization ends, {why}", id_tag=asked.id_tag, correlation_id=asked.correlation_id)
-    tell(work, asked.id_tag, CardOutcome.REFUSED)
+    Nor does a card that the Central System is still asked about: its answer is remembered, and does nothing any more.
+    """
+    before = work.state
+    for waiting in all_waiting(before):
+        if (
+            of is None
+            or waiting.connector_id == of.connector_id
+            or (isinstance(of.phase, Starting) and of.phase.waiting == waiting)
+        ):
+            drop_waiting(work, waiting)
+            work.note(f"authorization ends, {why}", id_tag=waiting.id_tag, connector_id=waiting.connector_id)
+    for asked in before.asked:
+        if asked.waiting_id is None and (of is None or _likely_connector(before, asked.id_tag) == of.connector_id):
+            work.set(asked=tuple(other for other in work.state.asked if other.token != asked.token))
+            work.note(f"authorization ends, {why}", id_tag=asked.id_tag, correlation_id=asked.correlation_id)
+            tell(work, asked.id_tag, CardOutcome.REFUSED)
 
 
 def tell(work: Work, id_tag: str, outcome: CardOutcome) -> None:
@@ -304,7 +307,12 @@ def _ask(work: Work, id_tag: str, waiting_id: str | None) -> None:
 def _correlation_id(work: Work, id_tag: str, waiting_id: str | None) -> str:
     """What the log calls the session that a question belongs to: that of the plug it is most likely about, if one is in."""
     known = next((w.correlation_id for w in work.state.waiting if w.waiting_id == waiting_id), "")
-    return known or _begun_with(work, choose_connector(work.state, id_tag, _usable(work.state, id_tag, None)))
+    return known or _begun_with(work, _likely_connector(work.state, id_tag))
+
+
+def _likely_connector(state: State, id_tag: str) -> int | None:
+    """Where a card would begin if it were accepted now."""
+    return choose_connector(state, id_tag, _usable(state, id_tag, None))
 
 
 def _begun_with(work: Work, connector_id: int | None) -> str:

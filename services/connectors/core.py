@@ -18,7 +18,7 @@ Does not: know the clock, the disk, the bus or a device; `service.py` carries ou
 import msgspec
 
 from bus.card_messages import CardOutcome
-from bus.messages import LinkState, MeterSample
+from bus.messages import LinkState, MeterSample, UnlockConnector
 from bus.vocabulary import Reason, ResetType
 from services.connectors import (
     authorization,
@@ -119,7 +119,7 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
         case e.OutOfServiceRequested(call_id=call_id, request=request):
             availability.take_out_of_service(work, call_id, request)
         case e.UnlockRequested(call_id=call_id, request=request):
-            locks.unlock(work, call_id, request)
+            _on_unlock(work, call_id, request)
         case e.ReserveNowRequested(call_id=call_id, request=request):
             reservations.reserve(work, call_id, request)
         case e.CancelReservationRequested(call_id=call_id, request=request):
@@ -301,6 +301,16 @@ def _on_emergency_stop(work: Work, pressed: bool) -> None:
     work.set(emergency_stop=pressed, emergency_stop_read=True)
     if pressed:
         cards.drop_all_waiting(work, "the emergency stop is pressed")
+
+
+def _on_unlock(work: Work, call_id: str, request: UnlockConnector) -> None:
+    """Choice: OCPP 1.6 §5.18 has what is in progress on the connector finished first. An authorization that has not become a
+    transaction ends too: it must not hold the plug again while somebody pulls it. Whoever wants to charge acts anew.
+    """
+    connector = work.connector(request.connector_id)
+    if connector is not None and connector.has_lock and connector.plugged is not False:
+        cards.drop_all_waiting(work, "the plug is unlocked", of=connector)
+    locks.unlock(work, call_id, request)
 
 
 def _advance_all(work: Work) -> None:

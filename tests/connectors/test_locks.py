@@ -5,7 +5,7 @@ import pytest
 from bus.vocabulary import ChargePointErrorCode, Reason
 from services.connectors import events as e
 from services.connectors.state import Settings
-from tests.connectors.bench import FAMILY, REFUSED, WHOLE, Bench, charging
+from tests.connectors.bench import ACCEPTED, FAMILY, REFUSED, WHOLE, Bench, charging
 
 
 def in_a_socket(**options: object) -> Bench:
@@ -315,3 +315,57 @@ def test_a_restart_in_a_session_never_lets_the_plug_go() -> None:
     orders = [effect.desired for effect in bench.effects[before:] if isinstance(effect, e.SetEvse)]
     assert orders
     assert all(order.locked for order in orders)
+
+
+def pulled_after(bench: Bench) -> None:
+    """UnlockConnector lets the plug go, and it stays so until somebody acts anew."""
+    call = bench.unlock()
+    bench.plants[1].meter_answers = True
+    while bench.open_questions:
+        bench.answer_authorize(ACCEPTED)
+    bench.advance(5)
+    assert bench.unlocked(call) == "Unlocked"
+    assert (bench.transactions, bench.plants[1].locked) == ([], False)
+    assert bench.notes().count("authorization ends, the plug is unlocked") == 1
+    bench.authorize = lambda _: ACCEPTED
+    bench.card("ANEW")
+    bench.advance(5)
+    assert len(bench.transactions) == 1
+
+
+def test_unlocking_ends_an_authorization_whose_start_awaits_its_reading() -> None:
+    """OCPP 1.6 §5.18: the lock does not close on the one who pulls."""
+    bench = Bench(socket=True)
+    bench.plants[1].meter_answers = False
+    bench.plug_in()
+    bench.card()
+    pulled_after(bench)
+
+
+def test_unlocking_ends_a_remote_start_that_is_still_asked_about() -> None:
+    bench = Bench(socket=True)
+    bench.authorize = lambda _: None
+    bench.plug_in()
+    assert bench.remote_start("APP", 1).status == "Accepted"
+    pulled_after(bench)
+
+
+def test_unlocking_ends_a_card_that_is_still_asked_about() -> None:
+    bench = Bench(socket=True)
+    bench.authorize = lambda _: None
+    bench.plug_in()
+    bench.card()
+    pulled_after(bench)
+
+
+def test_unlocking_a_socket_without_a_plug_or_another_one_ends_no_authorization() -> None:
+    """Nobody pulls there: whoever is on the way may still plug in."""
+    bench = Bench(2, socket=True)
+    bench.remote_start("APP", 1)
+    bench.unlock(1)
+    bench.plug_in(2)
+    bench.unlock(2)
+    bench.advance(3)
+    bench.plug_in(1)
+    bench.advance(5)
+    assert (bench.status(1), bench.status(2)) == ("Charging", "Preparing")
