@@ -1,7 +1,7 @@
 """The disk under the services: real SQLite files, on which a process may die between any two statements.
 
-Owns: death at a statement, a full, read-only or slow disk, copies and losses of stores. With WAL and synchronous=FULL each
-commit is on the disk when COMMIT returns, so that a power cut loses exactly what was not committed: the simulation models
+Owns: death at a statement, a full, read-only, broken or slow disk, copies and losses of stores. With WAL and synchronous=FULL
+each commit is on the disk when COMMIT returns, so that a power cut loses exactly what was not committed: the simulation models
 un-synced data as the uncommitted. What a cut inside SQLite's own writes does is the concern of the proof at the file level.
 """
 
@@ -35,6 +35,10 @@ class Life:
             raise Death(what)
 
 
+IO_ERROR = "disk I/O error"
+"""A disk that says this may have what it was given all the same."""
+
+
 class Disk:
     """How the disk is now, for all stores."""
 
@@ -46,6 +50,19 @@ class Disk:
         """How long each commit takes."""
         self.failed = 0
         self.pass_time = pass_time
+
+    def fail(self, word: str, commit: Callable[[], Any]) -> None:
+        """Refuse a commit, or one of its writes already; a broken disk at times only says that it did not take the commit.
+
+        Raises sqlite3.OperationalError.
+        """
+        kind = self.failed % 3
+        if word != "COMMIT" and kind != 1:
+            return
+        self.failed += 1
+        if kind == 2 and self.error == IO_ERROR:
+            commit()
+        raise sqlite3.OperationalError(self.error)
 
     def path(self, name: str) -> str:
         """Where a store is."""
@@ -100,11 +117,12 @@ def connection_class(life: Life, disk: Disk) -> type[sqlite3.Connection]:
                 return super().execute(sql, parameters)
             life.spend(sql[:60])
             if word != "COMMIT":
+                if disk.error and word != "CREATE":
+                    disk.fail(word, lambda: None)
                 return super().execute(sql, parameters)
             if self.total_changes > self._changes:
                 if disk.error:
-                    disk.failed += 1
-                    raise sqlite3.OperationalError(disk.error)
+                    disk.fail(word, lambda: super(MortalConnection, self).execute(sql))
                 disk.pass_time(disk.slow_s)
             cursor = super().execute(sql)
             life.spend("after COMMIT")

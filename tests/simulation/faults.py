@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation import bus, central_system
 from tests.simulation.ledger import Span
+from tests.simulation.processes import ConnectorsProcess
 
 if TYPE_CHECKING:
     from tests.simulation.plan import Fault
@@ -49,6 +50,16 @@ def crash(world: "World", _: float, name: str, after: int | None, away_s: float)
         world.kill(name)
     else:
         process.life.left = after
+
+
+def end_in_order(world: "World", _: float, away_s: float) -> None:
+    """`connectors` is told to end, by SIGTERM."""
+    process = world.processes.get("connectors")
+    if isinstance(process, ConnectorsProcess):
+        world.away_s["connectors"] = away_s
+        world.story.tell("fault", f"connectors is told to end, for {away_s:.0f} s")
+        process.turn(process.service.end)
+        world.kill("connectors")
 
 
 def power_cut(world: "World", lasts_s: float, name: str, after: int | None) -> None:
@@ -235,6 +246,7 @@ def _words(temper: central_system.Temper) -> str:
 
 ACTIONS: dict[str, Any] = {
     "crash": crash,
+    "end_in_order": end_in_order,
     "power_cut": power_cut,
     "central_away": central_away,
     "temper": temper,

@@ -60,6 +60,8 @@ def day(seed: int) -> Day:
         *_swaps(random.Random(f"{seed} swaps"), visits),
         *_deaths_over(sent),
     ]
+    faults += _deaths_in_retries(random.Random(f"{seed} retries"), faults)
+    faults += _goodbyes(random.Random(f"{seed} goodbyes"), visits)
     return Day(
         seed,
         _config(dice, connectors),
@@ -263,6 +265,23 @@ def _death_at_start(dice: random.Random, visit: people.Plan) -> Fault:
     """`connectors` dies among the things that it does when plug and card are there: reading, commit, order, news."""
     after = dice.randrange(1, 25)
     return Fault(visit.at_s + visit.gap_s - 0.001, "crash", 0.0, ("connectors", after, dice.choice((3.0, 30.0))))
+
+
+def _deaths_in_retries(dice: random.Random, faults: list[Fault]) -> list[Fault]:
+    """The queue dies while a message that has failed waits for its retry, once or a few times."""
+    tempers = [fault for fault in faults if fault.what == "temper" and fault.arguments[0].transaction]
+    chosen = [fault for fault in tempers if dice.random() < 0.3]
+    return [
+        Fault(fault.at_s + dice.uniform(1.0, min(fault.lasts_s, 120.0)), "crash", 0.0, ("transaction_queue", None, 1.0))
+        for fault in chosen
+        for _ in range(dice.choice((1, 2, 4)))
+    ]
+
+
+def _goodbyes(dice: random.Random, visits: tuple[people.Plan, ...]) -> list[Fault]:
+    """A maintainer restarts `connectors`, who is told to end and may say what it has to say."""
+    chosen = [visit for visit in visits if dice.random() < 0.1]
+    return [Fault(visit.at_s + _moment(dice, visit), "end_in_order", 0.0, (dice.choice((0.6, 3.0, 30.0)),)) for visit in chosen]
 
 
 def _swaps(dice: random.Random, visits: tuple[people.Plan, ...]) -> list[Fault]:
