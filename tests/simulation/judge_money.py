@@ -24,6 +24,7 @@ from tests.simulation.whose import (
 BILLED = "all energy that flowed is billed, and none that did not"
 START_FIRST = "no contactor closes outside of a transaction that was committed before"
 AUTHORIZED = "no contactor closes without authorization"
+ASKED_ONCE = "nothing begins or ends that nobody asked for, and one asking begins or ends one transaction"
 ONE_PLUG_IN = "a transaction ends with its plug-in"
 TRUE_TIMES = "times on the wire are true"
 TRUE_DURATION = "durations and order are true whatever a clock does"
@@ -85,7 +86,8 @@ def _unbilled(case: Case, connector_id: int, between_wh: tuple[float, float], be
     at_s = contacts[0].opened_s if contacts else case.ledger.end_s
     # What was over when the contactor closed can't have been cut short.
     cut_short = [c for c in contacts if before and (before.stop is None or before.stop.at_s > c.closed_s)]
-    lost_wh = max((lost_at_most(case, connector_id, c.opened_s) for c in cut_short), default=0.0)
+    told_s = FOR_EVER if before is None or before.stop is None else before.stop.at_s
+    lost_wh = max((lost_at_most(case, connector_id, c.opened_s, told_s) for c in cut_short), default=0.0)
     if to_wh - from_wh > lost_wh + ROUNDING_WH:
         text = f"{to_wh - from_wh:.0f} Wh flowed on connector {connector_id} from {from_wh:.0f} Wh on, and nobody is billed"
         if lost_wh:

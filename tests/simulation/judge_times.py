@@ -15,6 +15,7 @@ from tests.simulation.whose import (
     lost_at_most,
     plug_in_of,
     unseen_about,
+    unsynchronised,
     watched_since_s,
 )
 
@@ -27,7 +28,7 @@ def times_are_true(case: Case) -> Findings:
     if not case.rules.honest_clock:
         return
     for transaction in case.transactions:
-        if transaction.stop is None or _unsynchronised(case, transaction):
+        if transaction.stop is None or unsynchronised(case, transaction):
             continue
         yield from _readings_are_of_their_time(case, transaction)
         contacts = contacts_of(case, transaction)
@@ -61,7 +62,7 @@ def durations_are_true(case: Case) -> Findings:
             continue
         true_s = contacts[-1].opened_s - contacts[0].closed_s
         ends = (contacts[-1].opened_s, out_s)
-        blind = {id(s): s for at_s in ends for s in blind_about(case, transaction.connector_id, at_s)}
+        blind = {id(s): s for at_s in ends for s in blind_about(case, transaction.connector_id, at_s, transaction.stop.at_s)}
         blind_s = sum(min(s.to_s, case.ledger.end_s) - s.from_s for s in blind.values())
         late_s = max(blind_s, _found_late(case, transaction, contacts), until_s - out_s)
         if not -CHECKPOINT_S - blind_s <= lasted_s - true_s <= 30.0 + late_s + _car_waits(case, contacts):
@@ -70,6 +71,7 @@ def durations_are_true(case: Case) -> Findings:
 
 
 def _readings_are_of_their_time(case: Case, transaction: Transaction) -> Findings:
+    assert transaction.stop is not None
     register = case.ledger.registers[transaction.connector_id]
     claims = [(transaction.started_s, transaction.start_wh, "start")]
     for copy in transaction.values:
@@ -85,7 +87,7 @@ def _readings_are_of_their_time(case: Case, transaction: Transaction) -> Finding
     later = (c.opened_s for c in case.ledger.contacts if c.connector_id == transaction.connector_id)
     opened_s = min((opened_s for opened_s in later if opened_s >= at_s - NEAR_S), default=at_s)
     low, high = register.at(at_s - NEAR_S) - ROUNDING_WH, register.at(max(at_s, opened_s) + NEAR_S) + ROUNDING_WH
-    if not low - lost_at_most(case, transaction.connector_id, at_s) <= wh <= high:
+    if not low - lost_at_most(case, transaction.connector_id, at_s, transaction.stop.at_s) <= wh <= high:
         text = f"the {transaction.name} stops at {wh} Wh, at a time when the meter showed {register.at(at_s):.0f} Wh"
         yield Finding(TRUE_TIMES, text, at_s)
 
@@ -101,7 +103,7 @@ def _anchor_lost(case: Case, transaction: Transaction) -> bool:
     Where the start knew its time when it was made, what follows it tells the queue which one.
     """
     assert transaction.stop is not None
-    if not _unsynchronised(case, transaction):
+    if not unsynchronised(case, transaction):
         return False
     lost = (d.at_s for d in case.ledger.deaths if d.who == "store transactions.db")
     return any(transaction.start.at_s <= at_s <= transaction.stop.at_s for at_s in lost)
@@ -132,14 +134,6 @@ def _car_waits(case: Case, contacts: list[Contact]) -> float:
     """How long the plug was in before and after the contactor was closed: a transaction may last as long."""
     plug = plug_in_of(case, contacts[0])
     return contacts[0].closed_s - plug.in_s + max(0.0, min(plug.out_s, case.ledger.end_s) - contacts[-1].opened_s)
-
-
-def _unsynchronised(case: Case, transaction: Transaction) -> bool:
-    """Whether its times may be estimates: a boot that never knew the time lies about it."""
-    contacts = contacts_of(case, transaction)
-    if not contacts:
-        return bool(case.ledger.during("clock unknown", 0.0, case.ledger.end_s))
-    return bool(case.ledger.during("clock unknown", contacts[0].closed_s - 200.0, contacts[-1].opened_s + 60.0))
 
 
 RULES = (times_are_true, durations_are_true)

@@ -16,6 +16,8 @@ BREATH_S = 3.0
 LOOK_S = 1.0
 """Whoever is back looks at the hardware within so long."""
 NEAR_S = 4.0
+WRITTEN_S = 15.0
+"""Within so long of its end a session is on disk: its contactor opens, and its meter is read, within 5 s each."""
 CALL_S = 5.0
 """How long the link waits for the owner of a CALL; nothing may begin because of it later (design §3)."""
 ASKED_S_MAX = 12.0
@@ -108,11 +110,23 @@ def watched_since_s(case: Case, plug: PlugIn) -> float:
     return min((p.in_s for p in before if p.out_s >= unseen.from_s), default=plug.in_s)
 
 
-def blind_about(case: Case, connector_id: int, at_s: float) -> list[Span]:
+def lost_at_most(case: Case, connector_id: int, ended_s: float, told_s: float = FOR_EVER) -> float:
+    """Energy that a station can't know of that was blind when the session ended: all since its last checkpoint.
+
+    `told_s`: when the Central System first had its stop; no trouble after that changes what it says.
+    """
+    blind = blind_about(case, connector_id, ended_s, told_s)
+    if not blind:
+        return 0.0
+    register = case.ledger.registers[connector_id]
+    return register.at(max(s.to_s for s in blind) + NEAR_S) - register.at(min(s.from_s for s in blind) - CHECKPOINT_S)
+
+
+def blind_about(case: Case, connector_id: int, at_s: float, told_s: float = FOR_EVER) -> list[Span]:
     """Times about this moment at which nobody could read the meter, or nobody was there to write it down."""
     causes = (*BLINDING, f"meter {connector_id} silent", f"controller {connector_id} silent")
     found: list[Span] = []
-    from_s, to_s = at_s - LOOK_S - 1.0, at_s + 35.0
+    from_s, to_s = at_s - LOOK_S - 1.0, min(at_s + WRITTEN_S, told_s)
     for _ in range(10):
         more = [s for cause in causes for s in case.ledger.during(cause, from_s, to_s) if s not in found]
         if not more:
@@ -122,29 +136,27 @@ def blind_about(case: Case, connector_id: int, at_s: float) -> list[Span]:
     return found
 
 
-def lost_at_most(case: Case, connector_id: int, ended_s: float) -> float:
-    """Energy that a station can't know of that was blind when the session ended: all since its last checkpoint."""
-    blind = blind_about(case, connector_id, ended_s)
-    if not blind:
-        return 0.0
-    register = case.ledger.registers[connector_id]
-    return register.at(max(s.to_s for s in blind) + NEAR_S) - register.at(min(s.from_s for s in blind) - CHECKPOINT_S)
-
-
 def asked_for(case: Case, transaction: Transaction, contact: Contact) -> bool:
     """Whether the card of a transaction was presented, or the app used, before its contactor closed first."""
-    from_s = plug_in_of(case, contact).in_s - case.rules.connection_time_out_s - NEAR_S
-    presented = [p.at_s for p in case.ledger.presented if p.id_tag == transaction.id_tag]
-    if any(from_s - ASKED_S_MAX <= at_s <= contact.closed_s for at_s in presented):
-        return True
-    remote = [
-        at_s
+    from_s = plug_in_of(case, contact).in_s - waits_s_max(case)
+    presented = [Span(p.id_tag, p.at_s, p.at_s) for p in case.ledger.presented]
+    askings = [*presented, *remote_starts(case)]
+    return any(a.what == transaction.id_tag and from_s <= a.to_s and a.from_s <= contact.closed_s for a in askings)
+
+
+def waits_s_max(case: Case) -> float:
+    """How long before its plug somebody may have asked, seconds: an authorization waits from when it was decided."""
+    return case.rules.connection_time_out_s + NEAR_S + ASKED_S_MAX
+
+
+def remote_starts(case: Case) -> list[Span]:
+    """Remote starts that may have begun something, each under its idTag, from its asking until its answer."""
+    return [
+        Span(str(asked.payload["idTag"]), asked.at_s, max(asked.at_s, asked.answered_s))
         for asked in case.book.asked
-        for at_s in (asked.at_s, asked.answered_s)
-        if asked.action == "RemoteStartTransaction" and asked.payload["idTag"] == transaction.id_tag
+        if asked.action == "RemoteStartTransaction"
         if asked.answer in ("Accepted", "") or _answer_was_lost(case, asked)
     ]
-    return any(from_s <= at_s <= contact.closed_s for at_s in remote)
 
 
 def _answer_was_lost(case: Case, asked: Asked) -> bool:
@@ -156,3 +168,16 @@ def _answer_was_lost(case: Case, asked: Asked) -> bool:
         until_s += 20.0
     asked_for = (a.at_s for a in case.book.authorized if a.id_tag == asked.payload["idTag"])
     return any(asked.at_s <= at_s <= until_s for at_s in asked_for)
+
+
+def is_dated(case: Case, transaction: Transaction) -> bool:
+    """Whether what it says of its times can be relied on: clocks were honest, and known."""
+    return case.rules.honest_clock and not unsynchronised(case, transaction)
+
+
+def unsynchronised(case: Case, transaction: Transaction) -> bool:
+    """Whether its times may be estimates: a boot that never knew the time lies about it."""
+    contacts = contacts_of(case, transaction)
+    if not contacts:
+        return bool(case.ledger.during("clock unknown", 0.0, case.ledger.end_s))
+    return bool(case.ledger.during("clock unknown", contacts[0].closed_s - 200.0, contacts[-1].opened_s + 60.0))
