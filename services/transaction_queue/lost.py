@@ -7,8 +7,12 @@ Owns: when to ask, and what is known of such a transaction. Does not: close it (
 """
 
 from collections.abc import Callable
+from functools import partial
 
+from bus.calls import Reply
+from bus.logs import Logger
 from bus.messages import CloseLostTransaction, ConnectorState
+from bus.node import Node
 from services.transaction_queue.store import Store
 
 LOOK_S = 5.0
@@ -16,6 +20,7 @@ MISSED_S = 10.0
 """So long `connectors` has to show no such transaction: its stop may be on its way."""
 ASK_AGAIN_S = 300.0
 """After an answer."""
+ANSWER_S = 5.0
 OPEN_MAX = 64
 """Open transactions that are looked at; a station has one for each connector at most, and what was lost."""
 
@@ -41,6 +46,19 @@ class LostTransactions:
         wanted = [found for found in missed if self._is_due(found.local_tx_id, now_s)]
         self._asked_s |= {found.local_tx_id: now_s for found in wanted}
         return wanted
+
+    def ask(self, node: Node, log: Logger) -> None:
+        """Look, and ask over the bus: what `connectors` shows no more is closed by it, if it really has lost it."""
+
+        def answered(request: CloseLostTransaction, reply: Reply) -> None:
+            if reply.error is not None:
+                self.not_answered(request.local_tx_id)
+            elif reply.value.lost:
+                text = "connectors has lost an open transaction, it is being closed"
+                log.error(text, local_tx_id=request.local_tx_id, connector=request.connector_id)
+
+        for request in self.look(lambda number: node.latest(ConnectorState, str(number))):
+            node.call(request, timeout_s=ANSWER_S, on_reply=partial(answered, request))
 
     def not_answered(self, local_tx_id: str) -> None:
         """`connectors` did not answer: it is asked again at the next look."""

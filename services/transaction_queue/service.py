@@ -9,7 +9,6 @@ consumer has acknowledged is forgotten there too.
 
 import sqlite3
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,7 +18,6 @@ from bus.database import transaction
 from bus.logs import Logger
 from bus.messages import (
     ClockState,
-    CloseLostTransaction,
     ConfigurationState,
     ConnectorState,
     Deliver,
@@ -44,7 +42,7 @@ from services.transaction_queue.lines import Lines
 from services.transaction_queue.lost import LostTransactions
 from services.transaction_queue.refill import Refill
 from services.transaction_queue.rows import Row, action_of, head_of, text_of
-from services.transaction_queue.space import Warden, to_thin
+from services.transaction_queue.space import Thinning, Warden
 from services.transaction_queue.state import Link, Now, Start, State, settings_from
 from services.transaction_queue.store import Store
 
@@ -52,7 +50,6 @@ HEADS_PER_COMMIT_MAX = 100
 """Messages that may end in one commit; only given-up ones come in such numbers."""
 PUBLISH_S_MIN = 0.25
 """Shortest time between two QueueStates: a draining backlog changes them hundreds of times a second."""
-LOST_ANSWER_S = 5.0
 FORGET_S = 5.0
 """Acknowledged journal entries are forgotten with the next message, or after this long in a commit of their own."""
 
@@ -101,10 +98,11 @@ class TransactionQueue:
         self._refill = Refill(node.now)
         self._warden = surroundings.warden
         self._lost = LostTransactions(self._store, node.now)
-        self._thinned_tx = self._alarm = self._repeated_tx = ""
+        self._alarm = self._repeated_tx = ""
         self._lines, self._tells = Lines(self._log, node.now), False
         self._journal = JournalOut(node, database, topic_named("journal.delivery."), self._log)
         self._journal.on_acknowledged, self._journal.on_unreadable = self._acknowledge, self._store.note_unreadable
+        self._thinning = Thinning(self._store, database, self._journal.outbox.append, self._log)
         self._read_head()
         self._listen()
         self._inbox = JournalIn(
@@ -129,7 +127,7 @@ class TransactionQueue:
         if self._warden is not None and self._warden.due_s <= now_s:
             self._warden.look(now_s, self._database, self._thin)
         if self._lost.due_s <= now_s:
-            self._look_for_lost()
+            self._lost.ask(self._node, self._log)
         if self._refill.over():
             self._end_refill()
         elif self._store.lost:
@@ -224,35 +222,13 @@ class TransactionQueue:
     def _is_under_way(self, local_tx_id: str) -> bool:
         return bool(self._state.asked) and self._row is not None and self._row.local_tx_id == local_tx_id
 
-    def _look_for_lost(self) -> None:
-        """Open transactions that `connectors` shows no more are closed by it, if it really has lost them."""
-
-        def answered(request: CloseLostTransaction, reply: Reply) -> None:
-            if reply.error is not None:
-                self._lost.not_answered(request.local_tx_id)
-            elif reply.value.lost:
-                text = "connectors has lost an open transaction, it is being closed"
-                self._log.error(text, local_tx_id=request.local_tx_id, connector=request.connector_id)
-
-        for request in self._lost.look(lambda number: self._node.latest(ConnectorState, str(number))):
-            self._node.call(request, timeout_s=LOST_ANSWER_S, on_reply=partial(answered, request))
-
     def _thin(self) -> int:
-        """Thin out the MeterValues of the next transaction that has some to spare; how many went."""
-        found = next(to_thin(self._store, self._thinned_tx), None) or next(to_thin(self._store, ""), None)
-        if found is None:
-            return 0
-        local_tx_id, chosen = found
-        self._thinned_tx = local_tx_id
-        with transaction(self._database):
-            for row_id, number in chosen:
-                self._store.remove(row_id)
-                self._journal.outbox.append(DeliveryEntry(local_tx_id, number, GivenUp("thinned out, the disk was full")))
-        self._journal.send()
-        self._log.debug("MeterValues are thinned out", local_tx_id=local_tx_id, removed=len(chosen))
-        self._read_head()
-        self._changed()
-        return len(chosen)
+        count = self._thinning.thin()
+        if count:
+            self._journal.send()
+            self._read_head()
+            self._changed()
+        return count
 
     def _store_entry(self, entry: TransactionEntry) -> None:
         """Inside the transaction that notes the entry's number."""

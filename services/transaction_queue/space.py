@@ -5,14 +5,17 @@ second one at a time: never a StartTransaction or StopTransaction, never the fir
 ever sent. `connectors` learns of each, so that its copy goes too. Space that is free inside `transactions.db` counts as free:
 SQLite uses it again. Dead letters and damaged databases are never deleted.
 
-Owns: this order and the ballast's return. Does not: decide whether new transactions may begin (`connectors` looks itself).
+Owns: this order, the thinning and the ballast's return. Does not: decide whether new transactions may begin (`connectors` looks
+itself).
 """
 
 import sqlite3
 from collections.abc import Callable, Iterator
 
+from bus.database import transaction
 from bus.disk import BALLAST_BYTES, LOOK_S, MB, Disk, Space, trouble
 from bus.logs import Logger
+from bus.messages import DeliveryEntry, GivenUp
 from services.transaction_queue.store import Store
 
 PRESSED_LOOK_S = 1.0
@@ -101,6 +104,31 @@ class Warden:
                 self._log.error("disk is in trouble", reason=text, reserve_mb=self._reserve_bytes // MB)
             else:
                 self._log.info("disk has space again")
+
+
+class Thinning:
+    """Thins transaction after transaction. `told`: what `connectors` has to learn of it, in the same commit."""
+
+    def __init__(
+        self, store: Store, database: sqlite3.Connection, told: Callable[[DeliveryEntry], object], log: Logger
+    ) -> None:
+        self._store, self._database = store, database
+        self._told, self._log = told, log
+        self._last_tx = ""
+
+    def thin(self) -> int:
+        """Thin out the MeterValues of the next transaction that has some to spare; how many went."""
+        found = next(to_thin(self._store, self._last_tx), None) or next(to_thin(self._store, ""), None)
+        if found is None:
+            return 0
+        local_tx_id, chosen = found
+        self._last_tx = local_tx_id
+        with transaction(self._database):
+            for row_id, number in chosen:
+                self._store.remove(row_id)
+                self._told(DeliveryEntry(local_tx_id, number, GivenUp("thinned out, the disk was full")))
+        self._log.debug("MeterValues are thinned out", local_tx_id=local_tx_id, removed=len(chosen))
+        return len(chosen)
 
 
 def to_thin(store: Store, after: str) -> Iterator[tuple[str, list[tuple[int, int]]]]:
