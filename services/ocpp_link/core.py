@@ -82,6 +82,8 @@ def step(state: State, event: e.Event, now: Now) -> tuple[State, tuple[e.Effect,
             resets.failed(work, reason)
         case e.QueueSaid(depth=depth):
             work.set(queue_depth=depth)
+            if depth is not None:
+                deliveries.tell_again(work)
         case e.Triggered():
             triggers.send(work, event)
         case e.Tick():

@@ -17,6 +17,8 @@ from services.ocpp_link.translate import id_tag_info, why_unsendable
 from services.ocpp_link.work import Work
 
 REPORTS_KEPT = 16
+LATE_AGAIN = 3
+"""How often a late report is told again: nobody acknowledges it, and it may be lost, or the queue dies over it."""
 
 
 def asked(work: Work, call_id: str, request: Deliver) -> None:
@@ -58,6 +60,14 @@ def delivered(work: Work, unique_id: str, conf: msgspec.Struct) -> None:
     _remember(work, report)
     work.note("late answer to a transaction message counts all the same", detail=unique_id)
     work.do(e.TellLateReport(report))
+    work.set(late=(*work.state.late[-(REPORTS_KEPT - 1) :], (report, LATE_AGAIN)))
+
+
+def tell_again(work: Work) -> None:
+    """The queue lives and says how it is, perhaps for the first time after its restart."""
+    for report, _ in work.state.late:
+        work.do(e.TellLateReport(report))
+    work.set(late=tuple((report, times - 1) for report, times in work.state.late if times > 1))
 
 
 def failed(work: Work, unique_id: str, reason: str, *, security: bool) -> None:

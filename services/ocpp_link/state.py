@@ -155,6 +155,8 @@ class State(Facts, frozen=True):
     delivery: Delivery | None = None
     reports: tuple[DeliveryReport, ...] = ()
     """The last outcomes, for a queue that asks again after its restart."""
+    late: tuple[tuple[DeliveryReport, int], ...] = ()
+    """Late ones, and how often each is told again: the queue may not ask for them any more, having given the message up."""
     reset: Resetting | None = None
     reset_failed: bool = False
     """The last Reset could not be carried out, all tries included."""

@@ -19,6 +19,10 @@ RISK_OF_WHOLE = """\
 Its StartTransaction was given up, so the rest went out with transactionId -1. All of it goes again, under a new transactionId:
 what the Central System has booked under -1 is then there twice."""
 
+RISK_OF_LATE = """\
+Its StartTransaction was answered late: some of it had gone out with transactionId -1, and goes again under the right one;
+what the Central System has booked under -1 is then there twice."""
+
 
 def verdict(counts: Counts, only_in_connectors: int, damaged: list[str], problems: Sequence[str] = ()) -> list[str]:
     """The answer in the first line, and what is kept, each in one more. `only_in_connectors`: of those that wait."""
@@ -76,9 +80,8 @@ def risk(tx: KeptTransaction) -> list[str]:
     """What a person has to know before it is queued again."""
     letters = [m for m in tx.messages if m.state == "given up"]
     again = [m for m in tx.messages if m.state in ("given up", "delivered with transactionId -1")]
-    whole = tx.transaction_id is None
-    count = len(again if whole else letters)
-    return [f"{tx.local_tx_id}  {_about(tx)}: {count} messages would be sent again.", RISK, *([RISK_OF_WHOLE] if whole else [])]
+    more = [RISK_OF_WHOLE] if tx.transaction_id is None else [RISK_OF_LATE] if len(again) > len(letters) else []
+    return [f"{tx.local_tx_id}  {_about(tx)}: {len(again)} messages would be sent again.", RISK, *more]
 
 
 def _about(tx: KeptTransaction) -> str:

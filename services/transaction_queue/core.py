@@ -13,6 +13,10 @@ The unique id changes only where a repeat goes out on the connection that the la
 another connection, or where nothing is known of the last transmission, it stays, so that a Central System can tell, and
 the link can give the outcome that it already has (design §4.10).
 
+A late answer counts even after its message was given up: the dead letter is settled as delivered, and a StartTransaction's
+transactionId holds for all of its transaction that was not sent yet. Choice: what was sent with -1 keeps it in its repeats,
+since a repeat is the same message (design §4.10).
+
 A backlog is paced: after an outage all stations of a site are back at once, each with its share of days. The messages that
 waited go out one by one with a random pause between them (field report 12); a message of now waits for nothing but its turn.
 
@@ -23,7 +27,7 @@ import msgspec
 
 from bus.messages import Delivered, DeliveryReport, Failed, NotSent
 from services.transaction_queue import events as e
-from services.transaction_queue.state import Head, Link, Now, Settings, Start, State
+from services.transaction_queue.state import Head, Letter, Link, Now, Settings, Start, State
 
 NOT_SENT_HOLD_S = 6.0
 """Longer than the refresh of LinkState: by then the queue knows whether the connection is still the same."""
@@ -93,8 +97,12 @@ def _take(state: State, event: e.Event, now: Now) -> tuple[State, Effects]:
             return msgspec.structs.replace(state, refilling=refilling), ()
         case e.AskEnded(unique_id=unique_id, reason=reason):
             return _ask_ended(state, unique_id, reason, now)
-        case e.Reported(report=report):
-            return _reported(state, report, now)
+        case e.Reported(report=report, letter=letter):
+            heard = isinstance(report.outcome, Delivered) and report.unique_id == state.heard
+            if isinstance(report.outcome, Delivered):
+                state = msgspec.structs.replace(state, heard=report.unique_id)
+            state, effects = _reported(state, report, letter, now)
+            return state, tuple(effect for effect in effects if not (heard and isinstance(effect, e.Note)))
 
 
 def _head_read(state: State, head: Head | None) -> tuple[State, Effects]:
@@ -123,14 +131,17 @@ def _ask_ended(state: State, unique_id: str, reason: str, now: Now) -> tuple[Sta
     return msgspec.structs.replace(state, asked="", hold_until_s=now.boottime_s + NOT_SENT_HOLD_S), (note,)
 
 
-def _reported(state: State, report: DeliveryReport, now: Now) -> tuple[State, Effects]:
-    """A report counts if it is about the latest id and nothing is known of it yet; *delivered* also about an earlier id."""
+def _reported(state: State, report: DeliveryReport, letter: Letter | None, now: Now) -> tuple[State, Effects]:
+    """A report counts if it is about the latest id and nothing is known of it yet; *delivered* also about an earlier id, and
+    about a message that was given up."""
     head, outcome = state.head, report.outcome
     if head is not None and isinstance(outcome, Delivered) and report.unique_id in head.unique_ids:
         if head.is_start and outcome.transaction_id is None:
             outcome = Failed("StartTransaction was answered without a transactionId")
         else:
             return _delivered(state, head, outcome, now)
+    elif letter is not None and isinstance(outcome, Delivered) and not (letter.is_start and outcome.transaction_id is None):
+        return _late(state, letter, outcome)
     if head is None or not head.outstanding or report.unique_id != head.unique_ids[-1]:
         return state, (e.Note("report on a message that is no longer open, ignored", report.unique_id, _words(report)),)
     if isinstance(outcome, Failed):
@@ -144,6 +155,14 @@ def _delivered(state: State, head: Head, delivered: Delivered, now: Now) -> tupl
     paced_until_s = now.boottime_s + state.pace_s * (0.5 + now.share) if waited and state.pace_s else None
     state = msgspec.structs.replace(state, head=None, asked="", hold_until_s=None, paced_until_s=paced_until_s)
     return state, (e.CommitDelivered(head.row_id, delivered), *cancel)
+
+
+def _late(state: State, letter: Letter, delivered: Delivered) -> tuple[State, Effects]:
+    """The Central System has what was given up; the head may wait for that very transactionId, and may have gone without it."""
+    head = state.head
+    if letter.is_start and head is not None and head.local_tx_id == letter.local_tx_id:
+        head = msgspec.structs.replace(head, start=Start.ANSWERED, transaction_id=delivered.transaction_id)
+    return msgspec.structs.replace(state, head=head), (e.CommitLate(letter, delivered),)
 
 
 def _failed(state: State, head: Head, reason: str, *, connection: int, now: Now) -> tuple[State, Effects]:
@@ -216,8 +235,9 @@ def _ask(state: State, head: Head, now: Now) -> tuple[State, Effects]:
     commit: Effects = ()
     if not head.outstanding:
         ids = head.unique_ids if unique_id in head.unique_ids else (*head.unique_ids, unique_id)
-        head = msgspec.structs.replace(head, unique_ids=ids, outstanding=True)
-        commit = (e.CommitSending(head.row_id, unique_id),)
+        without_id = not head.is_start and (head.without_id or head.start is Start.GIVEN_UP)
+        head = msgspec.structs.replace(head, unique_ids=ids, outstanding=True, without_id=without_id)
+        commit = (e.CommitSending(head.row_id, unique_id, without_id),)
     state = msgspec.structs.replace(state, head=head, asked=unique_id, asked_on=state.link.connection, hold_until_s=None)
     return state, (*commit, e.AskLink(unique_id, _transaction_id(head), state.settings.call_timeout_s))
 
@@ -226,7 +246,7 @@ def _transaction_id(head: Head) -> int | None:
     """OCPP 1.6 §4.7, §4.10 and errata v4.0 3.18; any integer that the Central System gave is valid."""
     if head.is_start:
         return None
-    if head.start is Start.GIVEN_UP:
+    if head.without_id or head.start is Start.GIVEN_UP:
         return TRANSACTION_ID_UNKNOWN
     assert head.start is Start.ANSWERED, "a message was to go out before its StartTransaction was settled"
     assert head.transaction_id is not None, "an answered StartTransaction has no transactionId"

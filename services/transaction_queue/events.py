@@ -5,7 +5,7 @@ that are a `Commit` in one database transaction, the others after it.
 """
 
 from bus.messages import Delivered, DeliveryReport
-from services.transaction_queue.state import Facts, Head, Link, Settings
+from services.transaction_queue.state import Facts, Head, Letter, Link, Settings
 
 
 class Tick(Facts, frozen=True):
@@ -37,9 +37,10 @@ class RefillChanged(Facts, frozen=True):
 
 
 class Reported(Facts, frozen=True):
-    """The link reports what became of a message, in time or late."""
+    """The link reports what became of a message, in time or late. `letter`: it is about this one, and not about the head."""
 
     report: DeliveryReport
+    letter: Letter | None = None
 
 
 class AskEnded(Facts, frozen=True):
@@ -53,24 +54,36 @@ Event = Tick | HeadRead | LinkChanged | SettingsChanged | RefillChanged | Report
 
 
 class Commit(Facts, frozen=True):
-    """Base of what is written to the database; always about the head, row `row_id`."""
+    """Base of what is written to the database."""
+
+
+class CommitLate(Commit, frozen=True):
+    """The Central System has a message that was given up: as `CommitDelivered`, of a dead letter."""
+
+    letter: Letter
+    delivered: Delivered
+
+
+class CommitHead(Commit, frozen=True):
+    """Base of what is written of the head, row `row_id`."""
 
     row_id: int
 
 
-class CommitSending(Commit, frozen=True):
-    """It is about to be sent under this id; the first time, its moments get their UTC for good."""
+class CommitSending(CommitHead, frozen=True):
+    """It is about to be sent under this id; the first time, its moments get their UTC for good, and -1 stays -1."""
 
     unique_id: str
+    without_id: bool = False
 
 
-class CommitDelivered(Commit, frozen=True):
+class CommitDelivered(CommitHead, frozen=True):
     """The Central System has it: keep the transactionId, remove the message, journal the outcome."""
 
     delivered: Delivered
 
 
-class CommitFailed(Commit, frozen=True):
+class CommitFailed(CommitHead, frozen=True):
     """An attempt is spent, the message stays."""
 
     unique_id: str
@@ -80,13 +93,13 @@ class CommitFailed(Commit, frozen=True):
     at_boottime_s: float
 
 
-class CommitNotSent(Commit, frozen=True):
+class CommitNotSent(CommitHead, frozen=True):
     """No attempt is spent; noted because the connection is still up, and a repeat on it needs a new id (OCPP-J 1.6 §4.1.4)."""
 
     answered_on: str
 
 
-class CommitGivenUp(Commit, frozen=True):
+class CommitGivenUp(CommitHead, frozen=True):
     """Keep the message whole as a dead letter, journal the outcome. `reason` for people; `failed`: the last attempt."""
 
     reason: str

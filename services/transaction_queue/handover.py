@@ -39,6 +39,11 @@ QUEUED_AGAIN = "queued again by hand"
 T = TypeVar("T")
 
 _KNOWN_STATES = [table for state, table in STATES.items() if state != "unreadable"]
+UNDER_ITS_ID = (
+    "UPDATE messages SET unique_id = NULL, unique_ids = '[]', without_id = 0"
+    " WHERE local_tx_id = ? AND without_id = 1 AND outstanding = 0"
+)
+"""What went out with -1 and failed is another message from now on."""
 
 
 class CannotBeDone(Exception):
@@ -156,13 +161,14 @@ def queue_again(database: sqlite3.Connection, local_tx_id: str) -> int:
     """Put the given-up messages of a transaction back among those that wait; how many.
 
     With its StartTransaction given up it goes again whole: the start, then the rest under the id that its answer brings
-    (design §4.6). Where the start was answered, what was given up goes again under that id. Raises CannotBeDone.
+    (design §4.6). Where the start was answered, what was given up goes again under that id, and so does what went out with -1
+    before a late answer. Raises CannotBeDone.
     """
     tx = row(database, local_tx_id)
     letters = _numbers(database, "dead_letters", local_tx_id)
-    if not letters:
-        raise CannotBeDone(f"nothing of a transaction {local_tx_id} was given up; `station queue` lists what was")
     whole = tx.get("transaction_id") is None
+    if not letters and (whole or not _numbers(database, "delivered_without_id", local_tx_id)):
+        raise CannotBeDone(f"nothing of a transaction {local_tx_id} was given up; `station queue` lists what was")
     if whole and 0 not in letters:
         raise CannotBeDone("its StartTransaction is not among what was given up, so it can't be queued again whole")
     under_way = database.execute(
@@ -170,12 +176,13 @@ def queue_again(database: sqlite3.Connection, local_tx_id: str) -> int:
     ).fetchone()
     if whole and under_way is not None:
         raise CannotBeDone("one of its messages is being delivered now; try again in a minute")
-    tables = ("dead_letters", "delivered_without_id") if whole else ("dead_letters",)
+    tables = ("dead_letters", "delivered_without_id")
     waiting = _numbers(database, "messages", local_tx_id)
     moved = sorted((number, table) for table in tables for number in _numbers(database, table, local_tx_id))
     for number, table in moved:
         if number not in waiting:
-            _put_back(database, table, local_tx_id, number, other_content=whole and number > 0)
+            _put_back(database, table, local_tx_id, number, other_content=number > 0 and (whole or table != "dead_letters"))
+    database.execute(UNDER_ITS_ID, (local_tx_id,))
     for table in tables:
         database.execute(f"DELETE FROM {table} WHERE local_tx_id = ?", (local_tx_id,))
     for number in waiting:
@@ -203,7 +210,7 @@ def _put_back(database: sqlite3.Connection, table: str, local_tx_id: str, number
         " ORDER BY id DESC LIMIT 1",
         (local_tx_id, number),
     )
-    ids = ", unique_id = NULL, unique_ids = '[]'" if other_content else ""
+    ids = ", unique_id = NULL, unique_ids = '[]', without_id = 0" if other_content else ""
     database.execute(
         "UPDATE messages SET attempts = 0, outstanding = 0, failed_boot_id = '', failed_boottime_ms = 0,"
         f" alarm = coalesce(alarm || '; ', '') || ?{ids} WHERE local_tx_id = ? AND number = ?",
@@ -248,6 +255,7 @@ def _message(state: str, row: dict[str, Any]) -> KeptMessage:
         stored_boottime_ms=_int(row["stored_boottime_ms"], 0),
         alarm=_text(row["alarm"]),
         correlation_id=_text(row["correlation_id"]) or "",
+        without_id=bool(row.get("without_id")),
     )
 
 

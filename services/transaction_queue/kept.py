@@ -42,6 +42,8 @@ class KeptMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     stored_boottime_ms: int = 0
     alarm: str | None = None
     correlation_id: str = ""
+    without_id: bool = False
+    """It went out with transactionId -1, and its repeats do."""
 
 
 class KeptBoot(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,13 +1,15 @@
 """The log's lines about what is being committed: they are true only after the commit, and nobody waits for them.
 
-Owns: when they are written. Does not: know what they say. What was delivered is written some lines at once, each with its own
-time: a backlog would else wake whoever collects the log hundreds of times a second. What is wrong is written at once.
+Owns: when they are written. Does not: know what most of them say. What was delivered is written some lines at once, each with
+its own time: a backlog would else wake whoever collects the log hundreds of times a second. What is wrong is written at once.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from bus.logs import Logger
+from bus.messages import Delivered
+from services.transaction_queue.state import Letter
 
 LINGER_S = 0.05
 """So long a line waits at most. A process that is killed has not told its last ones; the store has."""
@@ -37,6 +39,22 @@ class Lines:
         """What a person should see at once; `write` is a method of the logger."""
         self._uncommitted.append(lambda _: write(text, **fields))
         self._urgent = True
+
+    def late(self, letter: Letter, delivered: Delivered, without_id: int) -> None:
+        """A given-up message was delivered after all; `without_id`: so many of its transaction went out with -1 before that."""
+        text = "late answer: a message that was given up is delivered after all"
+        if without_id:
+            text += "; what went out with transactionId -1 before stays so: see station queue list --all"
+        self.wrong(
+            self._log.warning,
+            text,
+            transaction_id=delivered.transaction_id,
+            without_id=without_id or None,
+            action=letter.action,
+            local_tx_id=letter.local_tx_id,
+            number=letter.number,
+            correlation_id=letter.correlation_id or None,
+        )
 
     def committed(self) -> None:
         """What was said is true now. Lines of a commit that fails are never written: the process ends over it."""

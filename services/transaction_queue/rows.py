@@ -55,6 +55,7 @@ class _Columns(msgspec.Struct, frozen=True):
     anchor_boottime_ms: int | None
     anchor_utc_ms: int | None
     correlation_id: bytes | None
+    without_id: int | None
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -77,6 +78,8 @@ class Row(msgspec.Struct, frozen=True):
     anchor: Moment | None
     correlation_id: str = ""
     """For the logs; empty where it is missing or was damaged."""
+    without_id: bool = False
+    """It went out with transactionId -1."""
 
 
 # Text that may be damaged is read as bytes, so that a bad byte is a matter of this module and not of the SQLite driver.
@@ -84,7 +87,7 @@ SELECT_HEAD = (
     "SELECT m.id, m.local_tx_id, m.number, CAST(m.payload AS BLOB), CAST(m.unique_ids AS BLOB), CAST(m.failures AS BLOB),"
     " m.outstanding, m.answered_on, m.attempts, m.failed_boot_id, m.failed_boottime_ms, m.stored_boot_id,"
     " m.stored_boottime_ms, m.stored_utc, t.transaction_id, t.given_up, t.anchor_boot_id, t.anchor_boottime_ms,"
-    " t.anchor_utc_ms, CAST(m.correlation_id AS BLOB)"
+    " t.anchor_utc_ms, CAST(m.correlation_id AS BLOB), m.without_id"
     " FROM messages AS m LEFT JOIN transactions AS t ON t.local_tx_id = m.local_tx_id ORDER BY m.id LIMIT 1"
 )
 _NONE = b"[]"
@@ -113,6 +116,7 @@ def decode_row(values: tuple[Any, ...]) -> Row:
             transaction_id=transaction_id,
             anchor=_anchor(columns),
             correlation_id=(columns.correlation_id or b"").decode(errors="replace")[:CORRELATION_CHARS_MAX],
+            without_id=bool(columns.without_id),
         )
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ValueError(str(error)) from None
@@ -135,6 +139,7 @@ def head_of(row: Row, boots: tuple[Boot, ...], boot_id: str) -> Head:
         failed_boottime_s=row.failed_boottime_ms / 1000,
         stored_s=row.stored_at.boottime_ms / 1000 if row.stored_at.boot_id == boot_id else 0.0,
         needs_clock=needs_clock(row.message, boots),
+        without_id=row.without_id,
     )
 
 

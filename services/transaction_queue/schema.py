@@ -11,7 +11,7 @@ import sqlite3
 from bus import unreadable
 from bus.salvage import Schema
 
-VERSION = 4
+VERSION = 5
 """To be raised with every change below; an older or unmarked database is brought up to it at the start."""
 
 _VERSION_MAX = 2**31 - 1
@@ -37,6 +37,8 @@ _MESSAGE: Columns = {
     "alarm": str,
     # For the logs; NULL in rows of an older release, and no part of any decision.
     "correlation_id": str,
+    # 1: it went out with transactionId -1, and its repeats do.
+    "without_id": int,
 }
 """What a message is, wherever it is kept. `payload` is the message as JSON; `failures` what each attempt came to."""
 MESSAGE_COLUMNS = tuple(_MESSAGE)
@@ -82,6 +84,7 @@ _TABLES: dict[str, tuple[str, Columns]] = {
             "taken_in": int,
         },
     ),
+    "given_up_ids": ("unique_id", {"unique_id": str, "local_tx_id": str, "number": int}),
     "boots": (
         "boot_id",
         {"boot_id": str, "position": int, "utc_offset_ms": int, "estimated": int, "last_boottime_ms": int},

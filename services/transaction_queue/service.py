@@ -38,6 +38,7 @@ from bus.topics import topic_named
 from services.transaction_queue import by_hand, core, problems
 from services.transaction_queue import events as e
 from services.transaction_queue.ahead import Ahead
+from services.transaction_queue.letters import Letters
 from services.transaction_queue.lines import Lines
 from services.transaction_queue.lost import LostTransactions
 from services.transaction_queue.refill import Refill
@@ -103,6 +104,7 @@ class TransactionQueue:
         self._journal = JournalOut(node, database, topic_named("journal.delivery."), self._log)
         self._journal.on_acknowledged, self._journal.on_unreadable = self._acknowledge, self._store.note_unreadable
         self._thinning = Thinning(self._store, database, self._journal.outbox.append, self._log)
+        self._letters = Letters(database, self._store)
         self._read_head()
         self._listen()
         self._inbox = JournalIn(
@@ -170,7 +172,7 @@ class TransactionQueue:
         node.watch(ConfigurationState, lambda _, values: self._configured(values))
         node.watch(ConnectorState, lambda _, connector: self._connector_said(connector))
         by_hand.serve(node, self._database, self._log, is_under_way=self._is_under_way, changed=self._changed_by_hand)
-        node.on_event(DeliveryReport, lambda _, report: self._feed(e.Reported(report)))
+        node.on_event(DeliveryReport, lambda _, report: self._reported(report))
 
     def _link_said(self, link: LinkState) -> None:
         heard = Link(link.connected, link.online, link.connection)
@@ -288,6 +290,9 @@ class TransactionQueue:
         read = e.HeadRead(None if self._row is None else head_of(self._row, self._store.boots, self._own.boot_id))
         return (e.RefillChanged(True), read) if self._store.lost and self._refill.possible() else (read,)
 
+    def _reported(self, report: DeliveryReport) -> None:
+        self._feed(e.Reported(report, self._letters.about(report, self._state.head)))
+
     def _feed(self, event: e.Event) -> None:
         """One event and all its effects: all commits in one transaction, then the rest, the next message first."""
         now = Now(self._node.now(), self._own.unique_id(), self._own.share())
@@ -339,20 +344,30 @@ class TransactionQueue:
         """Write the commits among the effects; the others, for later."""
         rest: list[e.Effect] = []
         for effect in effects:
-            if isinstance(effect, e.Commit):
+            if isinstance(effect, e.CommitHead):
                 self._write(effect, now)
+            elif isinstance(effect, e.CommitLate):
+                self._settle_late(effect, now)
             else:
                 rest.append(effect)
         return rest
 
-    def _write(self, effect: e.Commit, now: Now) -> None:
+    def _settle_late(self, effect: e.CommitLate, now: Now) -> None:
+        letter, delivered, row = effect.letter, effect.delivered, self._row
+        without_id = self._letters.settle(letter, delivered, text_of(self._moment(now.boottime_s)))
+        self._journal.outbox.append(DeliveryEntry(letter.local_tx_id, letter.number, delivered))
+        if letter.is_start and row is not None and row.local_tx_id == letter.local_tx_id:
+            self._row = msgspec.structs.replace(row, start=Start.ANSWERED, transaction_id=delivered.transaction_id)
+        self._lines.late(letter, delivered, without_id)
+
+    def _write(self, effect: e.CommitHead, now: Now) -> None:
         row, store = self._row, self._store
         assert row is not None, "a commit is about a head that is there"
         assert row.row_id == effect.row_id, "a commit is about the head"
         at = self._moment(now.boottime_s)
         match effect:
-            case e.CommitSending(unique_id=unique_id):
-                self._row = store.mark_sending(row, unique_id)
+            case e.CommitSending(unique_id=unique_id, without_id=without_id):
+                self._row = store.mark_sending(row, unique_id, without_id=without_id)
             case e.CommitDelivered(delivered=delivered):
                 store.mark_delivered(row, delivered.transaction_id, text_of(at))
                 self._journal_outcome(row, delivered)
@@ -364,6 +379,7 @@ class TransactionQueue:
             case e.CommitGivenUp(reason=reason, failed=failed):
                 row = row if failed is None else self._spend_attempt(row, failed, at)
                 store.give_up(row, reason, text_of(at))
+                self._letters.given_up(row)
                 self._journal_outcome(row, GivenUp(reason))
                 self._lines.wrong(
                     self._log.error,
@@ -415,7 +431,7 @@ class TransactionQueue:
             if reply.error is not None:
                 self._feed(e.AskEnded(effect.unique_id, reply.error))
             else:
-                self._feed(e.Reported(reply.value))
+                self._reported(reply.value)
 
         self._call = (effect.unique_id, self._node.call(request, timeout_s=effect.timeout_s, on_reply=answered))
 

@@ -83,6 +83,25 @@ class Head(Facts, frozen=True):
     """When it was stored; what an earlier boot stored counts as stored at this one's beginning."""
     needs_clock: bool = False
     """Something in it happened at a time that nobody can tell yet in UTC."""
+    without_id: bool = False
+    """It went out with transactionId -1, and so do its repeats, whatever became known since."""
+
+
+class Letter(Facts, frozen=True):
+    """A message that was given up and is kept as a dead letter, row `row_id`."""
+
+    row_id: int
+    local_tx_id: str
+    number: int
+    action: str
+    without_id: bool = False
+    """It went out with transactionId -1."""
+    correlation_id: str = ""
+
+    @property
+    def is_start(self) -> bool:
+        """Whether it is the StartTransaction, whose answer brings the transactionId."""
+        return self.number == 0
 
 
 class State(Facts, frozen=True):
@@ -109,6 +128,8 @@ class State(Facts, frozen=True):
     """Since when the head could have gone out; None: there is none, or the link is not online."""
     stalled: bool = False
     """The head has had its turn for too long."""
+    heard: str = ""
+    """The unique id that was last reported as delivered: the link tells a late answer more than once."""
     parked_tx: str = ""
     """The last transaction whose messages were given up for want of its StartTransaction."""
 

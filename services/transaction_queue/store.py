@@ -199,15 +199,15 @@ class Store:
                 self._set_aside(str(error), moved_utc)
         return None
 
-    def mark_sending(self, row: Row, unique_id: str) -> Row:
+    def mark_sending(self, row: Row, unique_id: str, *, without_id: bool = False) -> Row:
         """The message goes out under this id, kept with all before it; the first time its moments get their UTC for good."""
         message = row.message if row.unique_ids else self._date(row)
         ids = row.unique_ids if unique_id in row.unique_ids else (*row.unique_ids, unique_id)[-UNIQUE_IDS_MAX:]
         self._database.execute(
-            "UPDATE messages SET unique_id = ?, unique_ids = ?, outstanding = 1 WHERE id = ?",
-            (unique_id, json_text(ids), row.row_id),
+            "UPDATE messages SET unique_id = ?, unique_ids = ?, outstanding = 1, without_id = ? WHERE id = ?",
+            (unique_id, json_text(ids), int(without_id), row.row_id),
         )
-        return msgspec.structs.replace(row, message=message, unique_ids=ids, outstanding=True)
+        return msgspec.structs.replace(row, message=message, unique_ids=ids, outstanding=True, without_id=without_id)
 
     def mark_delivered(self, row: Row, transaction_id: int | None, moved_utc: str | None) -> None:
         """The Central System has it.
@@ -219,7 +219,7 @@ class Store:
             self._database.execute(
                 "UPDATE transactions SET transaction_id = ? WHERE local_tx_id = ?", (str(transaction_id), row.local_tx_id)
             )
-        elif row.transaction_id is None:
+        elif row.without_id or row.transaction_id is None:
             self._copy("delivered_without_id", row.row_id, "delivered with transactionId -1", moved_utc)
         self._settle(row)
 
@@ -329,11 +329,15 @@ class Store:
         self._note_settled(row)
         if not isinstance(row.message, StopTransaction):
             return
-        if self._database.execute(SELECT_LETTER, (row.local_tx_id,)).fetchone() is not None:
+        self.finish(row.local_tx_id)
+
+    def finish(self, local_tx_id: str) -> None:
+        """Nothing more comes of a transaction."""
+        if self._database.execute(SELECT_LETTER, (local_tx_id,)).fetchone() is not None:
             # Its dead letters may be queued again: for that its transactionId has to be known.
             return
         number = (self._database.execute(SELECT_LAST_FINISHED).fetchone()[0] or 0) + 1
-        self._database.execute("UPDATE transactions SET finished_number = ? WHERE local_tx_id = ?", (number, row.local_tx_id))
+        self._database.execute("UPDATE transactions SET finished_number = ? WHERE local_tx_id = ?", (number, local_tx_id))
         self._database.execute(DELETE_FINISHED, (number - FINISHED_KEPT,))
 
     def _note_settled(self, row: Row) -> None:

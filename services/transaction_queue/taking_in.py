@@ -163,6 +163,7 @@ def _columns(local_tx_id: str, message: KeptMessage, state: str) -> dict[str, An
         "stored_boottime_ms": message.stored_boottime_ms,
         "alarm": message.alarm,
         "correlation_id": message.correlation_id,
+        "without_id": int(message.without_id),
     }
     assert columns.keys() == set(schema.MESSAGE_COLUMNS), "a column of a message is not handed over"
     return columns if state == "waiting" else columns | {"reason": message.reason, "moved_utc": message.moved_utc}

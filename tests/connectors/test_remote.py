@@ -2,7 +2,7 @@
 
 import pytest
 
-from bus.messages import DeliveryEntry, GivenUp, IdTagInfo
+from bus.messages import Delivered, DeliveryEntry, GivenUp, IdTagInfo
 from bus.vocabulary import AuthorizationStatus, Reason
 from services.connectors import events as e
 from services.connectors.state import Settings
@@ -32,6 +32,23 @@ def test_a_transaction_whose_start_was_given_up_has_no_id_to_be_stopped_by() -> 
     bench.card()
     bench.advance(3)
     assert bench.stop_message().reason == Reason.LOCAL
+
+
+def test_a_late_answer_after_its_start_was_given_up_counts_like_one_in_time() -> None:
+    """The queue journals Delivered after GivenUp: the id is one to stop by, and a refusal stops."""
+    bench = charging()
+    bench.feed(e.DeliveryStored(DeliveryEntry(bench.last_tx, 0, GivenUp("5 attempts failed"))))
+    bench.feed(e.DeliveryStored(DeliveryEntry(bench.last_tx, 0, Delivered(77, IdTagInfo(AuthorizationStatus.ACCEPTED)))))
+    running = bench.state.connectors[0].transaction
+    assert running is not None
+    assert (running.transaction_id, running.start_given_up) == (77, False)
+    assert bench.remote_stop(77).status == "Accepted"
+    bench.advance(3)
+    refused = charging()
+    refused.feed(e.DeliveryStored(DeliveryEntry(refused.last_tx, 0, GivenUp("5 attempts failed"))))
+    refused.feed(e.DeliveryStored(DeliveryEntry(refused.last_tx, 0, Delivered(78, IdTagInfo(AuthorizationStatus.BLOCKED)))))
+    refused.advance(3)
+    assert refused.stop_message().reason == Reason.DE_AUTHORIZED
 
 
 @pytest.mark.parametrize("connector_id", [None, 1])

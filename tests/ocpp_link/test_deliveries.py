@@ -274,6 +274,17 @@ class TestLate:
         assert reports(effects) == []
         assert of(e.TellLateReport, effects) == [e.TellLateReport(m.DeliveryReport("id-1", DELIVERED, 1))]
 
+    def test_it_is_told_again_with_the_next_words_of_the_queue(self) -> None:
+        """Nobody acknowledges an event, and a queue that dies over it does not ask for a message that it has given up."""
+        one = link()
+        one.deliver("id-1", "d")
+        silence(one)
+        one.heartbeat(Purpose.VERIFY, "id-1")
+        answer(one, late=True)
+        assert of(e.TellLateReport, one.do(e.QueueSaid(None))) == []
+        told = [len(of(e.TellLateReport, one.do(e.QueueSaid(depth)))) for depth in (0, 0, 1, 0, 0)]
+        assert told == [1, 1, 1, 0, 0]
+
     def test_while_the_repeat_is_under_way(self) -> None:
         one = link()
         one.deliver("id-1", "d")

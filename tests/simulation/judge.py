@@ -43,6 +43,8 @@ class Residue(msgspec.Struct, frozen=True):
     open_transactions: int = 0
     dead_letters: tuple[DeadLetter, ...] = ()
     alarms: tuple[str, ...] = ()
+    given_up_ids: frozenset[str] = frozenset()
+    """What was ever given up was sent under these, though a late answer may have settled it since."""
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -64,7 +66,7 @@ class Transaction:
         self.values: list[Copy] = []
         self.stops: list[Copy] = []
         self.given_up = False
-        """The queue gave its start up: what follows it comes under transactionId -1 (errata v4.0 3.18)."""
+        """The queue gave its start up: what follows comes under -1 (errata v4.0 3.18), until a late answer gives it an id."""
 
     @property
     def start(self) -> Copy:
@@ -125,7 +127,7 @@ def case(ledger: Ledger, book: Book, residue: Residue, rules: Rules) -> Case:
     """Sort the book by transactions: a start is told by its content, all else by the id that a start was answered with."""
     by_content: dict[str, Transaction] = {}
     by_id: dict[int, Transaction] = {}
-    given_up_ids = {i for letter in residue.dead_letters for i in letter.unique_ids}
+    given_up_ids = {i for letter in residue.dead_letters for i in letter.unique_ids} | residue.given_up_ids
     given_up = {copy.raw for copy in book.copies if copy.unique_id in given_up_ids}
     others = []
     for copy in book.copies:

@@ -220,7 +220,7 @@ def _firsts(copies: list[Copy]) -> list[Copy]:
 def _stop_given_up(case: Case, transaction: Transaction) -> bool:
     """The queue gave its stop up, and told so."""
     ids = {i for letter in case.residue.dead_letters if letter.action == "StopTransaction" for i in letter.unique_ids}
-    given = {-1 if transaction.given_up else copy.transaction_id for copy in transaction.starts}
+    given = {copy.transaction_id for copy in transaction.starts} | ({-1} if transaction.given_up else set())
     return any(c.unique_id in ids and c.payload.get("transactionId") in given for c in case.book.copies)
 
 

@@ -72,6 +72,20 @@ def stop_whose_start_was_given_up() -> Day:
     return _quiet(visits=(visit,), faults=faults, TransactionMessageAttempts="1")
 
 
+def start_that_is_answered_after_it_was_given_up() -> Day:
+    """The answer came on the same connection, and nobody listened: the stop went out with -1, its transaction stayed open."""
+    visit = people.Plan(600.0, 1, "ANNA", charge_s=90.0)
+    faults = (Fault(590.0, "temper", 20.0, (Temper({"late": 1e6}),)),)
+    return _quiet(visits=(visit,), faults=faults, TransactionMessageAttempts="1", MeterValueSampleInterval="5")
+
+
+def late_answer_while_the_queue_is_away() -> Day:
+    """The same, and the queue was dead as the link told of it: a report is an event, and lost."""
+    plain = start_that_is_answered_after_it_was_given_up()
+    crash = Fault(627.0, "crash", 0.0, ("transaction_queue", None, 8.0))
+    return msgspec.structs.replace(plain, faults=(*plain.faults, crash))
+
+
 def another_session_before_the_lost_one_is_found() -> Day:
     """`connectors.db` was lost while a car charged, and the next one came before the queue asked: nobody paid the rest."""
     first = people.Plan(600.0, 1, "ANNA", gap_s=1.0, charge_s=120.0, leaves_by="plug")
@@ -134,6 +148,8 @@ ALL = (
     stop_whose_start_is_long_delivered,
     stop_that_waits_for_its_start,
     stop_whose_start_was_given_up,
+    start_that_is_answered_after_it_was_given_up,
+    late_answer_while_the_queue_is_away,
     another_session_before_the_lost_one_is_found,
     another_session_that_is_over_before_the_lost_one_is_found,
     another_car_soon_after_the_meter_is_back,

@@ -54,6 +54,7 @@ def residue(world: World) -> Residue:
         kept=_count(world, "connectors.db", "journal_out") + _count(world, "transactions.db", "journal_out"),
         open_transactions=_count(world, "connectors.db", "transactions"),
         dead_letters=tuple(world.dead_letters),
+        given_up_ids=frozenset(world.given_up_ids),
         alarms=tuple(text for (text,) in alarms),
     )
 

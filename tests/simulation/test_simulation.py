@@ -16,7 +16,7 @@ import pytest
 
 from tests.simulation import regressions
 from tests.simulation.plan import Day
-from tests.simulation.simulation import outcome, simulate
+from tests.simulation.simulation import outcome, passed, simulate
 
 SEEDS = 60
 
@@ -35,6 +35,20 @@ def test_what_was_found_once_stays_right(plan: Callable[[], Day]) -> None:
     ended = outcome(plan())
     assert not ended.findings, ended.story
     assert ended.sessions, "the day has to show what it is about"
+
+
+@pytest.mark.parametrize(
+    "plan", [regressions.start_that_is_answered_after_it_was_given_up, regressions.late_answer_while_the_queue_is_away]
+)
+def test_a_late_answer_gives_the_rest_of_its_transaction_the_id(plan: Callable[[], Day]) -> None:
+    """Design §4.6: the judge allows -1 for what was given up, so it would not miss it."""
+    with passed(plan()) as world:
+        start, *rest = world.book.copies
+        ids = [copy.payload["transactionId"] for copy in rest]
+        assert set(ids) == {-1, start.transaction_id}, "values went out meanwhile"
+        assert ids == sorted(ids, key=lambda id_: id_ != -1), "and none after the answer"
+        assert rest[-1].action == "StopTransaction"
+        assert world.dead_letters == [] == world.disk.rows("transactions.db", "SELECT * FROM dead_letters")
 
 
 def test_the_same_seed_tells_the_same_story_in_another_process() -> None:

@@ -72,6 +72,7 @@ class World:
         self.powered = True
         self.bugs: list[Finding] = []
         self.dead_letters: list[DeadLetter] = []
+        self.given_up_ids: set[str] = set()
         self.exchanged: set[str] = set()
         """Stores that were lost, or replaced by an older copy."""
         self.only_in_queue = False
@@ -229,6 +230,7 @@ class World:
             letter = DeadLetter(tuple(json.loads(ids)), attempts, action, reason)
             if letter not in self.dead_letters:
                 self.dead_letters.append(letter)
+        self.given_up_ids |= {i for (i,) in self.disk.rows("transactions.db", "SELECT unique_id FROM given_up_ids")}
 
     def start_broker(self) -> None:
         """The broker is there again, and knows nothing: everybody says all states."""

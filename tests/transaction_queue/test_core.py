@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bus.messages import Delivered, DeliveryReport, Failed, NotSent
 from services.transaction_queue import core
 from services.transaction_queue import events as e
-from services.transaction_queue.state import Head, Link, Now, Settings, Start, State, settings_from
+from services.transaction_queue.state import Head, Letter, Link, Now, Settings, Start, State, settings_from
 
 BOOT, RUN = "boot-a", "run-1"
 NOW = Now(1000.0, "fresh")
@@ -36,6 +36,8 @@ HEADS = (
     head(),
     head(start=Start.GIVEN_UP, transaction_id=None),
     head(start=Start.MISSING, transaction_id=None),
+    head(start=Start.GIVEN_UP, transaction_id=None, unique_ids=("latest",), outstanding=True, without_id=True),
+    head(unique_ids=("latest",), attempts=1, without_id=True),
     head(needs_clock=True),
     SENT,
     FAILED_ONCE,
@@ -57,10 +59,19 @@ def states() -> list[State]:
     return found
 
 
+LETTERS = (
+    None,
+    Letter(3, "tx", 0, "StartTransaction"),
+    Letter(3, "other", 0, "StartTransaction"),
+    Letter(3, "tx", 1, "MeterValues", without_id=True),
+)
+
+
 def reports():
     outcomes = (Delivered(transaction_id=0), Delivered(), Failed("CALLERROR"), NotSent("offline"))
     for unique_id, outcome, connection in itertools.product(("latest", "old", "never"), outcomes, (1, 2, 3)):
-        yield e.Reported(DeliveryReport(unique_id, outcome, connection))
+        for letter in LETTERS:
+            yield e.Reported(DeliveryReport(unique_id, outcome, connection), letter)
 
 
 EVENTS = (
@@ -108,7 +119,8 @@ def check_asking(before: State, after: State, effects) -> None:
     committed = [effect.unique_id for effect in effects if isinstance(effect, e.CommitSending)]
     assert committed == [ask.unique_id] or (not committed and ask.unique_id == "latest")
     assert effects[-1] == ask, "commits come first"
-    expected = None if known.is_start else -1 if known.start is Start.GIVEN_UP else known.transaction_id
+    expected = None if known.is_start else -1 if known.without_id else known.transaction_id
+    assert known.without_id or known.is_start or known.start is Start.ANSWERED
     assert ask.transaction_id == expected
 
 
@@ -153,6 +165,43 @@ def test_a_report_on_an_earlier_id_counts_only_if_delivered():
     after, effects = core.step(state, e.Reported(DeliveryReport("old", Failed("late"), 2)), NOW)
     assert after.asked == "latest"
     assert not any(isinstance(effect, e.Commit) for effect in effects)
+
+
+@pytest.mark.parametrize("link", [ONLINE, OFFLINE])
+@pytest.mark.parametrize("sent", [(), ("latest",)])
+def test_the_late_answer_to_a_start_gives_its_id_to_what_was_not_sent_yet(sent, link):
+    """A repeat is the same message: what went out with -1 keeps it (design §4.10)."""
+    waiting = head(start=Start.GIVEN_UP, transaction_id=None, unique_ids=sent, outstanding=bool(sent), without_id=bool(sent))
+    state = State(BOOT, RUN, link=link, head=waiting, hold_until_s=NOW.boottime_s + 1)
+    late = e.Reported(DeliveryReport("long ago", Delivered(77), 2), Letter(3, "tx", 0, "StartTransaction"))
+    state, effects = core.step(state, late, NOW)
+    assert effects == (e.CommitLate(late.letter, Delivered(77)),)
+    assert (state.head.start, state.head.transaction_id) == (Start.ANSWERED, 77)
+    state, effects = core.step(state, e.LinkChanged(OTHER_ONLINE), Now(NOW.boottime_s + 2, "next"))
+    (ask,) = [effect for effect in effects if isinstance(effect, e.AskLink)]
+    assert ask.transaction_id == (-1 if sent else 77)
+
+
+@pytest.mark.parametrize("letter", [LETTERS[2], LETTERS[3]])
+def test_what_was_given_up_of_something_else_gives_the_head_no_id(letter):
+    waiting = head(start=Start.GIVEN_UP, transaction_id=None)
+    state = State(BOOT, RUN, link=OFFLINE, head=waiting)
+    after, effects = core.step(state, e.Reported(DeliveryReport("long ago", Delivered(77), 2), letter), NOW)
+    assert after.head == waiting
+    assert effects == (e.CommitLate(letter, Delivered(77)),)
+
+
+def test_a_late_answer_to_a_start_without_a_transaction_id_settles_nothing():
+    state = State(BOOT, RUN, link=OFFLINE)
+    late = e.Reported(DeliveryReport("long ago", Delivered(), 2), LETTERS[1])
+    assert [type(effect) for effect in core.step(state, late, NOW)[1]] == [e.Note]
+
+
+def test_the_same_late_answer_again_is_no_news():
+    late = e.Reported(DeliveryReport("long ago", Delivered(77), 2))
+    state, effects = core.step(State(BOOT, RUN, link=OFFLINE), late, NOW)
+    assert len(effects) == 1
+    assert core.step(state, late, NOW) == (state, ())
 
 
 def test_a_failure_that_is_counted_already_is_not_counted_again():

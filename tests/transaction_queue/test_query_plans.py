@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bus.messages import Deliver, Failed, NotSent, StopTransaction, TransactionEntry
+from bus.messages import Deliver, Delivered, DeliveryReport, Failed, NotSent, StopTransaction, TransactionEntry
 from bus.queue_messages import QueueChanged, QueueTransactionAgain, TakeInTransaction
 from services.transaction_queue import handover, schema, store
 from tests.transaction_queue.test_lost_stores import long_session
@@ -21,6 +21,7 @@ from tests.transaction_queue.world import World, meter_values, moment, session, 
 ROOT = Path(__file__).parents[2]
 MODULES = (
     "services/transaction_queue/store.py",
+    "services/transaction_queue/letters.py",
     "services/transaction_queue/rows.py",
     "services/transaction_queue/handover.py",
     "services/transaction_queue/taking_in.py",
@@ -49,6 +50,12 @@ def play(world: World) -> None:
     world.link.online()
     world.connectors.write(TransactionEntry("lost", 1, meter_values(moment(700)), transaction_id=5))
     world.connectors.write(TransactionEntry("lost too", 1, meter_values(moment(710)), start_given_up=True))
+    world.connectors.write(TransactionEntry("late", 0, start(moment(640), 7)), TransactionEntry("late", 1, stop(moment(645))))
+    world.advance(300)
+    for number, outcome in ((1, Delivered()), (0, Delivered(77))):
+        sent = [request.unique_id for request in world.sent if request.local_tx_id == "late"]
+        world.link.node.emit(DeliveryReport(sent[number], outcome, world.link.connection))
+        world.settle()
     world.connectors.write(TransactionEntry("dead", 0, start(moment(650), 7)), TransactionEntry("dead", 1, stop(moment(660))))
     world.advance(300)
     world.link.offline()
