@@ -32,7 +32,18 @@ class Copy(msgspec.Struct):
     transaction_id: int | None = None
     """Given in the answer to a StartTransaction."""
     entry: str = ""
-    """Which message of the station it is, as `world.entry_of` names it; empty where its queue's store is gone."""
+    """Which message of the station it is, as `ledger.entry_of` names it; empty where its queue's store is gone."""
+    late_answer_s: float | None = None
+    """When its answer arrived although its time was out; None: it never did."""
+
+
+def said(action: str, payload: dict[str, Any]) -> str:
+    """The content of a message but for times and ids: what its journal entry said (`ledger.Committed`)."""
+    if action == "StartTransaction":
+        return f"{payload['idTag']} from {payload['meterStart']} Wh"
+    if action == "StopTransaction":
+        return f"{payload.get('reason', 'Local')} at {payload['meterStop']} Wh"
+    return ", ".join(sampled["value"] for value in payload["meterValue"] for sampled in value["sampledValue"])
 
 
 class Asked(msgspec.Struct):

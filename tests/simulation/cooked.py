@@ -6,10 +6,10 @@ Owns: what is honest. Does not: spoil (`test_judge.py`), excuse (`test_excuses.p
 from typing import Any
 
 from bus.logs import utc_text
-from tests.simulation.book import Book, Copy
+from tests.simulation.book import Book, Copy, said
 from tests.simulation.clock import UTC_0_S
 from tests.simulation.judge import Residue, Rules, judge
-from tests.simulation.ledger import Contact, Ledger, PlugIn, Presented, Register
+from tests.simulation.ledger import Committed, Contact, Ledger, PlugIn, Presented, Register, entry_of
 
 RULES = Rules(attempts=3, retry_interval_s=60)
 
@@ -41,11 +41,19 @@ class Cooked:
         payload["timestamp"] = utc_text(UTC_0_S + timestamp)
         number = 1 + sum(c.action == "StartTransaction" for c in self.book.copies)
         given = number if action == "StartTransaction" else None
-        copy = Copy(
-            at_s, 1, f"id-{len(self.book.copies)}", action, payload, f"{action} {payload}", fate, given, f"{number} {action}"
-        )
+        local_tx_id = str(payload.get("transactionId", number))
+        entry = entry_of(local_tx_id, sum(e.local_tx_id == local_tx_id for e in self.ledger.committed))
+        unique_id = f"id-{len(self.book.copies)}"
+        copy = Copy(at_s, 1, unique_id, action, payload, f"{action} {payload}", fate, given, entry)
         self.book.copies.append(copy)
+        self._commit(copy, timestamp)
         return copy
+
+    def _commit(self, copy: Copy, at_s: float) -> None:
+        local_tx_id, _, number = copy.entry.rpartition(" ")
+        contexts = frozenset({"Sample.Periodic"} if copy.action == "MeterValues" else ())
+        entry = Committed(at_s, local_tx_id, int(number), copy.action, 1, "", contexts)
+        self.ledger.committed.append(entry)
 
     def again(self, copy: Copy, at_s: float, unique_id: str = "again") -> None:
         """The same message once more."""
@@ -54,4 +62,12 @@ class Cooked:
 
     def promises(self) -> set[str]:
         """The promises that the judge finds broken."""
-        return {finding.promise for finding in judge(self.ledger, self.book, self.residue, self.rules)}
+        # Unless a test says otherwise an entry said what came of it first.
+        firsts = {copy.entry: said(copy.action, copy.payload) for copy in reversed(self.book.copies)}
+        silent = [entry for entry in self.ledger.committed if not entry.said]
+        for entry in silent:
+            entry.said = firsts.get(entry.entry, "")
+        found = judge(self.ledger, self.book, self.residue, self.rules)
+        for entry in silent:
+            entry.said = ""
+        return {finding.promise for finding in found}

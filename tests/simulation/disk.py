@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "COMMIT", "CREATE")
+ENTRY = "INSERT INTO journal_out "
 
 
 class Death(BaseException):
@@ -50,6 +51,8 @@ class Disk:
         """How long each commit takes."""
         self.failed = 0
         self.pass_time = pass_time
+        self.committed: Callable[[str], None] = lambda _: None
+        """Told of each journal entry of a transaction, as JSON, once it is on the disk."""
 
     def fail(self, word: str, commit: Callable[[], Any]) -> None:
         """Refuse a commit, or one of its writes already; a broken disk at times only says that it did not take the commit.
@@ -108,24 +111,34 @@ def connection_class(life: Life, disk: Disk) -> type[sqlite3.Connection]:
 
     class MortalConnection(sqlite3.Connection):
         _changes = 0
+        _entries: tuple[str, ...] = ()
 
         def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
             word = sql.lstrip()[:6].upper()
             if word == "BEGIN ":
-                self._changes = self.total_changes
+                self._changes, self._entries = self.total_changes, ()
             if word not in WRITES:
                 return super().execute(sql, parameters)
             life.spend(sql[:60])
             if word != "COMMIT":
                 if disk.error and word != "CREATE":
                     disk.fail(word, lambda: None)
+                if sql.startswith(ENTRY) and parameters[0] == "journal.transaction.":
+                    self._entries = (*self._entries, str(parameters[2]))
                 return super().execute(sql, parameters)
             if self.total_changes > self._changes:
                 if disk.error:
-                    disk.fail(word, lambda: super(MortalConnection, self).execute(sql))
+                    disk.fail(word, self._commit)
                 disk.pass_time(disk.slow_s)
-            cursor = super().execute(sql)
+            cursor = self._commit()
             life.spend("after COMMIT")
+            return cursor
+
+        def _commit(self) -> sqlite3.Cursor:
+            cursor = super().execute("COMMIT")
+            for entry in self._entries:
+                disk.committed(entry)
+            self._entries = ()
             return cursor
 
         def executemany(self, sql: str, parameters: Iterable[Any]) -> sqlite3.Cursor:

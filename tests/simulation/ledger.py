@@ -51,7 +51,29 @@ class Death(msgspec.Struct):
     who: str
     pending: frozenset[str] = frozenset()
     kept: frozenset[str] = frozenset()
-    """Of a lost store: names (`world.entry_of`) of the messages that `connectors` still kept for it."""
+    """Of a lost store: names (`entry_of`) of the messages that `connectors` still kept for it."""
+
+
+class Committed(msgspec.Struct):
+    """An entry of the journal that a store of `connectors` has committed: what has to arrive.
+
+    Not what the station says of itself: the simulation sees it pass the disk, with the time at which it did.
+    """
+
+    at_s: float
+    local_tx_id: str
+    number: int
+    action: str
+    connector_id: int
+    said: str
+    """Its content, but for times and ids (`book.said`)."""
+    contexts: frozenset[str] = frozenset()
+    """Of MeterValues: why the readings were taken."""
+
+    @property
+    def entry(self) -> str:
+        """Its name, whatever it says."""
+        return entry_of(self.local_tx_id, self.number)
 
 
 class Register:
@@ -87,6 +109,7 @@ class Ledger:
         self.presented: list[Presented] = []
         self.registers: dict[int, Register] = {}
         self.deaths: list[Death] = []
+        self.committed: list[Committed] = []
         self.spans: list[Span] = []
         """Times of trouble: `connectors down`, `meter down`, `clock wrong`, …"""
         self.end_s = 0.0
@@ -129,6 +152,11 @@ class Ledger:
     def during(self, what: str, from_s: float, to_s: float) -> list[Span]:
         """The spans of this kind that touch a time."""
         return [s for s in self.spans if s.what == what and s.from_s <= to_s and s.to_s >= from_s]
+
+
+def entry_of(local_tx_id: str, number: int) -> str:
+    """The name of a transaction message, whatever it says and however often it is sent."""
+    return f"{local_tx_id} {number}"
 
 
 def plug_seen_out(connector_id: int) -> str:

@@ -30,7 +30,7 @@ from tests.simulation.clock import Agenda, Clock
 from tests.simulation.disk import Disk
 from tests.simulation.hardware import Point
 from tests.simulation.judge import DeadLetter, Finding
-from tests.simulation.ledger import Death, Ledger, Span, plug_seen_out
+from tests.simulation.ledger import Committed, Death, Ledger, Span, entry_of, plug_seen_out
 from tests.simulation.plan import DAY_S, Day
 from tests.simulation.processes import CLASSES, SERVICES, MeterProcess, Process, RfidProcess
 from tests.simulation.story import Story, StoryLog
@@ -61,6 +61,7 @@ class World:
         self.dice = random.Random(f"{day.seed} station")
         self.bus = VirtualBus(self.clock, self.agenda, random.Random(f"{day.seed} bus"), random.Random(f"{day.seed} together"))
         self.disk = Disk(directory, self._disk_takes)
+        self.disk.committed = lambda text: self.ledger.committed.append(_committed(self.clock.true_s, json.loads(text)))
         self.central = CentralSystem(
             self.clock, self.agenda, random.Random(f"{day.seed} central"), self.story, self._entry_under
         )
@@ -225,9 +226,9 @@ class World:
 
     def keep_dead_letters(self) -> None:
         """What was given up is known nowhere else, should the store be lost now."""
-        query = "SELECT unique_ids, attempts, action, reason FROM dead_letters"
-        for ids, attempts, action, reason in self.disk.rows("transactions.db", query):
-            letter = DeadLetter(tuple(json.loads(ids)), attempts, action, reason)
+        query = "SELECT unique_ids, attempts, action, reason, local_tx_id, number FROM dead_letters"
+        for ids, attempts, action, reason, *name in self.disk.rows("transactions.db", query):
+            letter = DeadLetter(tuple(json.loads(ids)), attempts, action, reason, entry_of(*name))
             if letter not in self.dead_letters:
                 self.dead_letters.append(letter)
         self.given_up_ids |= {i for (i,) in self.disk.rows("transactions.db", "SELECT unique_id FROM given_up_ids")}
@@ -489,9 +490,19 @@ class World:
         self.clock.pass_until(self.clock.true_s + seconds)
 
 
-def entry_of(local_tx_id: str, number: int) -> str:
-    """The name of a transaction message, whatever it says and however often it is sent."""
-    return f"{local_tx_id} {number}"
+def _committed(at_s: float, entry: dict[str, Any]) -> Committed:
+    """An entry as it went to the disk; `said` as `book.said` has it."""
+    message = entry["message"]
+    action, values, contexts = message["type"], (), frozenset()
+    if action == "StartTransaction":
+        said = f"{message['id_tag']} from {message['meter_start_wh']} Wh"
+    elif action == "StopTransaction":
+        said = f"{message['reason']} at {message['meter_stop_wh']} Wh"
+    else:
+        values = tuple(sampled for value in message["meter_values"] for sampled in value["sampled_values"])
+        contexts = frozenset(sampled["context"] for sampled in values)
+        said = ", ".join(sampled["value"] for sampled in values)
+    return Committed(at_s, entry["local_tx_id"], entry["number"], action, message["connector_id"], said, contexts)
 
 
 @contextmanager
