@@ -240,7 +240,8 @@ class CentralSystem:
     def _deliver_late(self, line: Line, copy: Copy, answer: dict[str, Any]) -> None:
         if line.number == copy.connection:
             self._story.tell("central", f"answers {copy.action} late")
-            line.deliver(json.dumps([3, copy.unique_id, answer]))
+            copy.late_answer_s = self.clock.true_s + HOP_S
+            line.deliver(json.dumps([3, copy.unique_id, answer]), lambda: setattr(copy, "late_answer_s", None))
 
     def _transaction_fate(self, copy: Copy) -> str:
         if copy.raw in self.book.poisoned:

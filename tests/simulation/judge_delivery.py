@@ -5,8 +5,10 @@ Owns: design §4 as the Central System sees it. Does not: look at registers (`ju
 
 from collections import defaultdict
 from itertools import pairwise
+from typing import Any
 
 from tests.simulation.book import ERRORS, FAILS, SETTLES, TAKEN, Copy
+from tests.simulation.central_system import HOP_S
 from tests.simulation.judge import Case, Finding, Findings, Transaction, retold
 
 EVERYTHING_ARRIVES = "every message arrives, within bounded time after the last fault"
@@ -17,8 +19,18 @@ OWN_ID = "a message bears the transactionId that its own StartTransaction was gi
 NO_OFFLINE_ATTEMPT = "no attempt is spent without a failure of the Central System"
 RETRY_RULE = "OCPP 1.6 §3.7.1: no more than TransactionMessageAttempts, and the interval between them"
 UNIQUE_IDS = "OCPP-J 1.6 §4.1.4: a unique id is used once on a connection"
+LATE_COUNTS = "a late answer on the same connection ends its message (field report A9)"
 SETTLING_S = 1.0
 ROUNDING_WH = 2.0
+ON_ITS_WAY_S = 2 * HOP_S
+SILENCE_S = 22.0
+"""MessageTimeout of a day, and as long for the Heartbeat that is to tell whether anybody is there."""
+QUEUED_S = 25.0
+"""A message may wait for calls that are under way, each for MessageTimeout at most, and for the link to be asked again."""
+IN_BETWEEN = ("transaction_queue down", "ocpp_link down", "broker down", "bus bad", "disk bad", "power off")
+"""Troubles of what lies between the Central System and the queue's disk."""
+SETTLERS = frozenset({"transaction_queue", "ocpp_link", "power", "station", "store transactions.db"})
+"""Whose death keeps the queue from learning, or from writing down, what became of a message."""
 
 
 def everything_arrives(case: Case) -> Findings:
@@ -119,6 +131,24 @@ def attempts(case: Case) -> Findings:
         for life in _lives(case, copies):
             yield from _too_many(case, life)
             yield from _too_soon(case, life)
+        yield from _too_late(case, copies)
+
+
+def late_answers_count(case: Case) -> Findings:
+    """The Central System has it, and has said so: nothing more of it is sent."""
+    by_content: dict[str, list[Copy]] = defaultdict(list)
+    for copy in case.book.copies:
+        by_content[copy.raw].append(copy)
+    for copies in by_content.values():
+        answered = [copy for copy in copies if copy.late_answer_s is not None]
+        for before, after in ((before, after) for before in answered for after in copies):
+            at_s = before.late_answer_s
+            assert at_s is not None
+            if after.at_s < at_s + SETTLING_S or _in_between(case, at_s - SETTLING_S, at_s + SETTLING_S):
+                continue
+            if not _filled_again(case, before, after):
+                text = f"{after.action} came again {after.at_s - at_s:.0f} s after its late answer: {after.raw[:150]}"
+                yield Finding(LATE_COUNTS, text, after.at_s)
 
 
 def unique_ids(case: Case) -> Findings:
@@ -172,9 +202,24 @@ def _too_soon(case: Case, copies: list[Copy]) -> Findings:
             yield Finding(RETRY_RULE, text, after.at_s)
 
 
-def _stop_content(stop: Copy) -> str:
+def _too_late(case: Case, copies: list[Copy]) -> Findings:
+    """On a connection that stands a repeat comes when it is due, where nobody in between was in trouble (OCPP 1.6 §3.7.1)."""
+    for number, (before, after) in enumerate(pairwise(copies), start=1):
+        if before.fate not in FAILS or before.connection != after.connection or _in_between(case, before.at_s, after.at_s):
+            continue
+        wait_s = number * case.rules.retry_interval_s + QUEUED_S + (0.0 if before.fate in ERRORS else SILENCE_S)
+        if after.at_s - before.at_s > wait_s:
+            text = f"{after.action} was sent again only {after.at_s - before.at_s:.0f} s after failure {number}"
+            yield Finding(RETRY_RULE, text, after.at_s)
+
+
+def _in_between(case: Case, from_s: float, to_s: float) -> bool:
+    return any(case.ledger.during(cause, from_s, to_s) for cause in IN_BETWEEN)
+
+
+def _stop_content(stop: Copy) -> dict[str, Any]:
     """All of it but its transactionId, which a StartTransaction that was repeated may have changed."""
-    return stop.raw.split('"transactionId"')[0] + str(stop.payload["timestamp"])
+    return {name: value for name, value in stop.payload.items() if name != "transactionId"}
 
 
 def _excused(case: Case, before: Copy, after: Copy) -> bool:
@@ -182,12 +227,21 @@ def _excused(case: Case, before: Copy, after: Copy) -> bool:
         return True
     if _death_over(case, before, after.at_s):
         return True
+    return _filled_again(case, before, after)
+
+
+def _filled_again(case: Case, before: Copy, after: Copy) -> bool:
+    """Whether a store was lost between two copies while `connectors` still kept their entry."""
     return any(before.entry in d.kept for d in case.ledger.deaths if before.at_s <= d.at_s <= after.at_s)
 
 
 def _death_over(case: Case, copy: Copy, until_s: float = float("inf")) -> bool:
-    """Whether somebody died before the queue could have settled this copy; it may have been on its way yet (seed 64701)."""
-    return any(d.at_s <= until_s and copy.unique_id in d.pending for d in case.ledger.deaths)
+    """Whether somebody died before the queue could have settled this copy; it may have been on its way yet (seed 64701).
+
+    Who died long before it had nothing of it, and who lets others pass nothing to settle.
+    """
+    from_s = copy.at_s - ON_ITS_WAY_S
+    return any(from_s <= d.at_s <= until_s and d.who in SETTLERS and copy.unique_id in d.pending for d in case.ledger.deaths)
 
 
 def _lost_between(case: Case, before: Transaction, after: Transaction) -> bool:
@@ -224,4 +278,13 @@ def _stop_given_up(case: Case, transaction: Transaction) -> bool:
     return any(c.unique_id in ids and c.payload.get("transactionId") in given for c in case.book.copies)
 
 
-RULES = (everything_arrives, each_has_one_stop, each_once, in_order, own_transaction_id, attempts, unique_ids)
+RULES = (
+    everything_arrives,
+    each_has_one_stop,
+    each_once,
+    in_order,
+    own_transaction_id,
+    attempts,
+    late_answers_count,
+    unique_ids,
+)
