@@ -6,9 +6,10 @@ Owns: what is honest. Does not: spoil (`test_judge.py`), excuse (`test_excuses.p
 from typing import Any
 
 from bus.logs import utc_text
-from tests.simulation.book import Book, Copy, said
+from tests.simulation.book import Asked, Book, Copy, said
 from tests.simulation.clock import UTC_0_S
 from tests.simulation.judge import Residue, Rules, judge
+from tests.simulation.judge_samples import PERIODIC
 from tests.simulation.ledger import Committed, Contact, Ledger, PlugIn, Presented, Register, entry_of
 
 RULES = Rules(attempts=3, retry_interval_s=60)
@@ -34,6 +35,10 @@ class Cooked:
             self.copy(
                 "StartTransaction", at_s + 1, connectorId=1, idTag=f"TAG{number}", meterStart=int(begin_wh), timestamp=at_s
             )
+            # Who came with a card goes by the app.
+            self.book.asked.append(
+                Asked(at_s + 300, "RemoteStopTransaction", {"transactionId": number}, "Accepted", at_s + 300)
+            )
             self.copy("StopTransaction", at_s + 303, transactionId=number, meterStop=int(end_wh), timestamp=at_s + 301.5)
 
     def copy(self, action: str, at_s: float, *, fate: str = "good", timestamp: float, **payload: Any) -> Copy:
@@ -51,7 +56,7 @@ class Cooked:
 
     def _commit(self, copy: Copy, at_s: float) -> None:
         local_tx_id, _, number = copy.entry.rpartition(" ")
-        contexts = frozenset({"Sample.Periodic"} if copy.action == "MeterValues" else ())
+        contexts = frozenset({PERIODIC} if copy.action == "MeterValues" else ())
         entry = Committed(at_s, local_tx_id, int(number), copy.action, 1, "", contexts)
         self.ledger.committed.append(entry)
 

@@ -2,8 +2,8 @@
 
 Owns: the order in which the promises are checked, and what a finding is. Each promise has a function: those about registers
 are in `judge_money.py`, about times in `judge_times.py`, about who asked in `judge_askings.py`, about transmissions in
-`judge_delivery.py`, about entries and samples in `judge_samples.py`. Nothing here knows how the station works: only what OCPP
-lets it say, what the hardware did, and what went wrong around it.
+`judge_delivery.py`, about entries and samples in `judge_samples.py`, about ends in `judge_endings.py`. Nothing here knows how
+the station works: only what OCPP lets it say, what the hardware did, and what went wrong around it.
 """
 
 import re
@@ -196,10 +196,11 @@ def said_s(timestamp: str) -> float:
 def judge(ledger: Ledger, book: Book, residue: Residue, rules: Rules) -> list[Finding]:
     """All broken promises, in the order of their time."""
     from tests.simulation import judge_askings, judge_delivery, judge_money, judge_reservations, judge_states, judge_times
+    from tests.simulation import judge_endings as endings
     from tests.simulation import judge_samples as samples
 
     whole = case(ledger, book, residue, rules)
-    modules = (judge_delivery, samples, judge_money, judge_askings, judge_times, judge_states, judge_reservations)
+    modules = (judge_delivery, samples, endings, judge_money, judge_askings, judge_times, judge_states, judge_reservations)
     found = [finding for module in modules for rule in module.RULES for finding in rule(whole)]
     return sorted(found, key=lambda f: f.at_s)
 

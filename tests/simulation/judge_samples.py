@@ -16,6 +16,7 @@ from tests.simulation.ledger import Committed
 
 ARRIVES = "every entry that was committed arrives, as it was committed"
 SAMPLED = "OCPP 1.6 §9.1.19: a sample each MeterValueSampleInterval, and none twice"
+PERIODIC = "Sample.Periodic"
 LATE_S = 10.0
 """A sample may come so much later: a reading is fresh for three seconds, and a stride is longer."""
 ENDING_S = 12.0
@@ -59,8 +60,10 @@ def samples_keep_their_interval(case: Case) -> Findings:
             if before.number != after.number and after.at_s - before.at_s < interval_s / 2:
                 text = f"{name} has two samples within {after.at_s - before.at_s:.0f} s, not {interval_s} s"
                 yield Finding(SAMPLED, text, after.at_s)
+        # No station of a simulated day has an interval for clock-aligned readings.
+        unwanted = [s for s in samples if interval_s == 0 or s.contexts != {PERIODIC}]
+        yield from (Finding(SAMPLED, f"{name} has a sample that nobody wants", sample.at_s) for sample in unwanted)
         if interval_s == 0:
-            yield from (Finding(SAMPLED, f"{name} has a sample that nobody wants", sample.at_s) for sample in samples)
             continue
         for from_s, to_s in _undisturbed(case, start):
             times = [from_s, *(s.at_s for s in samples if from_s < s.at_s < to_s), to_s]

@@ -339,7 +339,7 @@ def start_by_an_app_long_before(cooked: Cooked) -> None:
 
 
 def answer_it_late(cooked: Cooked) -> None:
-    cooked.book.asked[0].answered_s = 99.0
+    cooked.book.asked[-1].answered_s = 99.0
 
 
 EXCUSES: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = [

@@ -1,6 +1,8 @@
 """What of readings on their way the judge refuses, and what it accepts: each rule and each excuse both ways (design §7)."""
 
+import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,7 @@ from tests.simulation import judge_samples as samples
 from tests.simulation.book import Copy
 from tests.simulation.clock import UTC_0_S
 from tests.simulation.cooked import Cooked
+from tests.simulation.disk import IO_ERROR, Disk, Life, connection_class
 from tests.simulation.judge import DeadLetter, Residue, Rules
 from tests.simulation.ledger import Death, Span
 
@@ -98,7 +101,12 @@ def take_what_nobody_wants(cooked: Cooked) -> None:
     cooked.rules = Rules(attempts=3, retry_interval_s=60)
 
 
+def take_one_of_another_kind(cooked: Cooked) -> None:
+    next(entry for entry in cooked.ledger.committed if entry.action == "MeterValues").contexts = frozenset({"Sample.Clock"})
+
+
 BREACHES = [
+    (take_one_of_another_kind, samples.SAMPLED),
     (lose_them_on_the_way, samples.ARRIVES),
     (lose_one_to_errors, samples.ARRIVES),
     (send_what_nobody_has_committed, samples.ARRIVES),
@@ -201,3 +209,34 @@ def test_another_trouble_or_time_excuses_nothing(
     spoil(cooked)
     elsewhere(cooked)
     assert promise in cooked.promises()
+
+
+def test_what_a_disk_has_is_noted_and_nothing_else(tmp_path: Path) -> None:
+    """An entry counts once it is committed, though the disk may say that it is not; one that is rolled back never does."""
+    told: list[str] = []
+    disk = Disk(tmp_path, lambda _: None)
+    disk.committed = told.append
+    database = sqlite3.connect(disk.path("a.db"), factory=connection_class(Life(), disk), isolation_level=None)
+    database.execute("CREATE TABLE journal_out (stream TEXT, seq INTEGER, payload TEXT, name TEXT)")
+
+    def append(payload: str, end: str, stream: str = "journal.transaction.") -> None:
+        database.execute("BEGIN IMMEDIATE")
+        values = (stream, 1, payload, "")
+        database.execute("INSERT INTO journal_out (stream, seq, payload, name) VALUES (?, ?, ?, ?)", values)
+        database.execute(end)
+
+    append("kept", "COMMIT")
+    append("rolled back", "ROLLBACK")
+    append("of another stream", "COMMIT", "journal.delivery.")
+    append("kept too", "COMMIT")
+    disk.error, disk.failed = IO_ERROR, 2
+    with pytest.raises(sqlite3.OperationalError):
+        append("kept, it says not", "COMMIT")
+    disk.failed = 0
+    with pytest.raises(sqlite3.OperationalError):
+        append("not kept", "COMMIT")
+    database.close()
+    assert told == ["kept", "kept too", "kept, it says not"]
+    assert [
+        payload for (payload,) in disk.rows("a.db", "SELECT payload FROM journal_out WHERE stream LIKE '%transaction.'")
+    ] == told

@@ -88,7 +88,7 @@ def test_whoever_has_this_connector_reserved_takes_it_though_the_last_free_one_w
     reserve(cooked, "TAG1", 1, reservation_id=8)
     cooked.book.copies[0].payload["reservationId"] = 8
     assert cooked.promises() == set()
-    own = cooked.book.asked[1]
+    own = cooked.book.asked[-1]
     own.answer = "Occupied"
     assert cooked.promises() == {judged.ONE_LEFT}
     own.answer, own.payload["connectorId"] = "Accepted", 0

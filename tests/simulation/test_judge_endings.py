@@ -1,0 +1,180 @@
+"""Why a transaction may end, and what its stop has to say of it: what the judge refuses, and what it accepts (design §2)."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.simulation import judge_endings as endings
+from tests.simulation.book import Asked
+from tests.simulation.cooked import Cooked
+from tests.simulation.ledger import Death, Presented, Span
+
+Change = Callable[[Cooked], None]
+STOPPED_S = 401.5
+"""When the first stop of the cooked book was committed."""
+CUT_S = 300.0
+
+
+def end_for_nothing(cooked: Cooked) -> None:
+    """Nobody asked for it."""
+    del cooked.book.asked[0]
+
+
+def end_for_nothing_after_a_restart(cooked: Cooked) -> None:
+    """`connectors` was away for a moment, and does not know its own plug-in again."""
+    end_for_nothing(cooked)
+    cooked.ledger.spans.append(Span("connectors down", 390.0, 395.0))
+
+
+def say_power_loss(cooked: Cooked) -> None:
+    cooked.book.copies[1].payload["reason"] = "PowerLoss"
+
+
+def cut_the_power(cooked: Cooked) -> None:
+    """Its stop says Local."""
+    end_for_nothing(cooked)
+    cooked.ledger.deaths.append(Death(CUT_S, "power"))
+    cooked.ledger.spans.append(Span("connectors down", CUT_S, CUT_S + 10.0))
+
+
+def reboot(cooked: Cooked) -> None:
+    """Its stop says Reboot."""
+    cut_the_power(cooked)
+    cooked.book.copies[1].payload["reason"] = "Reboot"
+
+
+def trouble(what: str, from_s: float, to_s: float) -> Change:
+    """A span."""
+
+    def act(cooked: Cooked) -> None:
+        cooked.ledger.spans.append(Span(what, from_s, to_s))
+
+    act.__name__ = f"{what.replace(' ', '_')}_{from_s:.0f}_{to_s:.0f}"
+    return act
+
+
+def card(at_s: float) -> Change:
+    """Somebody's card."""
+
+    def act(cooked: Cooked) -> None:
+        cooked.ledger.presented.append(Presented(at_s, "TAG1"))
+
+    act.__name__ = f"card_{at_s:.0f}"
+    return act
+
+
+def ask(action: str, at_s: float) -> Change:
+    """Of the Central System."""
+
+    def act(cooked: Cooked) -> None:
+        cooked.book.asked.append(Asked(at_s, action, {"transactionId": 1, "idTag": "TAG1"}, "Accepted", at_s))
+
+    act.__name__ = f"{action}_{at_s:.0f}"
+    return act
+
+
+def death(who: str, at_s: float) -> Change:
+    """Of a process, a store, or the power."""
+
+    def act(cooked: Cooked) -> None:
+        cooked.ledger.deaths.append(Death(at_s, who))
+
+    act.__name__ = f"{who.replace(' ', '_')}_{at_s:.0f}"
+    return act
+
+
+def pull_the_plug(at_s: float) -> Change:
+    """Of the first car."""
+
+    def act(cooked: Cooked) -> None:
+        cooked.ledger.plug_ins[0].out_s = at_s
+
+    act.__name__ = f"plug_out_{at_s:.0f}"
+    return act
+
+
+def refuse_the_card(cooked: Cooked) -> None:
+    cooked.book.copies[0].payload["idTag"] = "BAD1"
+
+
+def both(first: Change, second: Change) -> Change:
+    """One after the other."""
+
+    def act(cooked: Cooked) -> None:
+        first(cooked)
+        second(cooked)
+
+    act.__name__ = f"{first.__name__}_and_{second.__name__}"
+    return act
+
+
+EXCUSES: list[tuple[Change, str, Change]] = [
+    (end_for_nothing, endings.CAUSED, card(STOPPED_S - 5.0)),
+    (end_for_nothing, endings.CAUSED, ask("RemoteStopTransaction", STOPPED_S - 5.0)),
+    (end_for_nothing, endings.CAUSED, ask("Reset", STOPPED_S - 5.0)),
+    (end_for_nothing, endings.CAUSED, both(card(350.0), trouble("disk bad", 352.0, 396.0))),
+    (end_for_nothing, endings.CAUSED, pull_the_plug(400.0)),
+    (end_for_nothing, endings.CAUSED, death("power", 395.0)),
+    (end_for_nothing, endings.CAUSED, death("store connectors.db", 380.0)),
+    (end_for_nothing, endings.CAUSED, refuse_the_card),
+    (end_for_nothing, endings.CAUSED, trouble("controller 1 silent", 380.0, 396.0)),
+    (end_for_nothing, endings.CAUSED, trouble("connectors down", 380.0, 396.0)),
+    (
+        end_for_nothing,
+        endings.CAUSED,
+        both(trouble("connectors down", 380.0, 387.0), trouble("controller 1 silent", 386.0, 396.0)),
+    ),
+    (end_for_nothing_after_a_restart, endings.CAUSED, card(STOPPED_S - 5.0)),
+    (end_for_nothing_after_a_restart, endings.CAUSED, trouble("controller 1 restarts", 393.0, 393.0)),
+    (say_power_loss, endings.POWER_LOSS, death("power", CUT_S)),
+    (cut_the_power, endings.POWER_LOSS, say_power_loss),
+    (cut_the_power, endings.POWER_LOSS, card(CUT_S - 1.0)),
+    (cut_the_power, endings.POWER_LOSS, ask("RemoteStopTransaction", CUT_S - 1.0)),
+    (cut_the_power, endings.POWER_LOSS, pull_the_plug(CUT_S - 1.0)),
+    (cut_the_power, endings.POWER_LOSS, death("store connectors.db", CUT_S - 100.0)),
+    (cut_the_power, endings.POWER_LOSS, trouble("connectors down", CUT_S - 16.0, CUT_S + 10.0)),
+    (cut_the_power, endings.POWER_LOSS, trouble("controller 1 silent", CUT_S - 16.0, CUT_S - 1.0)),
+    (reboot, endings.POWER_LOSS, trouble("connectors down", CUT_S - 6.0, CUT_S)),
+]
+
+
+@pytest.mark.parametrize(("spoil", "promise", "excuse"), EXCUSES, ids=lambda value: getattr(value, "__name__", ""))
+def test_an_end_has_a_cause_and_says_which(spoil: Change, promise: str, excuse: Change) -> None:
+    """Found without it, right with it (OCPP 1.6 §4.10, §7.36; design §2)."""
+    cooked = Cooked()
+    spoil(cooked)
+    assert promise in cooked.promises()
+    excuse(cooked)
+    assert promise not in cooked.promises()
+
+
+SHIFTS: list[tuple[Change, str, Change]] = [
+    (end_for_nothing, endings.CAUSED, card(99.5)),
+    (end_for_nothing, endings.CAUSED, card(350.0)),
+    (end_for_nothing, endings.CAUSED, card(STOPPED_S + 1.0)),
+    (end_for_nothing, endings.CAUSED, both(card(340.0), trouble("disk bad", 352.0, 396.0))),
+    (end_for_nothing, endings.CAUSED, both(card(350.0), trouble("disk bad", 380.0, 396.0))),
+    (end_for_nothing, endings.CAUSED, pull_the_plug(STOPPED_S + 1.0)),
+    (end_for_nothing, endings.CAUSED, ask("Heartbeat", STOPPED_S - 5.0)),
+    (end_for_nothing, endings.CAUSED, death("power", 410.0)),
+    (end_for_nothing, endings.CAUSED, death("connectors", 395.0)),
+    (end_for_nothing, endings.CAUSED, trouble("controller 2 silent", 300.0, 396.0)),
+    (end_for_nothing, endings.CAUSED, trouble("controller 1 silent", 385.0, 396.0)),
+    (end_for_nothing, endings.CAUSED, trouble("controller 1 restarts", 393.0, 393.0)),
+    (end_for_nothing, endings.CAUSED, trouble("meter down", 300.0, 396.0)),
+    (end_for_nothing, endings.CAUSED, both(trouble("connectors down", 370.0, 377.0), trouble("connectors down", 388.0, 396.0))),
+    (say_power_loss, endings.POWER_LOSS, death("power", 50.0)),
+    (say_power_loss, endings.POWER_LOSS, death("station", CUT_S)),
+    (cut_the_power, endings.POWER_LOSS, card(CUT_S + 20.0)),
+    (cut_the_power, endings.POWER_LOSS, trouble("connectors down", CUT_S - 8.0, CUT_S - 6.0)),
+    (reboot, endings.POWER_LOSS, trouble("connectors down", CUT_S - 20.0, CUT_S - 8.0)),
+]
+
+
+@pytest.mark.parametrize(("spoil", "promise", "elsewhere"), SHIFTS, ids=lambda value: getattr(value, "__name__", ""))
+def test_another_cause_or_time_is_none(spoil: Change, promise: str, elsewhere: Change) -> None:
+    """A restart of a service least of all (design §2)."""
+    cooked = Cooked()
+    spoil(cooked)
+    elsewhere(cooked)
+    assert promise in cooked.promises()
