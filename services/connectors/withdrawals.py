@@ -39,7 +39,7 @@ class Withdrawals:
 
     def __init__(self, output: Output, connector_ids: tuple[int, ...], now: Callable[[], float], log: Logger) -> None:
         self.on_begin: Callable[[], None] = lambda: None
-        """Called when a commit begins: `look` has a deadline."""
+        """Called when a commit begins while no look is due: from now on there is."""
         self._output = output
         self._connector_ids = connector_ids
         self._now = now
@@ -49,6 +49,7 @@ class Withdrawals:
         self._stops: frozenset[int] = frozenset()
         self._since_s: float | None = None
         self._hung = False
+        self._look_due = False
         self._withdrawn: set[int] = set()
         """Where something else holds than what was ordered last."""
         self._turns = 0
@@ -64,7 +65,9 @@ class Withdrawals:
         """`stops`: the connectors whose energy is withdrawn once it is on disk."""
         with self._lock:
             self._since_s, self._stops, self._hung = self._now(), stops, False
-        self.on_begin()
+            was_due, self._look_due = self._look_due, True
+        if not was_due:
+            self.on_begin()
 
     def commit_ends(self, *, on_disk: bool) -> None:
         """`on_disk`: the stops are ordered next; else nothing of it counts, and the service goes on without it."""
@@ -100,15 +103,20 @@ class Withdrawals:
         return self._now() if self._turns else None
 
     def look(self) -> float | None:
-        """Withdraw what can't wait any longer; the boottime of the next look, None: when a commit begins."""
+        """Withdraw what can't wait any longer; the boottime of the next look, None: when a commit begins.
+
+        A look stays due beyond its commit: many short ones after each other wake nobody.
+        """
         with self._lock:
+            self._look_due = False
             if self._since_s is None:
                 return None
             waited_s = self._now() - self._since_s
+            self._look_due = waited_s < HANGS_S
             if waited_s < STOP_WAITS_S:
                 return self._since_s + STOP_WAITS_S
             self._withdraw(self._stops)
-            if waited_s < HANGS_S:
+            if self._look_due:
                 return self._since_s + HANGS_S
             news, self._hung = not self._hung, True
             self._withdraw(self._connector_ids)

@@ -209,3 +209,27 @@ def test_the_thread_withdraws_while_the_deciding_one_waits() -> None:
     withdrawals.commit_ends(on_disk=True)
     timer.stop()
     assert controllers.orders[0] == (1, NOTHING)
+
+
+def test_many_short_commits_wake_the_thread_once_and_the_next_long_one_is_not_missed() -> None:
+    """A backlog is hundreds of commits a second."""
+    controllers, clock, woken = Controllers(), [100.0], []
+    withdrawals = between(controllers, lambda: clock[0])
+    withdrawals.on_begin = lambda: woken.append(clock[0])
+    for _ in range(10):
+        withdrawals.commit_begins(frozenset({1}))
+        clock[0] += 0.03125
+        withdrawals.commit_ends(on_disk=True)
+    assert woken == [100.0]
+    withdrawals.commit_begins(frozenset({1}))
+    clock[0] = 100.0 + STOP_WAITS_S
+    due_s = withdrawals.look()
+    assert due_s == 100.3125 + STOP_WAITS_S, "the look that was due finds the commit that runs now"
+    clock[0] = due_s
+    assert withdrawals.look() == 100.3125 + HANGS_S
+    assert controllers.orders == [(1, NOTHING)]
+    withdrawals.commit_ends(on_disk=True)
+    clock[0] = 100.3125 + HANGS_S
+    assert withdrawals.look() is None
+    withdrawals.commit_begins()
+    assert len(woken) == 2, "nobody was to look any more"
