@@ -44,6 +44,9 @@ class Cooked:
     def copy(self, action: str, at_s: float, *, fate: str = "good", timestamp: float, **payload: Any) -> Copy:
         """A message that the Central System got."""
         payload["timestamp"] = utc_text(UTC_0_S + timestamp)
+        if action == "StopTransaction":
+            plug = max((p for p in self.ledger.plug_ins if p.in_s <= timestamp), key=lambda p: p.in_s)
+            payload.setdefault("reason", "EVDisconnected" if plug.out_s <= timestamp else "Remote")
         number = 1 + sum(c.action == "StartTransaction" for c in self.book.copies)
         given = number if action == "StartTransaction" else None
         local_tx_id = str(payload.get("transactionId", number))

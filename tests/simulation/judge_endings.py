@@ -13,6 +13,8 @@ from tests.simulation.ledger import Committed, Death, PlugIn
 
 CAUSED = "a transaction ends for a cause; a restart of a service is none"
 POWER_LOSS = "OCPP 1.6 §7.36: what a power cut has ended says PowerLoss, and nothing else does"
+REASON = "OCPP 1.6 §7.36: a stop gives the reason for which the transaction ended"
+ANYTHING = "anything"
 ENDS_WITHIN_S = 30.0
 """From what ends a transaction to the commit of its stop: a call, contactor and reading, with a margin."""
 GRACE_S = 14.0
@@ -20,7 +22,6 @@ GRACE_S = 14.0
 BREATH_S = 3.0
 ENDING_S = 5.0
 """Who is back from an end in order has forgotten it within so long."""
-STOPPING = frozenset({"RemoteStopTransaction", "Reset", "UnlockConnector", "ChangeAvailability", "RemoteStartTransaction"})
 DELAYS = ("connectors down", "transaction_queue down", "broker down", "bus bad", "calls held", "disk bad", "power off")
 """Troubles in which a cause waits for its effect."""
 
@@ -28,16 +29,19 @@ DELAYS = ("connectors down", "transaction_queue down", "broker down", "bus bad",
 def ends_have_a_cause(case: Case) -> Findings:
     """Somebody pulled a plug, held a card, asked, cut the power; or nobody could know whether it was the same plug any more."""
     for start, stop in _sessions(case):
-        if not _cause(case, start, stop):
-            text = f"the transaction of connector {start.connector_id} {start.said} ends for nothing: {stop.said}"
-            yield Finding(CAUSED, text, stop.at_s)
+        causes = _causes(case, start, stop)
+        name = f"the transaction of connector {start.connector_id} {start.said}"
+        if not causes:
+            yield Finding(CAUSED, f"{name} ends for nothing: {stop.said}", stop.at_s)
+        elif ANYTHING not in causes and _reason(stop) not in causes:
+            yield Finding(REASON, f"{name} ends because of {' or '.join(sorted(causes))}, and says {stop.said}", stop.at_s)
 
 
 def power_cuts_are_told(case: Case) -> Findings:
     """A transaction that nothing else had ended by then was ended by the power cut; without one none was."""
     for start, stop in _sessions(case):
         cuts = [d for d in case.ledger.deaths if d.who == "power" and start.at_s <= d.at_s <= stop.at_s]
-        reason = stop.said.split(" ")[0]
+        reason = _reason(stop)
         name = f"the transaction of connector {start.connector_id} {start.said}"
         if reason in ("PowerLoss", "Reboot") and not cuts:
             yield Finding(POWER_LOSS, f"{name} ended with {reason}, and the power never failed", stop.at_s)
@@ -55,17 +59,21 @@ def _sessions(case: Case) -> list[tuple[Committed, Committed]]:
     return [(start, stops[start.local_tx_id]) for start in starts if start.local_tx_id in stops]
 
 
-def _cause(case: Case, start: Committed, stop: Committed) -> bool:
-    """Whether anything was there that may end this transaction then."""
-    ledger, number = case.ledger, start.connector_id
+def _causes(case: Case, start: Committed, stop: Committed) -> set[str]:
+    """The reasons that a transaction may give for its end, as of what was there then."""
+    number, deaths = start.connector_id, [d.who for d in case.ledger.deaths if start.at_s <= d.at_s <= stop.at_s]
     plug = _plug_at(case, number, start.at_s)
-    if plug is None or plug.out_s <= stop.at_s or start.said.startswith(BAD_CARD):
-        return True
-    if any(start.at_s <= d.at_s <= stop.at_s and (d.who == "power" or d.who.startswith("store ")) for d in ledger.deaths):
-        return True
-    if _may_be_anothers(case, number, start.at_s, stop.at_s):
-        return True
-    return _asked_to_end(case, start, _effective_from(case, stop.at_s - ENDS_WITHIN_S), stop.at_s)
+    if plug is None or any(who.startswith("store ") for who in deaths):
+        # Where a store was lost the queue found it, or an older one knew something else of it.
+        return {ANYTHING}
+    causes = _asked_to_end(case, start, _effective_from(case, stop.at_s - ENDS_WITHIN_S), stop.at_s)
+    if plug.out_s <= stop.at_s or _may_be_anothers(case, number, start.at_s, stop.at_s):
+        causes.add("EVDisconnected")
+    if "power" in deaths:
+        causes |= {"PowerLoss", "Reboot"}
+    if start.said.startswith(BAD_CARD):
+        causes.add("DeAuthorized")
+    return causes
 
 
 def _may_be_anothers(case: Case, number: int, from_s: float, to_s: float) -> bool:
@@ -77,12 +85,20 @@ def _may_be_anothers(case: Case, number: int, from_s: float, to_s: float) -> boo
     return bool(blind) and bool(case.ledger.during(f"controller {number} restarts", from_s, to_s))
 
 
-def _asked_to_end(case: Case, start: Committed, from_s: float, to_s: float) -> bool:
-    """Whether a person or the Central System may have wanted it to end; a card that began it does not end it too."""
-    from_s = max(from_s, start.at_s)
-    cards = (p.at_s for p in case.ledger.presented)
-    calls = (at_s for a in case.book.asked if a.action in STOPPING for at_s in (a.at_s, a.answered_s))
-    return any(from_s < at_s <= to_s for at_s in (*cards, *calls))
+def _asked_to_end(case: Case, start: Committed, from_s: float, to_s: float) -> set[str]:
+    """What its own card or the Central System may have ended it with; a card that began it does not end it too."""
+    from_s, id_tag = max(from_s, start.at_s), start.said.split(" ")[0]
+    ids = {copy.transaction_id for copy in case.book.copies if copy.entry == start.entry}
+    asked = [("Local", p.at_s) for p in case.ledger.presented if p.id_tag == id_tag]
+    for call in case.book.asked:
+        for at_s in (call.at_s, call.answered_s):
+            if call.action == "RemoteStopTransaction" and call.payload["transactionId"] in ids:
+                asked.append(("Remote", at_s))
+            elif call.action == "Reset":
+                asked.append((f"{call.payload['type']}Reset", at_s))
+            elif call.action == "UnlockConnector":
+                asked.append(("UnlockCommand", at_s))
+    return {reason for reason, at_s in asked if from_s < at_s <= to_s}
 
 
 def _ended_before(case: Case, start: Committed, cut: Death) -> bool:
@@ -94,7 +110,7 @@ def _ended_before(case: Case, start: Committed, cut: Death) -> bool:
         return True
     if _may_be_anothers(case, start.connector_id, start.at_s, cut.at_s):
         return True
-    return _asked_to_end(case, start, start.at_s, cut.at_s)
+    return bool(_asked_to_end(case, start, start.at_s, cut.at_s))
 
 
 def _reasons(case: Case, cut: Death) -> tuple[str, ...]:
@@ -111,6 +127,10 @@ def _effective_from(case: Case, from_s: float) -> float:
             break
         from_s = min(earlier) - BREATH_S
     return from_s
+
+
+def _reason(stop: Committed) -> str:
+    return stop.said.split(" ")[0]
 
 
 def _plug_at(case: Case, number: int, at_s: float) -> PlugIn | None:

@@ -480,6 +480,8 @@ def test_stops_under_minus_1_find_their_starts_though_both_began_at_one_register
     cooked = Cooked()
     cooked.ledger.plug_ins.insert(0, PlugIn(1, 0, 40.0, 60.0))
     cooked.ledger.presented.append(Presented(44.0, "TAG0"))
+    cooked.ledger.presented.append(Presented(400.0, "TAG1"))
+    cooked.book.copies[1].payload["reason"] = "Local"
     first = cooked.copy("StartTransaction", 50.0, connectorId=1, idTag="TAG0", meterStart=1000, timestamp=45.0, fate="error")
     stop = cooked.copy("StopTransaction", 70.0, transactionId=-1, meterStop=1000, timestamp=60.0)
     first.transaction_id = None

@@ -61,6 +61,7 @@ def go_on_under_a_second_start(cooked: Cooked) -> None:
     cooked.book.copies[2].payload["meterStart"] = 2000
     cooked.copy("StartTransaction", 258.0, connectorId=1, idTag="TAG1", meterStart=1500, timestamp=258.0)
     cooked.copy("StopTransaction", 403.0, transactionId=3, meterStop=2000, timestamp=401.5)
+    cooked.book.asked.append(Asked(400.0, "RemoteStopTransaction", {"transactionId": 3}, "Accepted", 400.0))
     cooked.book.copies.sort(key=lambda copy: copy.at_s)
 
 

@@ -33,6 +33,7 @@ def say_power_loss(cooked: Cooked) -> None:
 def cut_the_power(cooked: Cooked) -> None:
     """Its stop says Local."""
     end_for_nothing(cooked)
+    cooked.book.copies[1].payload["reason"] = "Local"
     cooked.ledger.deaths.append(Death(CUT_S, "power"))
     cooked.ledger.spans.append(Span("connectors down", CUT_S, CUT_S + 10.0))
 
@@ -53,21 +54,22 @@ def trouble(what: str, from_s: float, to_s: float) -> Change:
     return act
 
 
-def card(at_s: float) -> Change:
+def card(at_s: float, id_tag: str = "TAG1") -> Change:
     """Somebody's card."""
 
     def act(cooked: Cooked) -> None:
-        cooked.ledger.presented.append(Presented(at_s, "TAG1"))
+        cooked.ledger.presented.append(Presented(at_s, id_tag))
 
-    act.__name__ = f"card_{at_s:.0f}"
+    act.__name__ = f"card_{id_tag}_{at_s:.0f}"
     return act
 
 
-def ask(action: str, at_s: float) -> Change:
+def ask(action: str, at_s: float, transaction_id: int = 1) -> Change:
     """Of the Central System."""
 
     def act(cooked: Cooked) -> None:
-        cooked.book.asked.append(Asked(at_s, action, {"transactionId": 1, "idTag": "TAG1"}, "Accepted", at_s))
+        payload = {"transactionId": transaction_id, "type": "Soft", "idTag": "TAG1"}
+        cooked.book.asked.append(Asked(at_s, action, payload, "Accepted", at_s))
 
     act.__name__ = f"{action}_{at_s:.0f}"
     return act
@@ -155,7 +157,10 @@ SHIFTS: list[tuple[Change, str, Change]] = [
     (end_for_nothing, endings.CAUSED, both(card(340.0), trouble("disk bad", 352.0, 396.0))),
     (end_for_nothing, endings.CAUSED, both(card(350.0), trouble("disk bad", 380.0, 396.0))),
     (end_for_nothing, endings.CAUSED, pull_the_plug(STOPPED_S + 1.0)),
-    (end_for_nothing, endings.CAUSED, ask("Heartbeat", STOPPED_S - 5.0)),
+    (end_for_nothing, endings.CAUSED, card(STOPPED_S - 5.0, "TAG2")),
+    (end_for_nothing, endings.CAUSED, ask("RemoteStopTransaction", STOPPED_S - 5.0, 2)),
+    (end_for_nothing, endings.CAUSED, ask("RemoteStartTransaction", STOPPED_S - 5.0)),
+    (end_for_nothing, endings.CAUSED, ask("ClearCache", STOPPED_S - 5.0)),
     (end_for_nothing, endings.CAUSED, death("power", 410.0)),
     (end_for_nothing, endings.CAUSED, death("connectors", 395.0)),
     (end_for_nothing, endings.CAUSED, trouble("controller 2 silent", 300.0, 396.0)),
@@ -178,3 +183,36 @@ def test_another_cause_or_time_is_none(spoil: Change, promise: str, elsewhere: C
     spoil(cooked)
     elsewhere(cooked)
     assert promise in cooked.promises()
+
+
+REASONS: list[tuple[str, Change]] = [
+    ("Local", card(STOPPED_S - 5.0)),
+    ("Remote", ask("RemoteStopTransaction", STOPPED_S - 5.0)),
+    ("SoftReset", ask("Reset", STOPPED_S - 5.0)),
+    ("UnlockCommand", ask("UnlockConnector", STOPPED_S - 5.0)),
+    ("EVDisconnected", pull_the_plug(400.0)),
+    ("EVDisconnected", trouble("controller 1 silent", 380.0, 396.0)),
+    ("DeAuthorized", refuse_the_card),
+    ("PowerLoss", death("power", CUT_S)),
+]
+
+
+@pytest.mark.parametrize(("reason", "cause"), REASONS, ids=lambda value: getattr(value, "__name__", value))
+def test_a_stop_says_what_ended_it_and_nothing_else(reason: str, cause: Change) -> None:
+    """OCPP 1.6 §7.36."""
+    for told in {told for told, _ in REASONS}:
+        cooked = Cooked()
+        end_for_nothing(cooked)
+        cause(cooked)
+        cooked.book.copies[1].payload["reason"] = told
+        assert (endings.REASON in cooked.promises()) is (told != reason)
+
+
+def test_what_was_found_after_the_loss_of_a_store_may_say_anything() -> None:
+    """Design §3: the queue finds it, and knows not why."""
+    cooked = Cooked()
+    end_for_nothing(cooked)
+    cooked.book.copies[1].payload["reason"] = "Other"
+    assert endings.CAUSED in cooked.promises()
+    cooked.ledger.deaths.append(Death(300.0, "store connectors.db"))
+    assert not cooked.promises() & {endings.CAUSED, endings.REASON}
