@@ -54,7 +54,7 @@ class Point:
         now_s = self._clock.true_s
         while (due_s := self.next_s()) <= now_s:
             self._flow(due_s)
-            self._move(not self.closed, due_s)
+            self._move(not self.closed, due_s, by="station" if self.wants else "car")
         self._flow(now_s)
 
     def set_desired(self, desired: EvseDesired) -> None:
@@ -81,7 +81,7 @@ class Point:
         if self.plugged:
             self._plug_in().out_s = self._clock.true_s
         self.plugged = False
-        self._trip()
+        self._trip("plug")
 
     def rest(self, wants: bool) -> None:
         """The car is full, or wants more."""
@@ -94,7 +94,7 @@ class Point:
         """The controller trips, or is well again."""
         self.advance()
         self._fault = GROUND_FAULT if present else None
-        self._trip()
+        self._trip("fault")
 
     def restart_controller(self) -> None:
         """The controller starts anew, with its counters."""
@@ -103,7 +103,7 @@ class Point:
         now_s = self._clock.true_s
         self._ledger.spans.append(Span(f"controller {self.connector_id} restarts", now_s, now_s))
         self._session_ws = self._session_s = 0.0
-        self._trip()
+        self._trip("fault")
 
     def lose_power(self) -> None:
         """Contactor open, orders and counters gone; the meter's register stays."""
@@ -111,7 +111,7 @@ class Point:
         self.desired = EvseDesired()
         self._boots = 0
         self._session_ws = self._session_s = 0.0
-        self._trip()
+        self._trip("power")
 
     def observation(self) -> EvseObservation:
         """What the controller says."""
@@ -156,14 +156,14 @@ class Point:
             self._opens_s = NEVER
         self._mark()
 
-    def _trip(self) -> None:
+    def _trip(self, by: str) -> None:
         if self.closed:
-            self._move(False, self._clock.true_s)
+            self._move(False, self._clock.true_s, by=by)
         self._offered_s = NEVER
         self.changed = True
         self._consider()
 
-    def _move(self, closes: bool, at_s: float) -> None:
+    def _move(self, closes: bool, at_s: float, *, by: str) -> None:
         self.closed = closes
         self.changed = True
         self._opens_s = NEVER
@@ -171,7 +171,7 @@ class Point:
             self._ledger.contacts.append(Contact(self.connector_id, at_s, self._wh, self._plug_in().number))
         else:
             contact = next(c for c in reversed(self._ledger.contacts) if c.connector_id == self.connector_id)
-            contact.opened_s, contact.opened_wh = at_s, self._wh
+            contact.opened_s, contact.opened_wh, contact.opened_by = at_s, self._wh, by
             if self._offering():
                 self._offered_s = at_s
         self._register.add(at_s, self._wh)

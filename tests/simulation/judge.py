@@ -1,9 +1,9 @@
 """The judge: the Central System's book against the ledger of what truly happened (pure; design §7).
 
 Owns: the order in which the promises are checked, and what a finding is. Each promise has a function: those about registers
-are in `judge_money.py`, about times in `judge_times.py`, about who asked in `judge_askings.py`, about transmissions in
-`judge_delivery.py`, about entries and samples in `judge_samples.py`, about ends in `judge_endings.py`. Nothing here knows how
-the station works: only what OCPP lets it say, what the hardware did, and what went wrong around it.
+are in `judge_money.py`, about times in `judge_times.py` and `judge_stops.py`, about who asked in `judge_askings.py`, about
+transmissions in `judge_delivery.py`, about entries and samples in `judge_samples.py`, about ends in `judge_endings.py`. Nothing
+here knows how the station works: only what OCPP lets it say, what the hardware did, and what went wrong around it.
 """
 
 import re
@@ -198,9 +198,11 @@ def judge(ledger: Ledger, book: Book, residue: Residue, rules: Rules) -> list[Fi
     from tests.simulation import judge_askings, judge_delivery, judge_money, judge_reservations, judge_states, judge_times
     from tests.simulation import judge_endings as endings
     from tests.simulation import judge_samples as samples
+    from tests.simulation import judge_stops as stops
 
     whole = case(ledger, book, residue, rules)
-    modules = (judge_delivery, samples, endings, judge_money, judge_askings, judge_times, judge_states, judge_reservations)
+    about_money = (judge_money, judge_askings, judge_times, stops)
+    modules = (judge_delivery, samples, endings, *about_money, judge_states, judge_reservations)
     found = [finding for module in modules for rule in module.RULES for finding in rule(whole)]
     return sorted(found, key=lambda f: f.at_s)
 

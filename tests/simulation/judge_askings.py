@@ -13,7 +13,7 @@ from tests.simulation.book import GOOD
 from tests.simulation.central_system import BAD_CARD
 from tests.simulation.judge import Case, Finding, Findings, Transaction
 from tests.simulation.judge_money import ASKED_ONCE, AUTHORIZED, DEAUTHORIZED
-from tests.simulation.ledger import PlugIn, Span
+from tests.simulation.ledger import Span
 from tests.simulation.whose import (
     ASKED_S_MAX,
     FOR_EVER,
@@ -24,6 +24,7 @@ from tests.simulation.whose import (
     orphaned,
     owner_of,
     plug_in_of,
+    plugged_in,
     remote_starts,
     waits_s_max,
 )
@@ -91,7 +92,7 @@ def _begin(case: Case, transaction: Transaction) -> Wanted:
         return Wanted(text, id_tag, plug_in_of(case, contacts[0]).in_s - waits_s_max(case), contacts[0].closed_s)
     if not is_dated(case, transaction):
         return Wanted(text, id_tag, 0.0, transaction.start.at_s)
-    plug = _plugged_in(case, transaction)
+    plug = plugged_in(case, transaction)
     in_s = transaction.started_s if plug is None else plug.in_s
     return Wanted(text, id_tag, in_s - waits_s_max(case), transaction.started_s + NEAR_S)
 
@@ -105,12 +106,6 @@ def _end(case: Case, transaction: Transaction) -> Wanted:
         return Wanted(text, _folded(id_tag), 0.0, transaction.stop.at_s, by_app=False)
     at_s = transaction.stopped_s
     return Wanted(text, _folded(id_tag), at_s - ASKED_S_MAX - NEAR_S, at_s + NEAR_S, by_app=False)
-
-
-def _plugged_in(case: Case, transaction: Transaction) -> PlugIn | None:
-    """Of a transaction without a contact: the plug that was in when it says that it began."""
-    plugs = [p for p in case.ledger.plug_ins if p.connector_id == transaction.connector_id]
-    return next((p for p in reversed(plugs) if p.in_s - NEAR_S <= transaction.started_s <= p.out_s + NEAR_S), None)
 
 
 def _unmatched(case: Case, id_tag: str, wanted: list[Wanted]) -> list[Wanted]:

@@ -16,6 +16,7 @@ from tests.simulation.whose import (
     orphaned,
     owner_of,
     plug_in_of,
+    stop_told_s,
     stop_wh_of,
     transactions_of,
     unseen_about,
@@ -27,6 +28,7 @@ AUTHORIZED = "no contactor closes without authorization"
 ASKED_ONCE = "nothing begins or ends that nobody asked for, and one asking begins or ends one transaction"
 ONE_PLUG_IN = "a transaction ends with its plug-in"
 TRUE_TIMES = "times on the wire are true"
+TRUE_STOPS = "a stop says the time of what ended its transaction"
 TRUE_DURATION = "durations and order are true whatever a clock does"
 DEAUTHORIZED = "a refused idTag gets no more energy"
 CHECKPOINT_S_MIN = 5.0
@@ -86,7 +88,7 @@ def _unbilled(case: Case, connector_id: int, between_wh: tuple[float, float], be
     at_s = contacts[0].opened_s if contacts else case.ledger.end_s
     # What was over when the contactor closed can't have been cut short.
     cut_short = [c for c in contacts if before and (before.stop is None or before.stop.at_s > c.closed_s)]
-    told_s = FOR_EVER if before is None or before.stop is None else before.stop.at_s
+    told_s = FOR_EVER if before is None else stop_told_s(case, before)
     lost_wh = max((lost_at_most(case, connector_id, c.opened_s, told_s) for c in cut_short), default=0.0)
     if to_wh - from_wh > lost_wh + ROUNDING_WH:
         text = f"{to_wh - from_wh:.0f} Wh flowed on connector {connector_id} from {from_wh:.0f} Wh on, and nobody is billed"

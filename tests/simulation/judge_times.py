@@ -5,22 +5,25 @@ Owns: times and durations of transactions and readings. Does not: look at what i
 
 from tests.simulation.judge import Case, Finding, Findings, Transaction, said_s
 from tests.simulation.judge_money import TRUE_DURATION, TRUE_TIMES
-from tests.simulation.ledger import Contact
+from tests.simulation.ledger import Contact, Span
 from tests.simulation.whose import (
     CHECKPOINT_S,
     NEAR_S,
     ROUNDING_WH,
     blind_about,
     contacts_of,
+    found_s,
     lost_at_most,
+    noticed_s,
     plug_in_of,
+    stop_told_s,
     unseen_about,
     unsynchronised,
     watched_since_s,
 )
 
-FOUND_S = 30.0
-"""Within so long the queue, if it lives, has a transaction closed that `connectors` has lost."""
+READ_S = 10.0
+"""Within so long of the intent to stop the contactor is open and the meter read: each takes 5 s at most (design §4.1)."""
 
 
 def times_are_true(case: Case) -> Findings:
@@ -28,11 +31,16 @@ def times_are_true(case: Case) -> Findings:
     if not case.rules.honest_clock:
         return
     for transaction in case.transactions:
-        if transaction.stop is None or unsynchronised(case, transaction):
+        if transaction.stop is None:
+            continue
+        unknown = unsynchronised(case, transaction)
+        if unknown is not None:
+            yield from _estimates_are_possible(transaction, unknown)
             continue
         yield from _readings_are_of_their_time(case, transaction)
         contacts = contacts_of(case, transaction)
         if not contacts:
+            yield from _begins_at_a_plug(case, transaction)
             continue
         early_s = watched_since_s(case, plug_in_of(case, contacts[0])) - NEAR_S
         if not early_s <= transaction.started_s <= contacts[0].closed_s + NEAR_S:
@@ -62,12 +70,32 @@ def durations_are_true(case: Case) -> Findings:
             continue
         true_s = contacts[-1].opened_s - contacts[0].closed_s
         ends = (contacts[-1].opened_s, out_s)
-        blind = {id(s): s for at_s in ends for s in blind_about(case, transaction.connector_id, at_s, transaction.stop.at_s)}
+        blind = {
+            id(s): s for at_s in ends for s in blind_about(case, transaction.connector_id, at_s, stop_told_s(case, transaction))
+        }
         blind_s = sum(min(s.to_s, case.ledger.end_s) - s.from_s for s in blind.values())
         late_s = max(blind_s, _found_late(case, transaction, contacts), until_s - out_s)
         if not -CHECKPOINT_S - blind_s <= lasted_s - true_s <= 30.0 + late_s + _car_waits(case, contacts):
             text = f"the {transaction.name} says that it lasted {lasted_s:.0f} s, the contactor was closed for {true_s:.0f} s"
             yield Finding(TRUE_DURATION, text, contacts[-1].opened_s)
+
+
+def _begins_at_a_plug(case: Case, transaction: Transaction) -> Findings:
+    """Without a contact: some plug was in, or seemed to be to a station that could not see it go."""
+    number, at_s = transaction.connector_id, transaction.started_s
+    plugs = [p for p in case.ledger.plug_ins if p.connector_id == number and p.in_s <= at_s + NEAR_S]
+    if not any(at_s <= noticed_s(case, number, plug.out_s) + NEAR_S for plug in plugs):
+        yield Finding(TRUE_TIMES, f"the {transaction.name} says that it started at {at_s:.0f} s, when no plug was in", at_s)
+
+
+def _estimates_are_possible(transaction: Transaction, unknown: Span) -> Findings:
+    """Of a boot that never knew the time: after the last known time, before the first sync less what has elapsed since."""
+    said = [("starts", transaction.started_s), ("stops", transaction.stopped_s)]
+    said += [("reads", said_s(value["timestamp"])) for copy in transaction.values for value in copy.payload["meterValue"]]
+    for what, at_s in said:
+        if not unknown.from_s - NEAR_S <= at_s <= unknown.to_s + NEAR_S:
+            text = f"the {transaction.name} {what} at {at_s:.0f} s by its estimate, which can only be"
+            yield Finding(TRUE_TIMES, f"{text} between {unknown.from_s:.0f} and {unknown.to_s:.0f} s", at_s)
 
 
 def _readings_are_of_their_time(case: Case, transaction: Transaction) -> Findings:
@@ -86,8 +114,10 @@ def _readings_are_of_their_time(case: Case, transaction: Transaction) -> Finding
     at_s, wh = transaction.stopped_s, transaction.stop_wh
     later = (c.opened_s for c in case.ledger.contacts if c.connector_id == transaction.connector_id)
     opened_s = min((opened_s for opened_s in later if opened_s >= at_s - NEAR_S), default=at_s)
-    low, high = register.at(at_s - NEAR_S) - ROUNDING_WH, register.at(max(at_s, opened_s) + NEAR_S) + ROUNDING_WH
-    if not low - lost_at_most(case, transaction.connector_id, at_s, transaction.stop.at_s) <= wh <= high:
+    # The register is read when the contactor is open, which takes a while only where something keeps the station from it.
+    read_s = min(max(at_s, opened_s), noticed_s(case, transaction.connector_id, at_s) + READ_S)
+    low, high = register.at(at_s - NEAR_S) - ROUNDING_WH, register.at(read_s + NEAR_S) + ROUNDING_WH
+    if not low - lost_at_most(case, transaction.connector_id, at_s, stop_told_s(case, transaction)) <= wh <= high:
         text = f"the {transaction.name} stops at {wh} Wh, at a time when the meter showed {register.at(at_s):.0f} Wh"
         yield Finding(TRUE_TIMES, text, at_s)
 
@@ -103,7 +133,7 @@ def _anchor_lost(case: Case, transaction: Transaction) -> bool:
     Where the start knew its time when it was made, what follows it tells the queue which one.
     """
     assert transaction.stop is not None
-    if not unsynchronised(case, transaction):
+    if unsynchronised(case, transaction) is None:
         return False
     lost = (d.at_s for d in case.ledger.deaths if d.who == "store transactions.db")
     return any(transaction.start.at_s <= at_s <= transaction.stop.at_s for at_s in lost)
@@ -119,15 +149,7 @@ def _found_late(case: Case, transaction: Transaction, contacts: list[Contact]) -
     from_s, to_s = watched_since_s(case, plug_in_of(case, contacts[0])), transaction.stop.at_s
     low, high = transaction.start_wh - ROUNDING_WH, transaction.stop_wh + ROUNDING_WH
     lost = [d.at_s for d in case.ledger.deaths if d.who == "store connectors.db" and from_s <= d.at_s <= to_s]
-    return max((_found_s(case, at_s) - last_s for at_s in lost if low <= register.at(at_s) <= high), default=0.0)
-
-
-def _found_s(case: Case, lost_s: float) -> float:
-    """When the queue has found, at the latest, what was open in a `connectors.db` that was lost then."""
-    at_s = lost_s + FOUND_S
-    for cause in ("connectors down", "transaction_queue down", "broker down", "bus bad", "disk bad"):
-        at_s = max([at_s, *(s.to_s + FOUND_S for s in case.ledger.during(cause, lost_s, at_s))])
-    return at_s
+    return max((found_s(case, at_s) - last_s for at_s in lost if low <= register.at(at_s) <= high), default=0.0)
 
 
 def _car_waits(case: Case, contacts: list[Contact]) -> float:

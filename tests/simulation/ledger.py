@@ -18,6 +18,8 @@ class Contact(msgspec.Struct):
     """Number of the plug-in."""
     opened_s: float = float("inf")
     opened_wh: float = 0.0
+    opened_by: str = "station"
+    """`station` (or the guard) withdrew energy, or the `car` wanted no more; else it was tripped: `plug`, `fault`, `power`."""
 
 
 class PlugIn(msgspec.Struct):

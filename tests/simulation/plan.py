@@ -59,6 +59,7 @@ def day(seed: int) -> Day:
         *_faults(dice, visits, honest=honest),
         *_swaps(random.Random(f"{seed} swaps"), visits),
         *_deaths_over(sent),
+        *_dark(random.Random(f"{seed} dark"), visits),
     ]
     faults += _deaths_in_retries(random.Random(f"{seed} retries"), faults)
     faults += _goodbyes(random.Random(f"{seed} goodbyes"), visits)
@@ -291,6 +292,22 @@ def _swaps(dice: random.Random, visits: tuple[people.Plan, ...]) -> list[Fault]:
         if visit.leaves_by == "other car" and dice.random() < 0.3:
             at_s = visit.at_s + visit.gap_s + visit.charge_s - dice.uniform(0.0, 6.0)
             faults.append(Fault(at_s, "crash", 0.0, ("connectors", None, dice.choice((9.0, 14.0, 30.0)))))
+    return faults
+
+
+def _dark(dice: random.Random, visits: tuple[people.Plan, ...]) -> list[Fault]:
+    """The power fails before a session while nobody can tell the time; at times again, before or after somebody could.
+
+    Only a board without a battery for its clock takes notice; what it does then is told late, by estimate where it never knew.
+    """
+    faults = []
+    for visit in visits:
+        if dice.random() < 0.15:
+            at_s, away_s = visit.at_s - dice.uniform(10.0, 60.0), dice.choice((150.0, 900.0, 3000.0))
+            faults += [Fault(at_s - 5.0, "central_away", away_s, (False,)), Fault(at_s, "power_cut", 5.0, ("connectors", None))]
+            if dice.random() < 0.5:
+                again_s = visit.at_s + dice.uniform(0.0, visit.gap_s + visit.charge_s + 60.0)
+                faults.append(Fault(again_s, "power_cut", dice.choice((5.0, 60.0)), ("connectors", None)))
     return faults
 
 

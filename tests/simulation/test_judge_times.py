@@ -4,11 +4,22 @@ from collections.abc import Callable
 
 import pytest
 
+from bus.logs import utc_text
 from tests.simulation import judge_money as money
+from tests.simulation.book import Asked
+from tests.simulation.clock import UTC_0_S
 from tests.simulation.cooked import Cooked
-from tests.simulation.ledger import Span
+from tests.simulation.judge import Rules
+from tests.simulation.ledger import Death, Presented, Span
+from tests.simulation.test_judge_askings import session_without_energy
 
 Step = Callable[[Cooked], None]
+OF_MONEY = {text for name, text in vars(money).items() if name.isupper() and isinstance(text, str)}
+
+
+def promises(cooked: Cooked) -> set[str]:
+    """The promises about money and time that are broken; causes and reasons are not what these books are about."""
+    return OF_MONEY & cooked.promises()
 
 
 def trouble(what: str, from_s: float, to_s: float) -> Step:
@@ -26,16 +37,24 @@ def miss_some_energy(cooked: Cooked) -> None:
 
 
 def miss_some_energy_and_tell_late(cooked: Cooked) -> None:
-    """It came when the link was back."""
+    """It was written in no hurry, and came when the link was back."""
     miss_some_energy(cooked)
     cooked.book.copies[1].at_s = 600.0
+    cooked.ledger.committed[1].at_s = 413.0
+
+
+def miss_some_energy_and_write_late(cooked: Cooked) -> None:
+    """Nobody knows why it was written as late as that."""
+    miss_some_energy_and_tell_late(cooked)
+    cooked.ledger.committed[1].at_s = 450.0
 
 
 MISSED: list[tuple[Step, Step, Step]] = [
     (miss_some_energy, trouble("broker down", 395.0, 402.5), trouble("broker down", 430.0, 430.5)),
     (miss_some_energy, trouble("connectors down", 399.0, 402.9), trouble("connectors down", 403.5, 420.0)),
     (miss_some_energy, trouble("meter 1 silent", 380.0, 440.0), trouble("meter 1 silent", 404.0, 440.0)),
-    (miss_some_energy_and_tell_late, trouble("connectors down", 412.0, 440.0), trouble("connectors down", 425.0, 440.0)),
+    (miss_some_energy_and_tell_late, trouble("connectors down", 412.0, 440.0), trouble("connectors down", 414.0, 440.0)),
+    (miss_some_energy_and_write_late, trouble("connectors down", 416.0, 440.0), trouble("connectors down", 419.0, 440.0)),
     (miss_some_energy_and_tell_late, trouble("power off", 405.0, 500.0), trouble("power off", 500.0, 550.0)),
 ]
 
@@ -45,8 +64,234 @@ def test_trouble_excuses_no_register_that_was_told_or_written_before_it(spoil: S
     """Design §3: what is committed stays as it is, and a stop is, within 15 s of its contactor's opening."""
     cooked = Cooked()
     spoil(cooked)
-    assert cooked.promises() == {money.BILLED, money.TRUE_TIMES}
+    assert promises(cooked) == {money.BILLED, money.TRUE_TIMES}
     after(cooked)
-    assert cooked.promises() == {money.BILLED, money.TRUE_TIMES}
+    assert promises(cooked) == {money.BILLED, money.TRUE_TIMES}
     before(cooked)
-    assert cooked.promises() == set()
+    assert promises(cooked) == set()
+
+
+def said(at_s: float, wh: int = 2000) -> Step:
+    """The first stop says another time, and another register at times."""
+
+    def say(cooked: Cooked) -> None:
+        cooked.book.copies[1].payload.update(meterStop=wh, timestamp=utc_text(UTC_0_S + at_s))
+        cooked.ledger.committed[1].at_s = max(408.5, at_s + 0.5)
+        cooked.book.copies[1].at_s = max(409.0, at_s + 1.0)
+
+    return say
+
+
+def opened(by: str, out_s: float = 420.0) -> Step:
+    """What opened the first contactor at 402 s, and when the plug came out."""
+
+    def open_it(cooked: Cooked) -> None:
+        cooked.ledger.contacts[0].opened_by = by
+        del cooked.book.asked[0]
+        cooked.ledger.plug_ins[0].out_s = out_s
+
+    return open_it
+
+
+def card(at_s: float, id_tag: str = "TAG1") -> Step:
+    """Somebody holds a card to the reader."""
+    return lambda cooked: cooked.ledger.presented.append(Presented(at_s, id_tag))
+
+
+def asked(action: str, at_s: float, **payload: int | str) -> Step:
+    """The Central System asks for something."""
+    return lambda cooked: cooked.book.asked.append(Asked(at_s, action, dict(payload), "Accepted", at_s + 0.1))
+
+
+def refused(at_s: float, id_tag: str = "BAD") -> Step:
+    """The first session's start is answered late, and its idTag refused."""
+
+    def refuse(cooked: Cooked) -> None:
+        cooked.book.copies[0].payload["idTag"] = id_tag
+        cooked.book.copies[0].at_s = at_s
+        cooked.rules = Rules(charges_unknown_offline=True)
+
+    return refuse
+
+
+def lost(at_s: float) -> Step:
+    """`connectors.db` is lost."""
+    return lambda cooked: cooked.ledger.deaths.append(Death(at_s, "store connectors.db"))
+
+
+def all_of(*steps: Step) -> Step:
+    """One after the other."""
+
+    def do(cooked: Cooked) -> None:
+        for step in steps:
+            step(cooked)
+
+    return do
+
+
+FULL = opened("car")
+PULLED = opened("plug", 402.0)
+
+
+def fail_the_power(cooked: Cooked) -> None:
+    """For five seconds, in the first session."""
+    all_of(opened("power"), trouble("power off", 402.0, 407.0))(cooked)
+    cooked.ledger.deaths.append(Death(402.0, "power"))
+    cooked.book.copies[1].payload["reason"] = "PowerLoss"
+
+
+STOPS: dict[str, tuple[Step, Step, Step]] = {
+    "by a card, when the car had been full for long": (
+        all_of(opened("car", 985.0), said(980.0)),
+        card(979.0),
+        card(900.0),
+    ),
+    "by a card of somebody else": (all_of(FULL, said(410.0)), card(410.0), card(410.0, "TAG2")),
+    "by its own card, which was not read for a while": (
+        all_of(FULL, said(414.0), card(402.5)),
+        trouble("connectors down", 403.0, 409.0),
+        trouble("connectors down", 380.0, 385.0),
+    ),
+    "by the Central System": (
+        all_of(FULL, said(410.0)),
+        asked("RemoteStopTransaction", 409.0, transactionId=1),
+        asked("RemoteStopTransaction", 409.0, transactionId=2),
+    ),
+    "by a Reset": (all_of(FULL, said(410.0)), asked("Reset", 409.0, type="Soft"), asked("Reset", 300.0, type="Soft")),
+    "before its plug was pulled": (all_of(PULLED, said(397.0)), card(396.0), card(380.0)),
+    "long after its plug was pulled": (
+        all_of(PULLED, said(412.0)),
+        trouble("controller 1 silent", 400.0, 408.0),
+        trouble("controller 1 silent", 380.0, 395.0),
+    ),
+    "long after energy was withdrawn, as found": (
+        all_of(opened("station", 600.0), said(424.0)),
+        lost(395.0),
+        lost(90.0),
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "excuse", "elsewhere"), STOPS.values(), ids=STOPS)
+def test_a_stop_says_the_time_of_what_ended_it(spoil: Step, excuse: Step, elsewhere: Step) -> None:
+    """Found without it, right with it, and not with the same at another time or of another transaction."""
+    cooked = Cooked()
+    spoil(cooked)
+    assert money.TRUE_STOPS in promises(cooked)
+    elsewhere(cooked)
+    assert money.TRUE_STOPS in promises(cooked)
+    excuse(cooked)
+    assert promises(cooked) == set()
+
+
+@pytest.mark.parametrize(
+    ("ends", "broken"),
+    [
+        (said(350.0, 1826), set()),
+        (said(402.0), set()),
+        (said(408.5), set()),
+        (said(470.0), {money.TRUE_STOPS}),
+        (said(103.0), {money.TRUE_TIMES, money.TRUE_STOPS}),
+        (said(320.0), {money.TRUE_TIMES, money.TRUE_STOPS}),
+        (said(320.0, 1727), {money.BILLED, money.TRUE_STOPS}),
+    ],
+)
+def test_a_power_cut_ends_it_with_the_last_reading_before_or_the_first_one_after(ends: Step, broken: set[str]) -> None:
+    """Design §2: the register of the new boot, else the last checkpoint, at most 60 s old, each at its own time."""
+    cooked = Cooked()
+    fail_the_power(cooked)
+    ends(cooked)
+    assert promises(cooked) == broken
+
+
+def test_what_the_guard_took_away_is_given_back_to_the_same_transaction() -> None:
+    """Design §2: `connectors` was away for longer than the guard waits, and its car wanted no more when it was back."""
+    cooked = Cooked()
+    all_of(opened("station", 600.0), said(590.0), card(590.0))(cooked)
+    assert promises(cooked) == {money.TRUE_STOPS}
+    trouble("connectors down", 385.0, 400.0)(cooked)
+    assert promises(cooked) == {money.TRUE_STOPS}
+    trouble("connectors down", 387.0, 420.0)(cooked)
+    assert promises(cooked) == set()
+
+
+def test_a_stop_long_after_the_contactor_opened_is_no_matter_of_a_plug_that_waits() -> None:
+    """The plug is in for ten minutes more, and so might a transaction be that nobody ended."""
+    cooked = Cooked()
+    all_of(opened("station", 985.0), said(980.0))(cooked)
+    assert money.TRUE_STOPS in promises(cooked)
+    card(979.0)(cooked)
+    assert promises(cooked) == {money.TRUE_STOPS}, "it had no energy any more for ten minutes"
+    cooked.ledger.contacts[0].opened_by = "car"
+    assert promises(cooked) == set()
+
+
+def test_a_refusal_ends_it_when_it_is_told() -> None:
+    """OCPP 1.6 §4.8: the idTag is refused in StartTransaction.conf."""
+    for told_s, broken in ((401.0, set()), (300.0, {money.TRUE_STOPS})):
+        cooked = Cooked()
+        all_of(FULL, said(406.0, 2000), card(100.0, "BAD"), refused(told_s))(cooked)
+        assert promises(cooked) == broken
+
+
+def test_what_had_no_energy_began_at_a_plug_all_the_same() -> None:
+    """Its own words are all there is, and the plugs."""
+    for at_s, out_s, right in ((500.0, 540.0, True), (500.0, 505.0, True), (500.0, 490.0, False), (700.0, 540.0, False)):
+        cooked = Cooked()
+        session_without_energy(cooked, "TAG1", 500.0)
+        card(at_s - 1.0)(cooked)
+        cooked.ledger.plug_ins[-1].out_s = out_s
+        for copy, said_s in zip(cooked.book.copies[2:4], (at_s, max(at_s, out_s)), strict=True):
+            copy.payload["timestamp"] = utc_text(UTC_0_S + said_s)
+        assert (money.TRUE_TIMES not in promises(cooked)) is right
+    trouble("controller 1 silent", 530.0, 705.0)(cooked)
+    assert money.TRUE_TIMES not in promises(cooked)
+
+
+def test_a_plug_that_nobody_saw_ends_it_with_the_last_reading_on_disk() -> None:
+    """Design §2: another plug-in, and the old transaction is closed with the last committed reading."""
+    cooked = Cooked()
+    all_of(PULLED, said(350.0, 1826))(cooked)
+    assert promises(cooked) == {money.BILLED, money.TRUE_STOPS}
+    trouble("connectors down", 320.0, 335.0)(cooked)
+    assert promises(cooked) == {money.BILLED, money.TRUE_STOPS}
+    trouble("connectors down", 395.0, 410.0)(cooked)
+    assert promises(cooked) == set()
+
+
+def shifted(by_s: float) -> Step:
+    """The first session's times are all wrong by as much."""
+
+    def shift(cooked: Cooked) -> None:
+        for copy, at_s in zip(cooked.book.copies[:2], (100.0, 401.5), strict=True):
+            copy.payload["timestamp"] = utc_text(UTC_0_S + at_s + by_s)
+
+    return shift
+
+
+NEVER_KNEW = all_of(trouble("power off", 50.0, 55.0), trouble("clock unknown", 55.0, 700.0), trouble("power off", 700.0, 705.0))
+NOR_DID_THE_NEXT = all_of(trouble("clock unknown", 705.0, 760.0), trouble("power off", 760.0, 765.0))
+
+
+@pytest.mark.parametrize(
+    ("boots", "by_s", "possible"),
+    [
+        (NEVER_KNEW, 0.0, True),
+        (NEVER_KNEW, 290.0, True),
+        (NEVER_KNEW, -40.0, True),
+        (NEVER_KNEW, 320.0, False),
+        (NEVER_KNEW, -60.0, False),
+        (NEVER_KNEW, 86_400.0, False),
+        (all_of(NEVER_KNEW, NOR_DID_THE_NEXT), 340.0, True),
+        (all_of(NEVER_KNEW, NOR_DID_THE_NEXT), 400.0, False),
+        (trouble("power off", 50.0, 55.0), 290.0, False),
+        (trouble("clock unknown", 705.0, 900.0), 290.0, False),
+        (trouble("clock unknown", 20.0, 60.0), -40.0, False),
+    ],
+)
+def test_only_a_boot_that_never_knew_the_time_may_estimate_it(boots: Step, by_s: float, possible: bool) -> None:
+    """Design §5: after the last known time, before the first sync less what has elapsed since; else it is known exactly."""
+    cooked = Cooked()
+    boots(cooked)
+    shifted(by_s)(cooked)
+    assert (money.TRUE_TIMES not in promises(cooked)) is possible

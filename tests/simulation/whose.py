@@ -18,6 +18,10 @@ LOOK_S = 1.0
 NEAR_S = 4.0
 WRITTEN_S = 15.0
 """Within so long of its end a session is on disk: its contactor opens, and its meter is read, within 5 s each."""
+FOUND_S = 30.0
+"""Within so long the queue, if it lives, has a transaction closed that `connectors` has lost."""
+BACK_S = 6.0
+"""Within so long after trouble a station has heard its devices again, and what it missed."""
 CALL_S = 5.0
 """How long the link waits for the owner of a CALL; nothing may begin because of it later (design §3)."""
 ASKED_S_MAX = 12.0
@@ -25,6 +29,14 @@ ASKED_S_MAX = 12.0
 FOR_EVER = float("inf")
 BLINDING = ("connectors down", "meter down", "broker down", "bus bad", "disk bad", "power off")
 """Troubles in which nobody could read the meter, or nobody was there to write it down."""
+
+
+def stop_told_s(case: Case, transaction: Transaction) -> float:
+    """When what its stop says was decided for good: it was committed, or told. For ever, if it has none."""
+    if transaction.stop is None:
+        return FOR_EVER
+    committed = (e.at_s for e in case.ledger.committed if e.entry == transaction.stop.entry)
+    return min([transaction.stop.at_s, *committed])
 
 
 def transactions_of(case: Case, connector_id: int) -> list[Transaction]:
@@ -65,7 +77,10 @@ def _near(case: Case, transaction: Transaction, contact: Contact, shared_wh: flo
     blind = bool(blind_about(case, contact.connector_id, contact.opened_s))
     if not case.rules.honest_clock:
         return shared_wh > -ROUNDING_WH or blind
-    if not watched_since_s(case, plug_in_of(case, contact)) - NEAR_S <= transaction.started_s <= contact.closed_s + NEAR_S:
+    from_s, to_s = watched_since_s(case, plug_in_of(case, contact)), contact.closed_s
+    for unknown in case.ledger.during("clock unknown", from_s, to_s):
+        from_s, to_s = min(from_s, _known_before_s(case, unknown)), max(to_s, _known_after_s(case, unknown))
+    if not from_s - NEAR_S <= transaction.started_s <= to_s + NEAR_S:
         return False
     return blind or transaction.stop is None or transaction.stopped_s >= contact.closed_s - NEAR_S
 
@@ -172,12 +187,91 @@ def _answer_was_lost(case: Case, asked: Asked) -> bool:
 
 def is_dated(case: Case, transaction: Transaction) -> bool:
     """Whether what it says of its times can be relied on: clocks were honest, and known."""
-    return case.rules.honest_clock and not unsynchronised(case, transaction)
+    return case.rules.honest_clock and unsynchronised(case, transaction) is None
 
 
-def unsynchronised(case: Case, transaction: Transaction) -> bool:
-    """Whether its times may be estimates: a boot that never knew the time lies about it."""
+def unsynchronised(case: Case, transaction: Transaction) -> Span | None:
+    """The time in which its times may be told if they are estimates: it lies, in part, in a boot that never knew the time.
+
+    Such a boot begins after the last time that was known, and is over when the next one begins that learns it (design §5).
+    """
+    from_s, to_s = _lived(case, transaction)
+    for unknown in case.ledger.spans:
+        if unknown.what != "clock unknown":
+            continue
+        told = Span(unknown.what, _known_before_s(case, unknown), _known_after_s(case, unknown))
+        # Where only its own words say when it was, they may be such an estimate.
+        about = unknown if contacts_of(case, transaction) else told
+        if from_s <= about.to_s and to_s >= about.from_s:
+            return Span(unknown.what, min(from_s, told.from_s), max(to_s, told.to_s))
+    return None
+
+
+def _lived(case: Case, transaction: Transaction) -> tuple[float, float]:
+    """From when until when it may have run. Without a contact only its own words tell."""
     contacts = contacts_of(case, transaction)
     if not contacts:
-        return bool(case.ledger.during("clock unknown", 0.0, case.ledger.end_s))
-    return bool(case.ledger.during("clock unknown", contacts[0].closed_s - 200.0, contacts[-1].opened_s + 60.0))
+        stopped_s = transaction.started_s if transaction.stop is None else transaction.stopped_s
+        return transaction.started_s, max(stopped_s, transaction.started_s)
+    last, plug = contacts[-1], plug_in_of(case, contacts[-1])
+    end_s = plug.out_s if last.opened_by in ("car", "fault") else last.opened_s
+    from_s = watched_since_s(case, plug_in_of(case, contacts[0]))
+    return from_s, noticed_s(case, transaction.connector_id, min(end_s, case.ledger.end_s))
+
+
+def _known_before_s(case: Case, unknown: Span) -> float:
+    """The last moment before a boot without a time at which the time was known."""
+    from_s = unknown.from_s
+    for before in sorted((s for s in case.ledger.spans if s.what == "power off"), key=lambda s: -s.from_s):
+        if before.to_s <= from_s + NEAR_S:
+            from_s = before.from_s
+            earlier = case.ledger.during("clock unknown", from_s - 1.0, from_s)
+            if not earlier:
+                break
+            from_s = earlier[0].from_s
+    return from_s
+
+
+def _known_after_s(case: Case, unknown: Span) -> float:
+    """When the first boot after it begins that learns the time."""
+    to_s = unknown.to_s
+    for after in sorted((s for s in case.ledger.spans if s.what == "power off"), key=lambda s: s.from_s):
+        if after.from_s >= to_s - NEAR_S:
+            to_s = after.to_s
+            later = case.ledger.during("clock unknown", to_s, to_s + 1.0)
+            if not later:
+                break
+            to_s = later[0].to_s
+    return to_s
+
+
+def found_s(case: Case, lost_s: float) -> float:
+    """When the queue has found, at the latest, what was open in a `connectors.db` that was lost then."""
+    at_s = lost_s + FOUND_S
+    for cause in ("connectors down", "transaction_queue down", "broker down", "bus bad", "disk bad"):
+        at_s = max([at_s, *(s.to_s + FOUND_S for s in case.ledger.during(cause, lost_s, at_s))])
+    return at_s
+
+
+def noticed_s(case: Case, connector_id: int, at_s: float) -> float:
+    """Until when something that happened then is noticed: soon, or after the trouble that kept the station from it."""
+    causes = ("connectors down", "power off", "broker down", "bus bad", "disk bad", "calls held")
+    causes = (*causes, f"controller {connector_id} silent")
+    until_s = at_s + LOOK_S
+    for _ in range(10):
+        later = [s.to_s + BACK_S for cause in causes for s in case.ledger.during(cause, at_s - LOOK_S, until_s)]
+        if max(later, default=until_s) <= until_s:
+            break
+        until_s = max(later)
+    return until_s
+
+
+def plugged_in(case: Case, transaction: Transaction) -> PlugIn | None:
+    """Of a transaction without a contact: the plug that was in when it says that it began."""
+    plugs = [p for p in case.ledger.plug_ins if p.connector_id == transaction.connector_id]
+    return next((p for p in reversed(plugs) if p.in_s - NEAR_S <= transaction.started_s <= p.out_s + NEAR_S), None)
+
+
+def same_id_tag(one: str, other: str) -> bool:
+    """An idTag is a CiString (OCPP 1.6 §7.28)."""
+    return one.upper() == other.upper()

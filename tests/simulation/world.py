@@ -114,11 +114,11 @@ class World:
         self._live_until(DAY_S)
         faults.end_all(self)
         self.ledger.end_s = DAY_S
-        if self.knows_time():
-            self.ledger.forget("clock unknown")
         self._live_until(DAY_S + 120.0)
         while self.clock.true_s < DAY_S + DRAIN_S and not self.drained():
             self._live_until(self.clock.true_s + 60.0)
+        if self.knows_time():
+            self.ledger.forget("clock unknown")
         lists.look(self)
         self.story.tell("people", "the day is over")
 
