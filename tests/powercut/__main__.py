@@ -9,9 +9,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.powercut.proof import proved, recorded
+from tests.powercut.cases import CASES
+from tests.powercut.proof import gone_on, proved
 from tests.powercut.replay import Bounds
-from tests.powercut.scenarios import CASES
 
 CHECKPOINTS = {"early checkpoints": 10, "checkpoints as in production": None}
 
@@ -23,16 +23,17 @@ def main() -> int:
     parser.add_argument("--samples", type=int, default=8, help="choices of lost and torn writes at each cut")
     arguments = parser.parse_args()
     lost = 0
-    for case, (make, stores) in CASES.items():
+    for name, case in CASES.items():
         for words, pages in CHECKPOINTS.items():
             began_s = time.monotonic()
             with tempfile.TemporaryDirectory(prefix="powercut-") as directory:
-                record = recorded(Path(directory), make(checkpoint_pages=pages))
-            result = proved(record, stores, Bounds(samples=arguments.samples, seed=arguments.seed))
+                record, going_on = case.record(Path(directory), checkpoint_pages=pages)
+            result = proved(record, case.stores, Bounds(samples=arguments.samples, seed=arguments.seed))
+            result.found += gone_on(record, going_on)
             lost += len(result.found)
             took_s = time.monotonic() - began_s
             print(
-                f"{case}, {words}: {result.cuts} cuts, {result.images} disks, {result.kept} with an unacknowledged commit"
+                f"{name}, {words}: {result.cuts} cuts, {result.images} disks, {result.kept} with an unacknowledged commit"
                 f" whole, {len(result.found)} wrong, {took_s:.0f} s",
                 *result.found,
                 sep="\n  ",

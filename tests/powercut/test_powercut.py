@@ -9,52 +9,182 @@ from pathlib import Path
 import pytest
 
 from bus.database import open_database, transaction
-from tests.powercut.proof import proved, recorded
+from bus.journal import Inbox
+from bus.messages import JournalPosition
+from bus.salvage import forget_salvaged
+from bus.vocabulary import Reason
+from services.connectors import events as e
+from services.transaction_queue.service import TransactionQueue
+from tests.connectors.world import MortalService
+from tests.powercut.cases import CASES
+from tests.powercut.proof import gone_on, proved
 from tests.powercut.recorder import Commit, Create, Delete, Event, Recorder, Sync, Truncate, Write
+from tests.powercut.recovery import loaded
 from tests.powercut.replay import Bounds, cuts, whole
-from tests.powercut.scenarios import CASES
 
 SHORT = Bounds(singles=2, samples=1)
 EVERY = 16
+LOSING = ("connectors", "recovery from a cut in a sample", "queue", "configuration")
+"""Cases that show what less than synchronous=FULL loses."""
+RECOVERY = (
+    "open, stop intent",
+    "PowerLoss stop",
+    "delivery of the PowerLoss stop",
+    "next start",
+    "end in good order",
+    "intent of the Reboot stop",
+    "Reboot stop",
+    "its delivery",
+)
 MONEY_PATH = {
     "connectors": (
         "card and start",
         "delivery of the start stored",
         "samples and checkpoints",
+        "taken up again after a restart",
         "stop",
         "delivery of the stop stored",
         "unplugged",
     ),
+    "recovery from a cut just after the start": RECOVERY,
+    "recovery from a cut in a sample": RECOVERY,
+    "recovery from a cut in the stop": RECOVERY,
+    "lost": ("session that waits", "journal begun anew", "delivery", "lost transaction closed", "delivery of its stop"),
     "queue": ("clock noted", "entries stored", "sent and delivered", "failed, then delivered", "given up"),
+    "kept": (
+        "given up",
+        "queued again by hand",
+        "taken in by hand",
+        "publisher's journal begun anew",
+        "filled again",
+        "boot after a power cut",
+        "all delivered",
+    ),
     "configuration": ("ChangeConfiguration", "facts of the session kept", "accepted", "time kept"),
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_power_cut_at_any_write_loses_no_acknowledged_commit(case: str, tmp_path: Path) -> None:
-    """The disk may have dropped, torn and reordered all that was not synced."""
-    make, stores = CASES[case]
-    record = recorded(tmp_path, make())
-    for step in MONEY_PATH[case]:
+@pytest.mark.parametrize("name", CASES)
+def test_a_power_cut_at_any_write_loses_no_acknowledged_commit(name: str, tmp_path: Path) -> None:
+    """The disk may have dropped, torn and reordered all that was not synced; from each commit the services go on."""
+    record, going_on = CASES[name].record(tmp_path)
+    for step in MONEY_PATH[name]:
         assert record.commits(step) > 0, f"{step} was to be in the record"
-    result = proved(record, stores, SHORT, every=EVERY)
+    result = proved(record, CASES[name].stores, SHORT, every=EVERY)
     assert result.found == []
     assert result.kept > 0, "the record has cuts where the next commit was whole, but not yet acknowledged"
+    assert gone_on(record, going_on) == []
 
 
-@pytest.mark.parametrize("case", CASES)
+def test_recoveries_begin_with_a_transaction_that_is_open_and_commit_their_intent_first(tmp_path: Path) -> None:
+    """Design §3: commit the intent, then act; what is cut the second time is a recovery that is under way."""
+    for number, name in enumerate(name for name in CASES if name.startswith("recovery")):
+        (tmp_path / str(number)).mkdir()
+        record, _ = CASES[name].record(tmp_path / str(number))
+        reasons: list[list[Reason | None]] = []
+
+        def note(directory: str, reasons: list[list[Reason | None]] = reasons) -> str:
+            found = loaded(Path(directory)).transactions
+            reasons.append([None if one.stop is None else one.stop.reason for one in found])
+            return ""
+
+        assert gone_on(record, note) == []
+        first = Reason.LOCAL if name.endswith("stop") else None
+        intent = first or Reason.POWER_LOSS
+        changes = [now for before, now in pairwise([[], *reasons]) if now != before]
+        assert changes == [[first], *([] if first else [[intent]]), [], [None], [Reason.REBOOT], []], name
+
+
+class Piecemeal(MortalService):
+    """Spoilt: what belongs into one commit is in several, in an order that has the stop before the end of its transaction."""
+
+    def _try_commit(self, changes: tuple[e.Change, ...]) -> None:
+        for change in sorted(changes, key=lambda change: not isinstance(change, e.AppendEntry)):
+            super()._try_commit((change,))
+
+
+class Hasty(MortalService):
+    """Spoilt: the transaction is dropped in a commit before the one that has its stop."""
+
+    def _try_commit(self, changes: tuple[e.Change, ...]) -> None:
+        for change in sorted(changes, key=lambda change: isinstance(change, e.AppendEntry)):
+            super()._try_commit((change,))
+
+
+class Forgetful(MortalService):
+    """Spoilt: it acts without an intent, but takes note that the reboot that was wanted is over."""
+
+    def _try_commit(self, changes: tuple[e.Change, ...]) -> None:
+        if any(isinstance(change, e.SaveEnded) for change in changes):
+            changes = tuple(change for change in changes if not isinstance(change, e.SaveTransaction))
+        super()._try_commit(changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "spoilt", "step", "words"),
+    [
+        ("recovery from a cut in a sample", Piecemeal, "PowerLoss stop", "and again as"),
+        ("recovery from a cut in a sample", Hasty, "PowerLoss stop", "0 stops"),
+        ("recovery from a cut just after the start", Forgetful, "intent of the Reboot stop", "not Reboot"),
+        ("lost", Hasty, "lost transaction closed", "got no stop"),
+    ],
+)
+def test_going_on_finds_a_service_that_breaks_the_order_of_its_commits(
+    name: str, spoilt: type[MortalService], step: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proof proves itself: each commit alone is safe on the disk, but what is there after a cut is not enough."""
+    monkeypatch.setattr("tests.connectors.world.MortalService", spoilt)
+    record, going_on = CASES[name].record(tmp_path)
+    monkeypatch.undo()
+    found = gone_on(record, going_on)
+    assert any(repr(step) in text and words in text for text in found), found
+
+
+def test_going_on_finds_a_queue_that_acknowledges_before_it_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proof proves itself: the entry's number is committed before the message is."""
+    accept = Inbox.accept
+
+    def early(inbox: Inbox, position: JournalPosition) -> None:
+        accept(inbox, position)
+        if inbox._stream == "journal.transaction.":
+            inbox._database.execute("COMMIT")
+            inbox._database.execute("BEGIN IMMEDIATE")
+
+    monkeypatch.setattr(Inbox, "accept", early)
+    record, going_on = CASES["kept"].record(tmp_path)
+    monkeypatch.undo()
+    found = gone_on(record, going_on)
+    assert any(repr("publisher's journal begun anew") in text and "does not know" in text for text in found), found
+
+
+def test_going_on_finds_a_queue_that_believes_itself_filled_too_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proof proves itself: that the store was saved from damage is forgotten before what it lost has come again."""
+    begin = TransactionQueue._begin_refill
+
+    def early(queue: TransactionQueue) -> None:
+        with transaction(queue._database):
+            forget_salvaged(queue._database)
+        begin(queue)
+
+    monkeypatch.setattr(TransactionQueue, "_begin_refill", early)
+    record, going_on = CASES["kept"].record(tmp_path)
+    monkeypatch.undo()
+    found = gone_on(record, going_on)
+    assert any(repr("filled again") in text and "does not know" in text for text in found), found
+
+
+@pytest.mark.parametrize("name", LOSING)
 @pytest.mark.parametrize("synchronous", ["NORMAL", "OFF"])
-def test_the_proof_finds_the_loss_without_synchronous_full(case: str, synchronous: str, tmp_path: Path) -> None:
+def test_the_proof_finds_the_loss_without_synchronous_full(name: str, synchronous: str, tmp_path: Path) -> None:
     """The proof proves itself: with less than synchronous=FULL acknowledged commits are lost, and it says which step's."""
-    make, stores = CASES[case]
-    record = recorded(tmp_path, make(synchronous=synchronous, checkpoint_pages=None))
-    found = proved(record, stores, SHORT, every=EVERY).found
+    record, _ = CASES[name].record(tmp_path, synchronous=synchronous, checkpoint_pages=None)
+    found = proved(record, CASES[name].stores, SHORT, every=EVERY).found
     assert any("acknowledged" in text and "lost" in text for text in found), found
 
 
 def test_the_proof_finds_half_a_commit(tmp_path: Path) -> None:
     """A commit is there whole or not at all: a disk with a part of one, as a log without checksums would leave, is told."""
-    record = recorded(tmp_path, CASES["configuration"][0]())
+    record, _ = CASES["configuration"].record(tmp_path)
     files = whole({}, record.events)
     half = tmp_path / "half.db"
     half.write_bytes(files["configuration.db"])
@@ -63,7 +193,7 @@ def test_the_proof_finds_half_a_commit(tmp_path: Path) -> None:
         database.execute("DELETE FROM session WHERE name = 'interval'")
     database.close()
     record.events.append(Write("configuration.db", 0, half.read_bytes()))
-    found = proved(record, CASES["configuration"][1], SHORT, every=len(record.events)).found
+    found = proved(record, CASES["configuration"].stores, SHORT, every=len(record.events)).found
     assert any("part of a commit" in text for text in found), found
 
 
