@@ -1,4 +1,4 @@
-"""A stop says the time of what ended its transaction (pure; design §2, §5, with honest clocks that are known).
+"""A stop says the time of what ended its transaction (pure; design §2, §5).
 
 A card, a plug that is pulled, a remote stop, a Reset, a refusal: each is noticed at once by a station that lives, and no sooner
 than it happens. A power cut, and a plug-in that went unseen, end a transaction with a reading, stamped with its own time.
@@ -18,6 +18,7 @@ from tests.simulation.whose import (
     FOR_EVER,
     LOOK_S,
     NEAR_S,
+    anchor_lost,
     contacts_of,
     found_s,
     is_dated,
@@ -32,35 +33,62 @@ from tests.simulation.whose import (
 UNHEARD_S = 14.0
 """A controller that is silent for longer may have another plug when it is back."""
 BEGUN_S = 0.01
+CLOSES_S = 1.5
+"""So long after its start a contactor closes at the soonest: the car asks first."""
 ENDING = ("RemoteStopTransaction", "Reset")
 
 
 def stops_are_near_what_ended_them(case: Case) -> Findings:
     """Near something that may have ended it, and no later than what must have."""
     for transaction in case.transactions:
-        if transaction.stop is None or not is_dated(case, transaction):
-            continue
         contacts = contacts_of(case, transaction)
-        plugs = _plugs(case, transaction, contacts)
-        at_s, lost_s = transaction.stopped_s, _lost(case, transaction, contacts)
-        ends = [*_acts(case, transaction), *_cuts(case, transaction, plugs), *lost_s]
+        stopped = _stopped(case, transaction, contacts)
+        if stopped is None:
+            continue
+        plugs, lost = _plugs(case, transaction, contacts), _lost(case, transaction, contacts)
+        ends = [*_acts(case, transaction, contacts), *_cuts(case, transaction, plugs), *lost]
         must = _must_end(case, transaction, contacts, plugs)
         if must is not None:
             ends.append(must)
-        if not any(end.from_s - NEAR_S <= at_s <= end.to_s + NEAR_S for end in ends):
-            yield Finding(TRUE_STOPS, f"the {transaction.name} stops at {at_s:.0f} s, when nothing ended it", at_s)
-        elif must is not None and at_s > max(end.to_s for end in (must, *lost_s)) + NEAR_S:
-            text = f"the {transaction.name} stops at {at_s:.0f} s, but ended with {must.what} at {must.from_s:.0f} s"
-            yield Finding(TRUE_STOPS, text, at_s)
+        if not any(end.from_s - NEAR_S <= stopped.to_s and stopped.from_s <= end.to_s + NEAR_S for end in ends):
+            text = f"the {transaction.name} stops at {stopped.to_s:.0f} s, when nothing ended it"
+            yield Finding(TRUE_STOPS, text, stopped.to_s)
+        elif must is not None and stopped.from_s > max(end.to_s for end in (must, *lost)) + NEAR_S:
+            text = f"the {transaction.name} stops at {stopped.from_s:.0f} s, but ended with {must.what} at {must.from_s:.0f} s"
+            yield Finding(TRUE_STOPS, text, stopped.from_s)
+
+
+def _stopped(case: Case, transaction: Transaction, contacts: list[Contact]) -> Span | None:
+    """When it says that it stopped, in true time; None: nothing is to be known of that.
+
+    Where clocks lie it is as long after its true start as it says, within a boot: that was before its contactor closed.
+    """
+    if transaction.stop is None:
+        return None
+    if is_dated(case, transaction):
+        return Span("stopped", transaction.stopped_s, transaction.stopped_s)
+    if not contacts or anchor_lost(case, transaction):
+        return None
+    from_s, to_s = watched_since_s(case, plug_in_of(case, contacts[0])), contacts[0].closed_s
+    lasted_s = transaction.stopped_s - transaction.started_s
+    if case.ledger.during("power off", from_s, max(to_s + lasted_s, transaction.stop.at_s)):
+        return None
+    return Span("stopped", from_s + lasted_s, to_s + lasted_s)
 
 
 def _plugs(case: Case, transaction: Transaction, contacts: list[Contact]) -> list[PlugIn]:
     """In their order; more than one where nobody could see that one came after the other."""
-    plugs = [plug_in_of(case, contact) for contact in contacts] or [plugged_in(case, transaction)]
-    return [plug for plug in plugs if plug is not None]
+    found = [plug_in_of(case, contact) for contact in contacts] or [plugged_in(case, transaction)]
+    plugs = [plug for plug in found if plug is not None]
+    for after in case.ledger.plug_ins:
+        if plugs and after.connector_id == transaction.connector_id and after.in_s > plugs[-1].in_s:
+            unseen = unseen_about(case, after.connector_id, plugs[-1].out_s)
+            if unseen is not None and unseen.from_s <= after.in_s <= unseen.to_s + LOOK_S:
+                plugs.append(after)
+    return plugs
 
 
-def _acts(case: Case, transaction: Transaction) -> list[Span]:
+def _acts(case: Case, transaction: Transaction, contacts: list[Contact]) -> list[Span]:
     """What people and the Central System did that ends a transaction, each until when it was noticed at the latest."""
     tags = {transaction.id_tag, str(transaction.stop.payload.get("idTag", transaction.id_tag)) if transaction.stop else ""}
     ids = {copy.transaction_id for copy in transaction.starts}
@@ -74,21 +102,26 @@ def _acts(case: Case, transaction: Transaction) -> list[Span]:
     if transaction.id_tag.startswith(BAD_CARD):
         acts += [("a refusal", copy.at_s) for copy in transaction.starts if copy.fate == GOOD]
     # Whatever was done before its start has begun it, if anything.
-    acts = [(what, at_s) for what, at_s in acts if at_s > transaction.started_s + BEGUN_S]
+    begun_s = transaction.started_s if is_dated(case, transaction) else contacts[0].closed_s - CLOSES_S
+    acts = [(what, at_s) for what, at_s in acts if at_s > begun_s + BEGUN_S]
     return [Span(what, at_s, noticed_s(case, transaction.connector_id, at_s)) for what, at_s in acts]
 
 
 def _cuts(case: Case, transaction: Transaction, plugs: list[PlugIn]) -> list[Span]:
-    """What cut it short: it ends with the last reading that was written, or the first one when somebody is there again."""
-    number, ends = transaction.connector_id, []
-    spans = [s for s in case.ledger.spans if s.what == "power off"]
-    spans += [s for s in case.ledger.spans if s.what == f"controller {number} silent" and s.to_s - s.from_s >= UNHEARD_S]
+    """What cut it short: it ends with the last reading that was written, or the first one when somebody is there again.
+
+    While only the controller is silent the meter is read on, so that the last reading may be of any time until it is heard.
+    """
+    number = transaction.connector_id
+    spans = [s for s in case.ledger.spans if s.what == f"controller {number} silent" and s.to_s - s.from_s >= UNHEARD_S]
     changes_s = [plug.out_s for plug in plugs]
     changes_s += [s.from_s for s in case.ledger.spans if s.what == f"controller {number} restarts"]
     spans += [span for span in (unseen_about(case, number, at_s) for at_s in changes_s) if span is not None]
-    for span in spans:
-        ends.append(Span(span.what, _written_s(case, number, span.from_s), span.from_s))
-        ends.append(Span(span.what, span.to_s, noticed_s(case, number, span.to_s)))
+    ends = [Span(span.what, _written_s(case, number, span.from_s), noticed_s(case, number, span.to_s)) for span in spans]
+    for cut in case.ledger.spans:
+        if cut.what == "power off":
+            ends.append(Span(cut.what, _written_s(case, number, cut.from_s), cut.from_s))
+            ends.append(Span(cut.what, cut.to_s, noticed_s(case, number, cut.to_s)))
     return ends
 
 

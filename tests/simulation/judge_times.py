@@ -10,6 +10,7 @@ from tests.simulation.whose import (
     CHECKPOINT_S,
     NEAR_S,
     ROUNDING_WH,
+    anchor_lost,
     blind_about,
     contacts_of,
     found_s,
@@ -56,7 +57,7 @@ def durations_are_true(case: Case) -> Findings:
             continue
         lasted_s = transaction.stopped_s - transaction.started_s
         contacts = contacts_of(case, transaction)
-        if not case.rules.honest_clock and _anchor_lost(case, transaction):
+        if not case.rules.honest_clock and anchor_lost(case, transaction):
             continue
         if lasted_s < 0:
             yield Finding(TRUE_DURATION, f"the {transaction.name} lasts {lasted_s:.0f} s", transaction.start.at_s)
@@ -125,18 +126,6 @@ def _readings_are_of_their_time(case: Case, transaction: Transaction) -> Finding
 def _is_register(sampled: dict[str, str]) -> bool:
     measurand = sampled.get("measurand", "Energy.Active.Import.Register")
     return measurand == "Energy.Active.Import.Register" and sampled.get("unit", "Wh") == "Wh"
-
-
-def _anchor_lost(case: Case, transaction: Transaction) -> bool:
-    """Whether the queue has lost, with its store, which wrong time it had sent with the start.
-
-    Where the start knew its time when it was made, what follows it tells the queue which one.
-    """
-    assert transaction.stop is not None
-    if unsynchronised(case, transaction) is None:
-        return False
-    lost = (d.at_s for d in case.ledger.deaths if d.who == "store transactions.db")
-    return any(transaction.start.at_s <= at_s <= transaction.stop.at_s for at_s in lost)
 
 
 def _found_late(case: Case, transaction: Transaction, contacts: list[Contact]) -> float:

@@ -278,7 +278,7 @@ def fail_the_power_later(cooked: Cooked) -> None:
 
 def last_after_it_was_pulled(cooked: Cooked) -> None:
     """The car was full and pulled soon after, but the stop says a time three minutes later."""
-    cooked.ledger.contacts[0].opened_s = 250.0
+    cooked.ledger.contacts[0].opened_s, cooked.ledger.contacts[0].opened_by = 250.0, "car"
     cooked.ledger.plug_ins[0].out_s = 262.0
     cooked.rules = Rules(honest_clock=False)
     register = cooked.ledger.registers[1] = Register(1000.0)

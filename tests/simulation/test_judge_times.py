@@ -10,7 +10,7 @@ from tests.simulation.book import Asked
 from tests.simulation.clock import UTC_0_S
 from tests.simulation.cooked import Cooked
 from tests.simulation.judge import Rules
-from tests.simulation.ledger import Death, Presented, Span
+from tests.simulation.ledger import Death, PlugIn, Presented, Span
 from tests.simulation.test_judge_askings import session_without_energy
 
 Step = Callable[[Cooked], None]
@@ -223,6 +223,45 @@ def test_a_stop_long_after_the_contactor_opened_is_no_matter_of_a_plug_that_wait
     card(979.0)(cooked)
     assert promises(cooked) == {money.TRUE_STOPS}, "it had no energy any more for ten minutes"
     cooked.ledger.contacts[0].opened_by = "car"
+    assert promises(cooked) == set()
+
+
+def test_where_clocks_lie_a_stop_is_as_long_after_its_start_as_it_says() -> None:
+    """Design §5: distances are kept whatever the clock says, and so the end of a session is known by its length."""
+    cooked = Cooked()
+    all_of(opened("car", 985.0), said(700.0))(cooked)
+    cooked.rules = Rules(honest_clock=False)
+    for copy in cooked.book.copies[:2]:
+        copy.payload["timestamp"] = copy.payload["timestamp"].replace("2027", "2031")
+    assert promises(cooked) == {money.TRUE_STOPS}
+    card(600.0)(cooked)
+    assert promises(cooked) == {money.TRUE_STOPS}
+    card(699.0)(cooked)
+    assert promises(cooked) == set()
+    cooked.ledger.contacts[0].opened_by = "station"
+    assert promises(cooked) == {money.TRUE_STOPS}, "it had no energy any more for five minutes"
+
+
+def test_while_only_the_controller_is_silent_the_meter_is_read_on() -> None:
+    """The last reading on disk is of a time in between (seed 91190)."""
+    cooked = Cooked()
+    all_of(opened("car"), said(402.0, 2000))(cooked)
+    assert promises(cooked) == {money.TRUE_STOPS}
+    trouble("controller 1 silent", 330.0, 342.0)(cooked)
+    assert promises(cooked) == {money.TRUE_STOPS}
+    trouble("controller 1 silent", 330.0, 430.0)(cooked)
+    assert promises(cooked) == set()
+
+
+def test_a_plug_that_nobody_saw_come_may_have_gone_on_in_the_transaction_before() -> None:
+    """Design §2: counters can't tell them apart, and the first plug's end is none (seed 91006)."""
+    cooked = Cooked()
+    all_of(PULLED, said(425.0))(cooked)
+    cooked.ledger.plug_ins.append(PlugIn(1, 9, 404.0, 425.0))
+    assert promises(cooked) == {money.TRUE_STOPS}
+    trouble("connectors down", 395.0, 402.5)(cooked)
+    assert promises(cooked) == {money.TRUE_STOPS}, "it was back when the next one came"
+    trouble("connectors down", 395.0, 409.0)(cooked)
     assert promises(cooked) == set()
 
 

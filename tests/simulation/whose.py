@@ -275,3 +275,15 @@ def plugged_in(case: Case, transaction: Transaction) -> PlugIn | None:
 def same_id_tag(one: str, other: str) -> bool:
     """An idTag is a CiString (OCPP 1.6 §7.28)."""
     return one.upper() == other.upper()
+
+
+def anchor_lost(case: Case, transaction: Transaction) -> bool:
+    """Whether the queue has lost, with its store, which wrong time it had sent with the start.
+
+    Where the start knew its time when it was made, what follows it tells the queue which one.
+    """
+    assert transaction.stop is not None
+    if unsynchronised(case, transaction) is None:
+        return False
+    lost = (d.at_s for d in case.ledger.deaths if d.who == "store transactions.db")
+    return any(transaction.start.at_s <= at_s <= transaction.stop.at_s for at_s in lost)
