@@ -20,6 +20,8 @@ ENDS_WITHIN_S = 30.0
 GRACE_S = 14.0
 """Nobody exchanges plugs sooner; `orphan_grace_s` is 15."""
 BREATH_S = 3.0
+CARD_S = 2.0
+"""A card that comes later over the bus is dropped (design §3)."""
 ENDING_S = 5.0
 """Who is back from an end in order has forgotten it within so long."""
 DELAYS = ("connectors down", "transaction_queue down", "broker down", "bus bad", "calls held", "disk bad", "power off")
@@ -86,10 +88,16 @@ def _may_be_anothers(case: Case, number: int, from_s: float, to_s: float) -> boo
 
 
 def _asked_to_end(case: Case, start: Committed, from_s: float, to_s: float) -> set[str]:
-    """What its own card or the Central System may have ended it with; a card that began it does not end it too."""
+    """What its own card or the Central System may have ended it with; a card that began it does not end it too.
+
+    A card that is held to the reader again and again may come over a slow bus when it has begun a transaction already.
+    """
     from_s, id_tag = max(from_s, start.at_s), start.said.split(" ")[0]
     ids = {copy.transaction_id for copy in case.book.copies if copy.entry == start.entry}
-    asked = [("Local", p.at_s) for p in case.ledger.presented if p.id_tag == id_tag]
+    slow_s = CARD_S if case.ledger.during("bus bad", start.at_s - CARD_S, start.at_s) else 0.0
+    cards = [p.at_s for p in case.ledger.presented if p.id_tag == id_tag]
+    again = [at_s for at_s in cards if start.at_s - slow_s < at_s <= start.at_s and at_s > _begun_s(cards, start.at_s)]
+    asked = [("Local", at_s) for at_s in cards] + [("Local", to_s) for _ in again]
     for call in case.book.asked:
         for at_s in (call.at_s, call.answered_s):
             if call.action == "RemoteStopTransaction" and call.payload["transactionId"] in ids:
@@ -99,6 +107,11 @@ def _asked_to_end(case: Case, start: Committed, from_s: float, to_s: float) -> s
             elif call.action == "UnlockConnector":
                 asked.append(("UnlockCommand", at_s))
     return {reason for reason, at_s in asked if from_s < at_s <= to_s}
+
+
+def _begun_s(cards: list[float], start_s: float) -> float:
+    """When the card was held to the reader for the first time of those that have begun a transaction."""
+    return min((at_s for at_s in cards if start_s - ENDS_WITHIN_S < at_s <= start_s), default=start_s)
 
 
 def _ended_before(case: Case, start: Committed, cut: Death) -> bool:

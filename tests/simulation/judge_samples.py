@@ -76,7 +76,7 @@ def samples_keep_their_interval(case: Case) -> Findings:
 def _come_as_committed(case: Case, copies: list[Copy], entries: list[Committed]) -> Findings:
     """Under one entry's name comes what it said, and always the same."""
     for copy in copies:
-        if not copy.entry and _store_gone(case, copy):
+        if not copy.entry and (_store_gone(case, copy) or _settled_late(case, copy)):
             continue
         if said(copy.action, copy.payload) not in {entry.said for entry in entries}:
             yield Finding(ARRIVES, f"{copy.action} came that was never committed: {copy.raw[:150]}", copy.at_s)
@@ -90,6 +90,12 @@ def _store_gone(case: Case, copy: Copy) -> bool:
     """Whether the queue's store was lost while this copy was on its way: nobody can tell which message it is."""
     lost = (d.at_s for d in case.ledger.deaths if d.who == "store transactions.db")
     return any(at_s <= copy.at_s <= at_s + BUS_S for at_s in lost)
+
+
+def _settled_late(case: Case, copy: Copy) -> bool:
+    """Whether a late answer to the copy before had settled the message while this one was on its way: it has left the queue."""
+    before = (c for c in case.book.copies if c.raw == copy.raw and c.entry and c.late_answer_s is not None)
+    return any(c.late_answer_s <= copy.at_s for c in before if c.late_answer_s is not None)
 
 
 def _undisturbed(case: Case, start: Committed) -> Iterator[tuple[float, float]]:

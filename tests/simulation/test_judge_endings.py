@@ -20,6 +20,12 @@ def end_for_nothing(cooked: Cooked) -> None:
     del cooked.book.asked[0]
 
 
+def end_at_once_for_nothing(cooked: Cooked) -> None:
+    """As soon as it has begun."""
+    end_for_nothing(cooked)
+    next(entry for entry in cooked.ledger.committed if entry.action == "StopTransaction").at_s = 101.5
+
+
 def end_for_nothing_after_a_restart(cooked: Cooked) -> None:
     """`connectors` was away for a moment, and does not know its own plug-in again."""
     end_for_nothing(cooked)
@@ -115,6 +121,7 @@ EXCUSES: list[tuple[Change, str, Change]] = [
     (end_for_nothing, endings.CAUSED, ask("RemoteStopTransaction", STOPPED_S - 5.0)),
     (end_for_nothing, endings.CAUSED, ask("Reset", STOPPED_S - 5.0)),
     (end_for_nothing, endings.CAUSED, both(card(350.0), trouble("disk bad", 352.0, 396.0))),
+    (end_at_once_for_nothing, endings.CAUSED, both(card(98.5), trouble("bus bad", 90.0, 110.0))),
     (end_for_nothing, endings.CAUSED, pull_the_plug(400.0)),
     (end_for_nothing, endings.CAUSED, death("power", 395.0)),
     (end_for_nothing, endings.CAUSED, death("store connectors.db", 380.0)),
@@ -152,6 +159,8 @@ def test_an_end_has_a_cause_and_says_which(spoil: Change, promise: str, excuse: 
 
 SHIFTS: list[tuple[Change, str, Change]] = [
     (end_for_nothing, endings.CAUSED, card(99.5)),
+    (end_at_once_for_nothing, endings.CAUSED, card(98.5)),
+    (end_at_once_for_nothing, endings.CAUSED, both(card(98.5), trouble("bus bad", 50.0, 60.0))),
     (end_for_nothing, endings.CAUSED, card(350.0)),
     (end_for_nothing, endings.CAUSED, card(STOPPED_S + 1.0)),
     (end_for_nothing, endings.CAUSED, both(card(340.0), trouble("disk bad", 352.0, 396.0))),

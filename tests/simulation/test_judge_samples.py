@@ -139,6 +139,16 @@ def lose_the_store_while_it_is_on_its_way(cooked: Cooked) -> None:
     cooked.ledger.deaths.append(Death(221.5, "store transactions.db", frozenset(), frozenset({first.entry})))
 
 
+def answer_late(at_s: float) -> Callable[[Cooked], None]:
+    """The copy before it, while this one was on its way."""
+
+    def excuse(cooked: Cooked) -> None:
+        first = next(copy for copy in cooked.book.copies if copy.action == "MeterValues")
+        first.late_answer_s = at_s
+
+    return excuse
+
+
 def lose_the_store_that_told_it(cooked: Cooked) -> None:
     cooked.rules = Rules(attempts=3, retry_interval_s=60, sample_interval_s=120, honest_clock=False)
     lose_the_store_while_it_is_on_its_way(cooked)
@@ -161,6 +171,7 @@ def have_no_meter(cooked: Cooked) -> None:
 EXCUSES = [
     (lose_one_to_errors, samples.ARRIVES, give_it_up),
     (send_what_belongs_to_nothing, samples.ARRIVES, lose_the_store_while_it_is_on_its_way),
+    (send_what_belongs_to_nothing, samples.ARRIVES, answer_late(221.0)),
     (say_the_same_of_another_time, samples.ARRIVES, lose_the_store_that_told_it),
     (take_none, samples.SAMPLED, have_no_meter),
     *((take_none, samples.SAMPLED, during(what, 205.0, 300.0)) for what in samples.TROUBLE if what != "power off"),
@@ -181,6 +192,7 @@ def test_a_trouble_excuses_what_nobody_could_do_better(
 
 
 SHIFTS = [
+    (send_what_belongs_to_nothing, samples.ARRIVES, answer_late(223.0)),
     (take_none, samples.SAMPLED, during("meter 1 silent", 120.0, 130.0)),
     (take_none, samples.SAMPLED, during("connectors down", 250.0, 260.0)),
     (take_none, samples.SAMPLED, during("meter 2 silent", 99.0, 420.0)),
