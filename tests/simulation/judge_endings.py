@@ -19,6 +19,8 @@ ENDS_WITHIN_S = 30.0
 """From what ends a transaction to the commit of its stop: a call, contactor and reading, with a margin."""
 GRACE_S = 14.0
 """Nobody exchanges plugs sooner; `orphan_grace_s` is 15."""
+READ_S = 12.0
+"""A stop waits for contactor and meter, 5 s each at most (design §4.1)."""
 BREATH_S = 3.0
 CARD_S = 2.0
 """A card that comes later over the bus is dropped (design §3)."""
@@ -138,7 +140,7 @@ def _effective_from(case: Case, from_s: float) -> float:
         earlier = [s.from_s for cause in DELAYS for s in case.ledger.during(cause, from_s, from_s + ENDS_WITHIN_S)]
         if min(earlier, default=from_s) >= from_s:
             break
-        from_s = min(earlier) - BREATH_S
+        from_s = min(earlier) - READ_S
     return from_s
 
 

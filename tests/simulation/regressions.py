@@ -142,6 +142,19 @@ def lost_store_after_a_step_of_the_clock() -> Day:
     return msgspec.structs.replace(found, honest_clock=False)
 
 
+def times_that_went_with_the_store() -> Day:
+    """When a boot was that had learned the time is known to the queue alone: without its store it is estimated (design §5)."""
+    visit = people.Plan(610.0, 1, "ANNA", charge_s=30.0)
+    faults = (
+        Fault(590.0, "central_away", 3000.0, (False,)),
+        Fault(595.0, "power_cut", 5.0, ("connectors", None)),
+        Fault(700.0, "power_cut", 5.0, ("connectors", None)),
+        Fault(780.0, "lose_store", 0.0, ("transactions",)),
+    )
+    found = _quiet(visits=(visit,), faults=faults, AllowOfflineTxForUnknownId="true")
+    return msgspec.structs.replace(found, has_clock=False, syncs_after_s=60.0)
+
+
 ALL = (
     another_car_while_connectors_is_away,
     another_car_under_the_guards_eyes,
@@ -156,4 +169,5 @@ ALL = (
     question_that_the_bus_loses,
     older_copy_of_a_transaction_that_is_over,
     lost_store_after_a_step_of_the_clock,
+    times_that_went_with_the_store,
 )

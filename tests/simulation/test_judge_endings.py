@@ -122,6 +122,7 @@ EXCUSES: list[tuple[Change, str, Change]] = [
     (end_for_nothing, endings.CAUSED, ask("Reset", STOPPED_S - 5.0)),
     (end_for_nothing, endings.CAUSED, both(card(350.0), trouble("disk bad", 352.0, 396.0))),
     (end_at_once_for_nothing, endings.CAUSED, both(card(98.5), trouble("bus bad", 90.0, 110.0))),
+    (end_for_nothing, endings.CAUSED, both(card(345.0), trouble("disk bad", 352.0, 396.0))),
     (end_for_nothing, endings.CAUSED, pull_the_plug(400.0)),
     (end_for_nothing, endings.CAUSED, death("power", 395.0)),
     (end_for_nothing, endings.CAUSED, death("store connectors.db", 380.0)),

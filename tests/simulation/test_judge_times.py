@@ -334,3 +334,14 @@ def test_only_a_boot_that_never_knew_the_time_may_estimate_it(boots: Step, by_s:
     boots(cooked)
     shifted(by_s)(cooked)
     assert (money.TRUE_TIMES not in promises(cooked)) is possible
+
+
+def test_of_two_plugs_near_a_start_it_is_the_one_that_was_in() -> None:
+    """The next car may be plugged in within seconds."""
+    for stopped_s, late in ((620.0, False), (639.5, True)):
+        cooked = Cooked()
+        cooked.ledger.plug_ins += [PlugIn(1, 9, 600.0, 620.0), PlugIn(1, 10, 621.5, 640.0)]
+        cooked.ledger.presented.append(Presented(618.0, "TAG3"))
+        cooked.copy("StartTransaction", 620.0, connectorId=1, idTag="TAG3", meterStart=2000, timestamp=619.0)
+        cooked.copy("StopTransaction", 641.0, transactionId=3, meterStop=2000, timestamp=stopped_s, reason="EVDisconnected")
+        assert (money.TRUE_STOPS in promises(cooked)) is late

@@ -268,8 +268,10 @@ def noticed_s(case: Case, connector_id: int, at_s: float) -> float:
 
 def plugged_in(case: Case, transaction: Transaction) -> PlugIn | None:
     """Of a transaction without a contact: the plug that was in when it says that it began."""
+    at_s = transaction.started_s
     plugs = [p for p in case.ledger.plug_ins if p.connector_id == transaction.connector_id]
-    return next((p for p in reversed(plugs) if p.in_s - NEAR_S <= transaction.started_s <= p.out_s + NEAR_S), None)
+    near = [p for p in plugs if p.in_s - NEAR_S <= at_s <= p.out_s + NEAR_S]
+    return min(near, key=lambda p: max(p.in_s - at_s, at_s - p.out_s, 0.0), default=None)
 
 
 def same_id_tag(one: str, other: str) -> bool:

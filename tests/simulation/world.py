@@ -83,6 +83,8 @@ class World:
         """How long a process stays away after its next death."""
         self.power_fails_with: dict[str, float] = {}
         """Processes whose next death is a power cut, and how long it lasts."""
+        self._learned: list[Span] = []
+        """Boots that began without the time and learned it; only the queue's store knows what."""
         self._guard_took_s: float | None = None
         """When `connectors` died whose controllers the guard has taken last."""
         self._guard_saw: dict[int, EvseObservation | None] = {}
@@ -199,8 +201,10 @@ class World:
         self.story.tell("fault", f"the power fails for {lasts_s:.0f} s")
         self.ledger.deaths.append(Death(self.clock.true_s, "power", self._pending()))
         # A boot that ends without ever having known the time leaves estimates behind; one that learned it is repaired.
-        if self.knows_time():
+        unknown = self.ledger.open("clock unknown")
+        if unknown is not None and self.knows_time():
             self.ledger.forget("clock unknown")
+            self._learned.append(Span("clock unknown", unknown.from_s, self.clock.true_s))
         self.ledger.end("clock unknown", self.clock.true_s)
         self.ledger.begin("power off", self.clock.true_s)
         self.powered = False
@@ -213,6 +217,10 @@ class World:
     def store_lost(self, name: str) -> None:
         """A store is gone, or an older one is in its place: what `connectors` still keeps may be delivered once more."""
         self.story.tell("fault", f"{name} is lost, or replaced by an older copy")
+        if name == "transactions.db":
+            # With it goes when the boots before this one were.
+            self.ledger.spans += self._learned
+            self._learned.clear()
         rows = self.disk.rows("connectors.db", "SELECT payload FROM journal_out")
         entries = [json.loads(text) for (text,) in rows]
         names = [entry_of(entry["local_tx_id"], entry["number"]) for entry in entries]
