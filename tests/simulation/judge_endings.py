@@ -10,6 +10,7 @@ A restart of `connectors` is no cause: the same plug-in goes on in the same tran
 from tests.simulation.central_system import BAD_CARD
 from tests.simulation.judge import Case, Finding, Findings
 from tests.simulation.ledger import Committed, Death, PlugIn
+from tests.simulation.whose import CALL_S
 
 CAUSED = "a transaction ends for a cause; a restart of a service is none"
 POWER_LOSS = "OCPP 1.6 §7.36: what a power cut has ended says PowerLoss, and nothing else does"
@@ -99,16 +100,17 @@ def _asked_to_end(case: Case, start: Committed, from_s: float, to_s: float) -> s
     slow_s = CARD_S if case.ledger.during("bus bad", start.at_s - CARD_S, start.at_s) else 0.0
     cards = [p.at_s for p in case.ledger.presented if p.id_tag == id_tag]
     again = [at_s for at_s in cards if start.at_s - slow_s < at_s <= start.at_s and at_s > _begun_s(cards, start.at_s)]
-    asked = [("Local", at_s) for at_s in cards] + [("Local", to_s) for _ in again]
+    asked = [("Local", at_s, at_s) for at_s in cards] + [("Local", to_s, to_s) for _ in again]
     for call in case.book.asked:
-        for at_s in (call.at_s, call.answered_s):
-            if call.action == "RemoteStopTransaction" and call.payload["transactionId"] in ids:
-                asked.append(("Remote", at_s))
-            elif call.action == "Reset":
-                asked.append((f"{call.payload['type']}Reset", at_s))
-            elif call.action == "UnlockConnector":
-                asked.append(("UnlockCommand", at_s))
-    return {reason for reason, at_s in asked if from_s < at_s <= to_s}
+        # It is done some time from its asking to its answer, or until nobody may do it any more.
+        until_s = call.answered_s or call.at_s + CALL_S
+        if call.action == "RemoteStopTransaction" and call.payload["transactionId"] in ids:
+            asked.append(("Remote", call.at_s, until_s))
+        elif call.action == "Reset":
+            asked.append((f"{call.payload['type']}Reset", call.at_s, until_s))
+        elif call.action == "UnlockConnector":
+            asked.append(("UnlockCommand", call.at_s, until_s))
+    return {reason for reason, at_s, until_s in asked if from_s < until_s and at_s <= to_s}
 
 
 def _begun_s(cards: list[float], start_s: float) -> float:
@@ -137,10 +139,10 @@ def _reasons(case: Case, cut: Death) -> tuple[str, ...]:
 def _effective_from(case: Case, from_s: float) -> float:
     """Since when a cause may have waited for its effect."""
     for _ in range(10):
-        earlier = [s.from_s for cause in DELAYS for s in case.ledger.during(cause, from_s, from_s + ENDS_WITHIN_S)]
-        if min(earlier, default=from_s) >= from_s:
+        delayed = [s.from_s - READ_S for cause in DELAYS for s in case.ledger.during(cause, from_s, from_s + ENDS_WITHIN_S)]
+        if min(delayed, default=from_s) >= from_s:
             break
-        from_s = min(earlier) - READ_S
+        from_s = min(delayed)
     return from_s
 
 

@@ -81,6 +81,16 @@ def ask(action: str, at_s: float, transaction_id: int = 1) -> Change:
     return act
 
 
+def ask_slowly(action: str, at_s: float, answered_s: float) -> Change:
+    """Of the Central System: done some time before the answer."""
+
+    def act(cooked: Cooked) -> None:
+        cooked.book.asked.append(Asked(at_s, action, {"type": "Soft"}, "Accepted" if answered_s else "", answered_s))
+
+    act.__name__ = f"{action}_{at_s:.0f}_{answered_s:.0f}"
+    return act
+
+
 def death(who: str, at_s: float) -> Change:
     """Of a process, a store, or the power."""
 
@@ -123,6 +133,10 @@ EXCUSES: list[tuple[Change, str, Change]] = [
     (end_for_nothing, endings.CAUSED, both(card(350.0), trouble("disk bad", 352.0, 396.0))),
     (end_at_once_for_nothing, endings.CAUSED, both(card(98.5), trouble("bus bad", 90.0, 110.0))),
     (end_for_nothing, endings.CAUSED, both(card(345.0), trouble("disk bad", 352.0, 396.0))),
+    (end_for_nothing, endings.CAUSED, both(card(371.5), trouble("connectors down", 371.5, 384.0))),
+    (end_for_nothing, endings.CAUSED, ask_slowly("Reset", 360.0, 380.0)),
+    (end_for_nothing, endings.CAUSED, ask_slowly("Reset", 368.0, 0.0)),
+    (end_at_once_for_nothing, endings.CAUSED, ask_slowly("Reset", 99.5, 0.0)),
     (end_for_nothing, endings.CAUSED, pull_the_plug(400.0)),
     (end_for_nothing, endings.CAUSED, death("power", 395.0)),
     (end_for_nothing, endings.CAUSED, death("store connectors.db", 380.0)),
@@ -160,6 +174,9 @@ def test_an_end_has_a_cause_and_says_which(spoil: Change, promise: str, excuse: 
 
 SHIFTS: list[tuple[Change, str, Change]] = [
     (end_for_nothing, endings.CAUSED, card(99.5)),
+    (end_for_nothing, endings.CAUSED, ask_slowly("Reset", 340.0, 365.0)),
+    (end_for_nothing, endings.CAUSED, ask_slowly("Reset", 366.0, 0.0)),
+    (end_at_once_for_nothing, endings.CAUSED, ask_slowly("Reset", 94.0, 0.0)),
     (end_at_once_for_nothing, endings.CAUSED, card(98.5)),
     (end_at_once_for_nothing, endings.CAUSED, both(card(98.5), trouble("bus bad", 50.0, 60.0))),
     (end_for_nothing, endings.CAUSED, card(350.0)),

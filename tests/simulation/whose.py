@@ -66,6 +66,9 @@ def owner_of(case: Case, contact: Contact) -> Transaction | None:
             return not asked_for(case, transaction, contact), came_s < in_s, abs(came_s - in_s)
 
         return min(fitting, key=distance, default=None)
+    if case.ledger.during("clock unknown", contact.closed_s, contact.closed_s):
+        # Its times may be estimates; what little flowed tells more.
+        return max(fitting, key=lambda t: shared[t], default=None)
     return min(fitting, key=lambda t: abs(t.started_s - contact.closed_s), default=None)
 
 
