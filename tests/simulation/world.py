@@ -83,7 +83,7 @@ class World:
         """How long a process stays away after its next death."""
         self.power_fails_with: dict[str, float] = {}
         """Processes whose next death is a power cut, and how long it lasts."""
-        self._learned: list[Span] = []
+        self._learned: dict[str, Span] = {}
         """Boots that began without the time and learned it; only the queue's store knows what."""
         self._guard_took_s: float | None = None
         """When `connectors` died whose controllers the guard has taken last."""
@@ -204,7 +204,7 @@ class World:
         unknown = self.ledger.open("clock unknown")
         if unknown is not None and self.knows_time():
             self.ledger.forget("clock unknown")
-            self._learned.append(Span("clock unknown", unknown.from_s, self.clock.true_s))
+            self._learned[self.clock.boot_id] = Span("clock unknown", unknown.from_s, self.clock.true_s)
         self.ledger.end("clock unknown", self.clock.true_s)
         self.ledger.begin("power off", self.clock.true_s)
         self.powered = False
@@ -217,12 +217,10 @@ class World:
     def store_lost(self, name: str) -> None:
         """A store is gone, or an older one is in its place: what `connectors` still keeps may be delivered once more."""
         self.story.tell("fault", f"{name} is lost, or replaced by an older copy")
-        if name == "transactions.db":
-            # With it goes when the boots before this one were.
-            self.ledger.spans += self._learned
-            self._learned.clear()
         rows = self.disk.rows("connectors.db", "SELECT payload FROM journal_out")
         entries = [json.loads(text) for (text,) in rows]
+        if name == "transactions.db":
+            self._forget_boots(entries)
         names = [entry_of(entry["local_tx_id"], entry["number"]) for entry in entries]
         # An older copy of the queue's store has messages that were delivered since.
         names += [entry_of(*row) for row in self.disk.rows("transactions.db", "SELECT local_tx_id, number FROM messages")]
@@ -231,6 +229,15 @@ class World:
             self.only_in_queue = True
             self.wake(BEREFT_S)
         self.ledger.deaths.append(Death(self.clock.true_s, f"store {name}", self._pending(), frozenset(names)))
+
+    def _forget_boots(self, entries: list[dict[str, Any]]) -> None:
+        """With the queue's store goes when earlier boots were: what is to be told of them, and was not dated, is estimated."""
+        for boot_id, span in self._learned.items():
+            moments = [at for entry in entries for at in _undated(entry) if at["boot_id"] == boot_id]
+            if moments:
+                lasted_s = max(at["boottime_ms"] for at in moments) / 1000
+                self.ledger.spans.append(Span(span.what, span.from_s, min(span.to_s, span.from_s + lasted_s)))
+        self._learned.clear()
 
     def keep_dead_letters(self) -> None:
         """What was given up is known nowhere else, should the store be lost now."""
@@ -528,3 +535,14 @@ def passed(day: Day) -> Iterator[World]:
                 world.close()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _undated(value: Any) -> Iterator[dict[str, Any]]:
+    """The moments in an entry that have no UTC."""
+    if isinstance(value, dict) and "boottime_ms" in value:
+        if value.get("utc_ms") is None:
+            yield value
+        return
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for one in inner:
+        yield from _undated(one)
