@@ -168,6 +168,18 @@ class Outbox:
         epoch = self.epoch_of(position.last_seq)
         return position.last_seq > 0 and epoch not in (0, position.epoch)
 
+    def has_forgotten_after(self, position: JournalPosition) -> bool:
+        """Whether the entry that the consumer of this stream lacks next is not kept any more: it had acknowledged it once."""
+        incarnation, last_seq = self.numbers()
+        same = (position.publisher_store, position.incarnation) == (self.store, incarnation)
+        has = position.last_seq if same else 0
+        if has >= last_seq:
+            return False
+        row = self._database.execute(
+            "SELECT min(seq) FROM journal_out WHERE stream = ? AND seq > ?", (self._stream, has)
+        ).fetchone()
+        return row[0] is None or int(row[0]) > has + 1
+
     def find_named(self, name: str) -> bytes | None:
         """The payload of the entry of this name; None: it is not kept (any more)."""
         row = self._database.execute(

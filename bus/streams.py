@@ -44,6 +44,9 @@ class JournalOut:
         self.on_acknowledged: Callable[[int], None] = lambda _: None
         self.on_older_copy: Callable[[], None] = lambda: None
         """This database turns out to be an older copy; again after a restart, if the process dies over it."""
+        self.on_consumer_behind: Callable[[], None] | None = None
+        """The consumer does not have what it had acknowledged, and what is forgotten here: its database was lost, or is an
+        older copy. None: nobody minds."""
         self.on_unreadable: Callable[[str], None] = lambda _: None
         """An entry can't be read any more and was set aside, which one and why; the consumer will never have it."""
         self._node = node
@@ -52,6 +55,7 @@ class JournalOut:
         self._log = log
         self._sender = Sender()
         self._consumer_store = ""
+        self._behind: JournalPosition | None = None
         node.watch(JournalPosition, self._positioned, self._consumer_gone, topic=position_topic(topic))
 
     def send(self) -> None:
@@ -121,7 +125,22 @@ class JournalOut:
         self._sender = on_position(self._sender, position, stream, self._node.now())
         if self._sender.acknowledged:
             self.on_acknowledged(self._sender.acknowledged)
+        self._look_behind(position)
         self.send()
+
+    def _look_behind(self, position: JournalPosition) -> None:
+        """What was forgotten had been acknowledged: said once for a position, as it may stay there."""
+        position = msgspec.structs.replace(position, missing=False)
+        if self.on_consumer_behind is None or position == self._behind or not self.outbox.has_forgotten_after(position):
+            return
+        self._behind = position
+        self._log.warning(
+            "journal's consumer lacks entries that it had acknowledged, its database was lost or is an older copy",
+            journal=self._topic.name,
+            ours=self.outbox.last_seq,
+            stored=position.last_seq,
+        )
+        self.on_consumer_behind()
 
     def _consumer_gone(self, _: str) -> None:
         self._sender = on_consumer_unknown(self._sender)

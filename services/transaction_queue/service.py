@@ -110,6 +110,8 @@ class TransactionQueue:
         self._inbox = JournalIn(
             node, database, topic_named("journal.transaction."), store=self._store_entry, stored=self._entries_stored
         )
+        # An older copy of connectors.db has messages again whose outcome is forgotten here: each is told once more.
+        self._journal.on_consumer_behind = self._inbox.ask_again
         if salvaged(database) or self._store.lost:
             self._begin_refill()
         self._say_problems()

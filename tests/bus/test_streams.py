@@ -201,6 +201,32 @@ def test_a_consumer_that_is_an_older_copy_gets_what_it_lacks(pair: Pair) -> None
     assert pair.consumer.raw() == upto(7)
 
 
+@pytest.mark.parametrize("had", [0, 2])
+@pytest.mark.parametrize(("forgets", "restarted"), [(True, False), (True, True), (False, False)])
+def test_a_consumer_that_lacks_what_is_forgotten_is_told_of_once(
+    tmp_path: Path, forgets: bool, restarted: bool, had: int
+) -> None:
+    pair, behind = Pair(tmp_path, forgets=forgets), []
+    pair.append(had)
+    pair.run()
+    pair.copy("consumer")
+    pair.append(3)
+    pair.run()
+    if restarted:
+        pair.publisher.restart()
+    pair.publisher.journal.on_consumer_behind = lambda: behind.append(True)
+    pair.run()
+    assert not behind
+    pair.put_back("consumer")
+    pair.run(20)
+    assert behind == [True] * forgets
+    pair.append(1)
+    pair.run()
+    assert pair.consumer.raw() == ([*upto(had), had + 4] if forgets else upto(had + 4))
+    assert behind == [True] * forgets
+    pair.close()
+
+
 def test_a_publisher_that_lost_its_store_starts_a_stream_of_its_own(pair: Pair) -> None:
     pair.append(5)
     pair.run()

@@ -155,6 +155,20 @@ def times_that_went_with_the_store() -> Day:
     return msgspec.structs.replace(found, has_clock=False, syncs_after_s=60.0)
 
 
+def older_copy_that_lacks_an_outcome() -> Day:
+    """`connectors.db` was replaced by a copy from before its messages were delivered: it kept them for good.
+
+    Had the queue lost its store as well, they would have been delivered once more.
+    """
+    visit = people.Plan(600.0, 1, "ANNA", charge_s=30.0)
+    faults = (
+        Fault(590.0, "central_away", 200.0, (False,)),
+        Fault(700.0, "copy_store", 0.0, ("connectors",)),
+        Fault(1500.0, "put_back_store", 0.0, ("connectors",)),
+    )
+    return _quiet(visits=(visit,), faults=faults, AllowOfflineTxForUnknownId="true")
+
+
 ALL = (
     another_car_while_connectors_is_away,
     another_car_under_the_guards_eyes,
@@ -170,4 +184,5 @@ ALL = (
     older_copy_of_a_transaction_that_is_over,
     lost_store_after_a_step_of_the_clock,
     times_that_went_with_the_store,
+    older_copy_that_lacks_an_outcome,
 )
