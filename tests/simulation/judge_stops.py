@@ -23,6 +23,7 @@ from tests.simulation.whose import (
     found_s,
     is_dated,
     noticed_s,
+    orphaned,
     plug_in_of,
     plugged_in,
     same_id_tag,
@@ -70,6 +71,10 @@ def _stopped(case: Case, transaction: Transaction, contacts: list[Contact]) -> S
     if not contacts or anchor_lost(case, transaction):
         return None
     from_s, to_s = watched_since_s(case, plug_in_of(case, contacts[0])), contacts[0].closed_s
+    unseen = orphaned(case, contacts[0])
+    if unseen is not None:
+        # It was closed for nobody then, or for the one before.
+        to_s = noticed_s(case, transaction.connector_id, unseen.to_s)
     lasted_s = transaction.stopped_s - transaction.started_s
     if case.ledger.during("power off", from_s, max(to_s + lasted_s, transaction.stop.at_s)):
         return None

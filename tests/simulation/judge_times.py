@@ -36,7 +36,7 @@ def times_are_true(case: Case) -> Findings:
             continue
         unknown = unsynchronised(case, transaction)
         if unknown is not None:
-            yield from _estimates_are_possible(transaction, unknown)
+            yield from _estimates_are_possible(case, transaction, unknown)
             continue
         yield from _readings_are_of_their_time(case, transaction)
         contacts = contacts_of(case, transaction)
@@ -89,12 +89,17 @@ def _begins_at_a_plug(case: Case, transaction: Transaction) -> Findings:
         yield Finding(TRUE_TIMES, f"the {transaction.name} says that it started at {at_s:.0f} s, when no plug was in", at_s)
 
 
-def _estimates_are_possible(transaction: Transaction, unknown: Span) -> Findings:
-    """Of a boot that never knew the time: after the last known time, before the first sync less what has elapsed since."""
+def _estimates_are_possible(case: Case, transaction: Transaction, unknown: Span) -> Findings:
+    """Of a boot that never knew the time: after the last known time, before the first sync less what has elapsed since.
+
+    Its stop may be of a later one, which knows the time and has found it.
+    """
+    found_s = stop_told_s(case, transaction)
     said = [("starts", transaction.started_s), ("stops", transaction.stopped_s)]
     said += [("reads", said_s(value["timestamp"])) for copy in transaction.values for value in copy.payload["meterValue"]]
     for what, at_s in said:
-        if not unknown.from_s - NEAR_S <= at_s <= unknown.to_s + NEAR_S:
+        of_now = what == "stops" and abs(at_s - found_s) <= NEAR_S
+        if not unknown.from_s - NEAR_S <= at_s <= unknown.to_s + NEAR_S and not of_now:
             text = f"the {transaction.name} {what} at {at_s:.0f} s by its estimate, which can only be"
             yield Finding(TRUE_TIMES, f"{text} between {unknown.from_s:.0f} and {unknown.to_s:.0f} s", at_s)
 

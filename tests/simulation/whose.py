@@ -57,6 +57,11 @@ def owner_of(case: Case, contact: Contact) -> Transaction | None:
         # Hardly anything flowed, nobody saw it, and no time tells whose it was.
         return None
     fitting = fitting or [t for t, wh in shared.items() if _near(case, t, contact, wh)]
+    begun = {transaction: _begun_s(case, transaction) for transaction in fitting}
+    if len(begun) > 1 and all(at_s is not None for at_s in begun.values()):
+        # When a start went to the disk is known, whatever it says itself: it is the last one before the contact.
+        before = {t: at_s for t, at_s in begun.items() if at_s is not None and at_s <= contact.closed_s + NEAR_S}
+        return max(before, key=before.__getitem__, default=None)
     if not case.rules.honest_clock:
         # Where clocks lie, the one that was asked for then, whose start came next after the plug, else the last one before it.
         in_s = plug_in_of(case, contact).in_s
@@ -66,10 +71,13 @@ def owner_of(case: Case, contact: Contact) -> Transaction | None:
             return not asked_for(case, transaction, contact), came_s < in_s, abs(came_s - in_s)
 
         return min(fitting, key=distance, default=None)
-    if case.ledger.during("clock unknown", contact.closed_s, contact.closed_s):
-        # Its times may be estimates; what little flowed tells more.
-        return max(fitting, key=lambda t: shared[t], default=None)
     return min(fitting, key=lambda t: abs(t.started_s - contact.closed_s), default=None)
+
+
+def _begun_s(case: Case, transaction: Transaction) -> float | None:
+    """When its start was committed; None: its queue's store is gone, so that nobody knows which message it is."""
+    committed = (e.at_s for e in case.ledger.committed if e.entry == transaction.start.entry)
+    return next(committed, None)
 
 
 def _near(case: Case, transaction: Transaction, contact: Contact, shared_wh: float) -> bool:
