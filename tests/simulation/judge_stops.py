@@ -19,11 +19,11 @@ from tests.simulation.whose import (
     LOOK_S,
     NEAR_S,
     anchor_lost,
+    committed_s,
     contacts_of,
     found_s,
     is_dated,
     noticed_s,
-    orphaned,
     plug_in_of,
     plugged_in,
     same_id_tag,
@@ -34,6 +34,8 @@ from tests.simulation.whose import (
 UNHEARD_S = 14.0
 """A controller that is silent for longer may have another plug when it is back."""
 BEGUN_S = 0.01
+DISK_S = 12.0
+"""The slowest disk takes six seconds for each of the commits before a start is written."""
 CLOSES_S = 1.5
 """So long after its start a contactor closes at the soonest: the car asks first."""
 ENDING = ("RemoteStopTransaction", "Reset")
@@ -71,10 +73,10 @@ def _stopped(case: Case, transaction: Transaction, contacts: list[Contact]) -> S
     if not contacts or anchor_lost(case, transaction):
         return None
     from_s, to_s = watched_since_s(case, plug_in_of(case, contacts[0])), contacts[0].closed_s
-    unseen = orphaned(case, contacts[0])
-    if unseen is not None:
-        # It was closed for nobody then, or for the one before.
-        to_s = noticed_s(case, transaction.connector_id, unseen.to_s)
+    begun_s = committed_s(case, transaction.start)
+    if begun_s is not None:
+        # A slow disk takes its time after the decision.
+        from_s, to_s = begun_s - NEAR_S - DISK_S, begun_s
     lasted_s = transaction.stopped_s - transaction.started_s
     if case.ledger.during("power off", from_s, max(to_s + lasted_s, transaction.stop.at_s)):
         return None

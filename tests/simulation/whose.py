@@ -6,7 +6,7 @@ the register first, and only then are their times looked at.
 Owns: these look-ups. Does not: find anything broken (`judge_money.py`, `judge_times.py`, `judge_askings.py`).
 """
 
-from tests.simulation.book import Asked
+from tests.simulation.book import Asked, Copy
 from tests.simulation.judge import Case, Transaction
 from tests.simulation.ledger import Contact, PlugIn, Span
 
@@ -57,7 +57,7 @@ def owner_of(case: Case, contact: Contact) -> Transaction | None:
         # Hardly anything flowed, nobody saw it, and no time tells whose it was.
         return None
     fitting = fitting or [t for t, wh in shared.items() if _near(case, t, contact, wh)]
-    begun = {transaction: _begun_s(case, transaction) for transaction in fitting}
+    begun = {transaction: committed_s(case, transaction.start) for transaction in fitting}
     if len(begun) > 1 and all(at_s is not None for at_s in begun.values()):
         # When a start went to the disk is known, whatever it says itself: it is the last one before the contact.
         before = {t: at_s for t, at_s in begun.items() if at_s is not None and at_s <= contact.closed_s + NEAR_S}
@@ -74,10 +74,9 @@ def owner_of(case: Case, contact: Contact) -> Transaction | None:
     return min(fitting, key=lambda t: abs(t.started_s - contact.closed_s), default=None)
 
 
-def _begun_s(case: Case, transaction: Transaction) -> float | None:
-    """When its start was committed; None: its queue's store is gone, so that nobody knows which message it is."""
-    committed = (e.at_s for e in case.ledger.committed if e.entry == transaction.start.entry)
-    return next(committed, None)
+def committed_s(case: Case, copy: Copy) -> float | None:
+    """When a message was committed; None: its queue's store is gone, so that nobody knows which one it is."""
+    return next((e.at_s for e in case.ledger.committed if e.entry == copy.entry), None)
 
 
 def _near(case: Case, transaction: Transaction, contact: Contact, shared_wh: float) -> bool:
