@@ -184,11 +184,7 @@ def drop_all_waiting(work: Work, why: str, *, of: Connector | None = None) -> No
     """
     before = work.state
     for waiting in all_waiting(before):
-        if (
-            of is None
-            or waiting.connector_id == of.connector_id
-            or (isinstance(of.phase, Starting) and of.phase.waiting == waiting)
-        ):
+        if of is None or _is_of(waiting, of):
             drop_waiting(work, waiting)
             work.note(f"authorization ends, {why}", id_tag=waiting.id_tag, connector_id=waiting.connector_id)
     for asked in before.asked:
@@ -196,6 +192,12 @@ def drop_all_waiting(work: Work, why: str, *, of: Connector | None = None) -> No
             work.set(asked=tuple(other for other in work.state.asked if other.token != asked.token))
             work.note(f"authorization ends, {why}", id_tag=asked.id_tag, correlation_id=asked.correlation_id)
             tell(work, asked.id_tag, CardOutcome.REFUSED)
+
+
+def _is_of(waiting: Waiting, connector: Connector) -> bool:
+    """Whether an authorization waits for this connector, or is about to begin there."""
+    begins = isinstance(connector.phase, Starting) and connector.phase.waiting == waiting
+    return begins or waiting.connector_id == connector.connector_id
 
 
 def tell(work: Work, id_tag: str, outcome: CardOutcome) -> None:

@@ -411,15 +411,14 @@ def _advance_running(work: Work, connector: Connector, phase: Running) -> None:
 
 def _advance_stopping(work: Work, connector: Connector, phase: Stopping) -> None:
     """Once the contactor is open, or should long be, read meterStop."""
+    another = recovery.is_another_plug(connector, phase.transaction, work.now.boot_id)
     if phase.unheard is not None and connector.seen is not None and connector.plugged is not None:
-        another = recovery.is_another_plug(connector, phase.transaction, work.now.boot_id)
         if another:
             work.note("another plug-in, the plug was out meanwhile", connector_id=connector.connector_id, warning=True)
             connector = work.withdraw_at_once(connector)
         phase = msgspec.structs.replace(phase, unheard=None, last_sure=phase.unheard if another else None)
         connector = work.put(connector, phase=phase)
-    gone = connector.plugged is False or recovery.is_another_plug(connector, phase.transaction, work.now.boot_id)
-    if gone and not phase.unplugged:
+    if (connector.plugged is False or another) and not phase.unplugged:
         phase = msgspec.structs.replace(phase, unplugged=True)
         connector = work.put(connector, phase=phase)
     if phase.read_token:

@@ -63,8 +63,8 @@ def take_up(work: Work, loaded: Loaded) -> None:
     for known in work.state.connectors:
         number = known.connector_id
         availability = loaded.availability.get(number, Availability())
-        seen = {"unplugged_s": loaded.unplugged_s.get(number), "unseen_since_s": work.now.boottime_s}
-        work.put(known, availability=availability, **seen)
+        unplugged_s = loaded.unplugged_s.get(number)
+        work.put(known, availability=availability, unplugged_s=unplugged_s, unseen_since_s=work.now.boottime_s)
     reservations.take_up(work, loaded.reservations)
     for connector_id, finished in loaded.finished.items():
         connector = work.connector(connector_id)
@@ -190,7 +190,7 @@ def without_unseen(work: Work, connector: Connector) -> Connector:
 
 
 def _was_out(connector: Connector, known_at: Moment, boot_id: str) -> bool:
-    """Whether what is plugged in now is not what was at `known_at`, as the guard has seen the plug out after that.
+    """Whether what is plugged in now is not what was at `known_at`, as the plug was seen out, or not seen for long, after that.
 
     A moment of another boot was before all of this one. Choice: a plug that is still out is no other plug-in. Its transaction
     ends with a reading of now, as the guard has kept energy withdrawn; or goes on, if StopTransactionOnEVSideDisconnect is
