@@ -1,8 +1,9 @@
 """A book and a ledger that fit each other, for the judge's own tests, to be spoilt and excused by hand.
 
-Owns: what is honest. Does not: spoil (`test_judge.py`), excuse (`test_excuses.py`).
+Owns: what is honest, and how an excuse is shown. Does not: spoil or excuse; each file of tests does.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from bus.logs import utc_text
@@ -12,6 +13,8 @@ from tests.simulation.judge import Residue, Rules, judge
 from tests.simulation.judge_samples import PERIODIC
 from tests.simulation.ledger import Committed, Contact, Ledger, PlugIn, Presented, Register, entry_of
 
+Change = Callable[["Cooked"], None]
+"""What makes a book wrong, or excuses it."""
 RULES = Rules(attempts=3, retry_interval_s=60)
 
 
@@ -79,3 +82,18 @@ class Cooked:
         for entry in silent:
             entry.said = ""
         return {finding.promise for finding in found}
+
+
+def excused(cooked: Cooked, spoil: Change, promise: str, excuse: Change) -> None:
+    """Without the excuse the broken promise is found, with it it is not."""
+    spoil(cooked)
+    assert promise in cooked.promises()
+    excuse(cooked)
+    assert promise not in cooked.promises()
+
+
+def found_despite(cooked: Cooked, spoil: Change, promise: str, elsewhere: Change) -> None:
+    """What looks like an excuse covers another time, or another transaction."""
+    spoil(cooked)
+    elsewhere(cooked)
+    assert promise in cooked.promises()

@@ -75,8 +75,8 @@ def _stopped(case: Case, transaction: Transaction, contacts: list[Contact]) -> S
     from_s, to_s = watched_since_s(case, plug_in_of(case, contacts[0])), contacts[0].closed_s
     begun_s = committed_s(case, transaction.start)
     if begun_s is not None:
-        # A slow disk takes its time after the decision.
-        from_s, to_s = begun_s - NEAR_S - DISK_S, begun_s
+        slow = case.ledger.during("disk bad", begun_s - DISK_S, begun_s)
+        from_s, to_s = begun_s - (DISK_S if slow else NEAR_S), begun_s
     lasted_s = transaction.stopped_s - transaction.started_s
     if case.ledger.during("power off", from_s, max(to_s + lasted_s, transaction.stop.at_s)):
         return None

@@ -2,7 +2,6 @@
 
 import json
 import random
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -15,7 +14,7 @@ from tests.simulation import judge_money as money
 from tests.simulation.book import GOOD, LOST_ANSWER, LOST_ERROR, Asked, Copy
 from tests.simulation.central_system import CALM, CentralSystem, Line
 from tests.simulation.clock import UTC_0_S, Agenda, Clock
-from tests.simulation.cooked import Cooked
+from tests.simulation.cooked import Change, Cooked, found_despite
 from tests.simulation.judge import DeadLetter, Residue, Rules
 from tests.simulation.ledger import Contact, Death, PlugIn, Presented, Register, Span, plug_seen_out
 from tests.simulation.plan import day
@@ -342,7 +341,7 @@ def answer_it_late(cooked: Cooked) -> None:
     cooked.book.asked[-1].answered_s = 99.0
 
 
-EXCUSES: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = [
+EXCUSES: list[tuple[Change, str, Change]] = [
     (repeat_too_soon, delivery.RETRY_RULE, lose_the_counters),
     (repeat_too_often, delivery.RETRY_RULE, lose_the_counters_in_between),
     (repeat_once_too_often, delivery.RETRY_RULE, lose_its_report),
@@ -370,9 +369,7 @@ EXCUSES: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = 
 
 
 @pytest.mark.parametrize(("spoil", "promise", "excuse"), EXCUSES, ids=lambda value: getattr(value, "__name__", ""))
-def test_an_injected_fault_excuses_what_nobody_could_do_better(
-    spoil: Callable[[Cooked], None], promise: str, excuse: Callable[[Cooked], None]
-) -> None:
+def test_an_injected_fault_excuses_what_nobody_could_do_better(spoil: Change, promise: str, excuse: Change) -> None:
     """Found without the fault, excused with it (design §7)."""
     cooked = Cooked()
     spoil(cooked)
@@ -393,7 +390,7 @@ def die_with_another_on_its_way(cooked: Cooked) -> None:
     cooked.ledger.deaths.append(Death(first.at_s - 0.02, "transaction_queue", frozenset({"another"})))
 
 
-SHIFTS: list[tuple[Callable[[Cooked], None], str, Callable[[Cooked], None]]] = [
+SHIFTS: list[tuple[Change, str, Change]] = [
     (repeat_too_soon, delivery.RETRY_RULE, lambda cooked: lose_store(cooked, "transactions.db", 440.0)),
     (repeat_once_too_often, delivery.RETRY_RULE, lambda cooked: cooked.ledger.spans.append(Span("bus bad", 420.0, 430.0))),
     (repeat_once_too_often, delivery.RETRY_RULE, die_with_another_on_its_way),
@@ -430,14 +427,9 @@ def test_a_dead_service_excuses_what_it_could_not_read_but_no_session_of_which_i
 
 
 @pytest.mark.parametrize(("spoil", "promise", "elsewhere"), SHIFTS, ids=lambda value: getattr(value, "__name__", ""))
-def test_the_same_fault_at_another_time_excuses_nothing(
-    spoil: Callable[[Cooked], None], promise: str, elsewhere: Callable[[Cooked], None]
-) -> None:
+def test_the_same_fault_at_another_time_excuses_nothing(spoil: Change, promise: str, elsewhere: Change) -> None:
     """An excuse covers a transaction and a time, no more."""
-    cooked = Cooked()
-    spoil(cooked)
-    elsewhere(cooked)
-    assert promise in cooked.promises()
+    found_despite(Cooked(), spoil, promise, elsewhere)
 
 
 def test_two_sessions_of_one_card_from_one_register_are_two_though_the_store_was_lost() -> None:

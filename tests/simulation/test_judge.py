@@ -1,14 +1,12 @@
 """The judge fails on cooked books: each promise is broken once, by hand, and found by its name."""
 
-from collections.abc import Callable
-
 import pytest
 
 from bus.logs import utc_text
 from tests.simulation import judge_delivery as delivery
 from tests.simulation import judge_money as money
 from tests.simulation.clock import UTC_0_S
-from tests.simulation.cooked import RULES, Cooked
+from tests.simulation.cooked import RULES, Change, Cooked
 from tests.simulation.judge import DeadLetter, Residue, Rules
 from tests.simulation.ledger import Contact, PlugIn, Presented
 
@@ -124,7 +122,7 @@ def send_values_after_the_stop(cooked: Cooked) -> None:
     cooked.copy("MeterValues", 600.0, connectorId=1, transactionId=1, meterValue=values, timestamp=300.0)
 
 
-BREACHES: list[tuple[Callable[[Cooked], None], str]] = [
+BREACHES: list[tuple[Change, str]] = [
     (lose_a_stop, delivery.ONE_STOP),
     (lose_a_session, money.BILLED),
     (lose_a_session, money.START_FIRST),
@@ -152,7 +150,7 @@ BREACHES: list[tuple[Callable[[Cooked], None], str]] = [
 
 
 @pytest.mark.parametrize(("spoil", "promise"), BREACHES, ids=lambda value: getattr(value, "__name__", ""))
-def test_a_cooked_book_is_found_out(spoil: Callable[[Cooked], None], promise: str) -> None:
+def test_a_cooked_book_is_found_out(spoil: Change, promise: str) -> None:
     """Design §7: anything else is a double, a loss, or energy that nobody allowed."""
     cooked = Cooked()
     spoil(cooked)

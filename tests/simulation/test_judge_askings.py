@@ -1,14 +1,12 @@
 """One asking, one transaction: what nobody asked for is found, and each asking allows what it is good for (OCPP 1.6 §4.2)."""
 
-from collections.abc import Callable
-
 import pytest
 
 from bus.logs import utc_text
 from tests.simulation import judge_money as money
 from tests.simulation.book import Asked
 from tests.simulation.clock import UTC_0_S
-from tests.simulation.cooked import Cooked
+from tests.simulation.cooked import Change, Cooked
 from tests.simulation.judge import Rules
 from tests.simulation.ledger import Contact, PlugIn, Presented, Register, Span
 from tests.simulation.whose import NEAR_S
@@ -74,7 +72,7 @@ def end_it_by_its_own_card(cooked: Cooked) -> None:
     cooked.book.copies[1].payload["idTag"] = "TAG1"
 
 
-def present(id_tag: str, at_s: float) -> Callable[[Cooked], None]:
+def present(id_tag: str, at_s: float) -> Change:
     """Somebody holds a card to the reader."""
 
     def spoil(cooked: Cooked) -> None:
@@ -83,7 +81,7 @@ def present(id_tag: str, at_s: float) -> Callable[[Cooked], None]:
     return spoil
 
 
-def use_the_app(id_tag: str, at_s: float, answer: str = "Accepted") -> Callable[[Cooked], None]:
+def use_the_app(id_tag: str, at_s: float, answer: str = "Accepted") -> Change:
     """The Central System asks for a start."""
 
     def spoil(cooked: Cooked) -> None:
@@ -92,8 +90,7 @@ def use_the_app(id_tag: str, at_s: float, answer: str = "Accepted") -> Callable[
     return spoil
 
 
-Step = Callable[[Cooked], None]
-EXCUSES: list[tuple[Step, Step, Step]] = [
+EXCUSES: list[tuple[Change, Change, Change]] = [
     (bill_somebody_who_never_came, present("NOBODY", 499.0), present("NOBODY", 502.0 + NEAR_S)),
     (bill_somebody_who_never_came, present("nobody", 440.0), present("NOBODY", 420.0)),
     (bill_somebody_who_never_came, use_the_app("NOBODY", 499.0), use_the_app("NOBODY", 499.0, "Rejected")),
@@ -108,7 +105,7 @@ EXCUSES: list[tuple[Step, Step, Step]] = [
 
 
 @pytest.mark.parametrize(("spoil", "asked", "in_vain"), EXCUSES, ids=lambda value: getattr(value, "__name__", ""))
-def test_each_begin_and_each_end_by_card_has_an_asking_of_its_own(spoil: Step, asked: Step, in_vain: Step) -> None:
+def test_each_begin_and_each_end_by_card_has_an_asking_of_its_own(spoil: Change, asked: Change, in_vain: Change) -> None:
     """Found without an asking, right with one of its own, and not with one of another card or time."""
     cooked = Cooked()
     spoil(cooked)

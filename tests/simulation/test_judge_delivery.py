@@ -1,16 +1,12 @@
 """When a message may come again, by whose fault and how late: what the judge refuses, and what it accepts (design §4, §7)."""
 
-from collections.abc import Callable
-
 import pytest
 
 from bus.logs import utc_text
 from tests.simulation import judge_delivery as delivery
 from tests.simulation.clock import UTC_0_S
-from tests.simulation.cooked import Cooked
+from tests.simulation.cooked import Change, Cooked, excused, found_despite
 from tests.simulation.ledger import Death, Span
-
-Change = Callable[[Cooked], None]
 
 
 def change(name: str, act: Change) -> Change:
@@ -148,11 +144,7 @@ EXCUSES: list[tuple[Change, str, Change]] = [
 @pytest.mark.parametrize(("spoil", "promise", "excuse"), EXCUSES, ids=lambda value: getattr(value, "__name__", ""))
 def test_a_trouble_excuses_what_nobody_could_do_better(spoil: Change, promise: str, excuse: Change) -> None:
     """Found without it, excused with it (design §7)."""
-    cooked = Cooked()
-    spoil(cooked)
-    assert promise in cooked.promises()
-    excuse(cooked)
-    assert promise not in cooked.promises()
+    excused(Cooked(), spoil, promise, excuse)
 
 
 SHIFTS: list[tuple[Change, str, Change]] = [
@@ -173,7 +165,4 @@ SHIFTS: list[tuple[Change, str, Change]] = [
 @pytest.mark.parametrize(("spoil", "promise", "elsewhere"), SHIFTS, ids=lambda value: getattr(value, "__name__", ""))
 def test_another_trouble_or_time_excuses_nothing(spoil: Change, promise: str, elsewhere: Change) -> None:
     """An excuse covers who had the message, when it was under way, no more."""
-    cooked = Cooked()
-    spoil(cooked)
-    elsewhere(cooked)
-    assert promise in cooked.promises()
+    found_despite(Cooked(), spoil, promise, elsewhere)

@@ -1,15 +1,12 @@
 """Why a transaction may end, and what its stop has to say of it: what the judge refuses, and what it accepts (design §2)."""
 
-from collections.abc import Callable
-
 import pytest
 
 from tests.simulation import judge_endings as endings
 from tests.simulation.book import Asked
-from tests.simulation.cooked import Cooked
+from tests.simulation.cooked import Change, Cooked, excused, found_despite
 from tests.simulation.ledger import Death, Presented, Span
 
-Change = Callable[[Cooked], None]
 STOPPED_S = 401.5
 """When the first stop of the cooked book was committed."""
 CUT_S = 300.0
@@ -165,11 +162,7 @@ EXCUSES: list[tuple[Change, str, Change]] = [
 @pytest.mark.parametrize(("spoil", "promise", "excuse"), EXCUSES, ids=lambda value: getattr(value, "__name__", ""))
 def test_an_end_has_a_cause_and_says_which(spoil: Change, promise: str, excuse: Change) -> None:
     """Found without it, right with it (OCPP 1.6 §4.10, §7.36; design §2)."""
-    cooked = Cooked()
-    spoil(cooked)
-    assert promise in cooked.promises()
-    excuse(cooked)
-    assert promise not in cooked.promises()
+    excused(Cooked(), spoil, promise, excuse)
 
 
 SHIFTS: list[tuple[Change, str, Change]] = [
@@ -206,10 +199,7 @@ SHIFTS: list[tuple[Change, str, Change]] = [
 @pytest.mark.parametrize(("spoil", "promise", "elsewhere"), SHIFTS, ids=lambda value: getattr(value, "__name__", ""))
 def test_another_cause_or_time_is_none(spoil: Change, promise: str, elsewhere: Change) -> None:
     """A restart of a service least of all (design §2)."""
-    cooked = Cooked()
-    spoil(cooked)
-    elsewhere(cooked)
-    assert promise in cooked.promises()
+    found_despite(Cooked(), spoil, promise, elsewhere)
 
 
 REASONS: list[tuple[str, Change]] = [

@@ -1,7 +1,6 @@
 """What of readings on their way the judge refuses, and what it accepts: each rule and each excuse both ways (design §7)."""
 
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from bus.logs import utc_text
 from tests.simulation import judge_samples as samples
 from tests.simulation.book import Copy
 from tests.simulation.clock import UTC_0_S
-from tests.simulation.cooked import Cooked
+from tests.simulation.cooked import Change, Cooked, excused, found_despite
 from tests.simulation.disk import IO_ERROR, Disk, Life, connection_class
 from tests.simulation.judge import DeadLetter, Residue, Rules
 from tests.simulation.ledger import Death, Span
@@ -121,7 +120,7 @@ BREACHES = [
 
 
 @pytest.mark.parametrize(("spoil", "promise"), BREACHES, ids=lambda value: getattr(value, "__name__", ""))
-def test_a_book_whose_readings_are_cooked_is_found_out(spoil: Callable[[Cooked], None], promise: str) -> None:
+def test_a_book_whose_readings_are_cooked_is_found_out(spoil: Change, promise: str) -> None:
     """Design §4: a message is delivered, or given up after failures of the Central System, and nothing else."""
     cooked = with_samples()
     spoil(cooked)
@@ -139,7 +138,7 @@ def lose_the_store_while_it_is_on_its_way(cooked: Cooked) -> None:
     cooked.ledger.deaths.append(Death(221.5, "store transactions.db", frozenset(), frozenset({first.entry})))
 
 
-def answer_late(at_s: float) -> Callable[[Cooked], None]:
+def answer_late(at_s: float) -> Change:
     """The copy before it, while this one was on its way."""
 
     def excuse(cooked: Cooked) -> None:
@@ -154,7 +153,7 @@ def lose_the_store_that_told_it(cooked: Cooked) -> None:
     lose_the_store_while_it_is_on_its_way(cooked)
 
 
-def during(what: str, from_s: float, to_s: float) -> Callable[[Cooked], None]:
+def during(what: str, from_s: float, to_s: float) -> Change:
     """A trouble."""
 
     def excuse(cooked: Cooked) -> None:
@@ -180,15 +179,9 @@ EXCUSES = [
 
 
 @pytest.mark.parametrize(("spoil", "promise", "excuse"), EXCUSES, ids=lambda value: getattr(value, "__name__", ""))
-def test_a_trouble_excuses_what_nobody_could_do_better(
-    spoil: Callable[[Cooked], None], promise: str, excuse: Callable[[Cooked], None]
-) -> None:
+def test_a_trouble_excuses_what_nobody_could_do_better(spoil: Change, promise: str, excuse: Change) -> None:
     """Found without it, excused with it."""
-    cooked = with_samples()
-    spoil(cooked)
-    assert promise in cooked.promises()
-    excuse(cooked)
-    assert promise not in cooked.promises()
+    excused(with_samples(), spoil, promise, excuse)
 
 
 SHIFTS = [
@@ -213,14 +206,9 @@ SHIFTS = [
 
 
 @pytest.mark.parametrize(("spoil", "promise", "elsewhere"), SHIFTS, ids=lambda value: getattr(value, "__name__", ""))
-def test_another_trouble_or_time_excuses_nothing(
-    spoil: Callable[[Cooked], None], promise: str, elsewhere: Callable[[Cooked], None]
-) -> None:
+def test_another_trouble_or_time_excuses_nothing(spoil: Change, promise: str, elsewhere: Change) -> None:
     """An excuse covers a connector and a time, no more."""
-    cooked = with_samples()
-    spoil(cooked)
-    elsewhere(cooked)
-    assert promise in cooked.promises()
+    found_despite(with_samples(), spoil, promise, elsewhere)
 
 
 def test_what_a_disk_has_is_noted_and_nothing_else(tmp_path: Path) -> None:

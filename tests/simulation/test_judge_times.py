@@ -1,19 +1,16 @@
 """What a stop says, and when: near what ended it, and wrong only by what nobody could know (design §2, §5)."""
 
-from collections.abc import Callable
-
 import pytest
 
 from bus.logs import utc_text
 from tests.simulation import judge_money as money
 from tests.simulation.book import Asked
 from tests.simulation.clock import UTC_0_S
-from tests.simulation.cooked import Cooked
+from tests.simulation.cooked import Change, Cooked
 from tests.simulation.judge import Rules
-from tests.simulation.ledger import Death, PlugIn, Presented, Span
+from tests.simulation.ledger import Contact, Death, PlugIn, Presented, Register, Span
 from tests.simulation.test_judge_askings import session_without_energy
 
-Step = Callable[[Cooked], None]
 OF_MONEY = {text for name, text in vars(money).items() if name.isupper() and isinstance(text, str)}
 
 
@@ -22,7 +19,7 @@ def promises(cooked: Cooked) -> set[str]:
     return OF_MONEY & cooked.promises()
 
 
-def trouble(what: str, from_s: float, to_s: float) -> Step:
+def trouble(what: str, from_s: float, to_s: float) -> Change:
     """Something is wrong for a while."""
 
     def happen(cooked: Cooked) -> None:
@@ -49,7 +46,7 @@ def miss_some_energy_and_write_late(cooked: Cooked) -> None:
     cooked.ledger.committed[1].at_s = 450.0
 
 
-MISSED: list[tuple[Step, Step, Step]] = [
+MISSED: list[tuple[Change, Change, Change]] = [
     (miss_some_energy, trouble("broker down", 395.0, 402.5), trouble("broker down", 430.0, 430.5)),
     (miss_some_energy, trouble("connectors down", 399.0, 402.9), trouble("connectors down", 403.5, 420.0)),
     (miss_some_energy, trouble("meter 1 silent", 380.0, 440.0), trouble("meter 1 silent", 404.0, 440.0)),
@@ -60,7 +57,7 @@ MISSED: list[tuple[Step, Step, Step]] = [
 
 
 @pytest.mark.parametrize(("spoil", "before", "after"), MISSED)
-def test_trouble_excuses_no_register_that_was_told_or_written_before_it(spoil: Step, before: Step, after: Step) -> None:
+def test_trouble_excuses_no_register_that_was_told_or_written_before_it(spoil: Change, before: Change, after: Change) -> None:
     """Design §3: what is committed stays as it is, and a stop is, within 15 s of its contactor's opening."""
     cooked = Cooked()
     spoil(cooked)
@@ -71,7 +68,7 @@ def test_trouble_excuses_no_register_that_was_told_or_written_before_it(spoil: S
     assert promises(cooked) == set()
 
 
-def said(at_s: float, wh: int = 2000) -> Step:
+def said(at_s: float, wh: int = 2000) -> Change:
     """The first stop says another time, and another register at times."""
 
     def say(cooked: Cooked) -> None:
@@ -82,7 +79,7 @@ def said(at_s: float, wh: int = 2000) -> Step:
     return say
 
 
-def opened(by: str, out_s: float = 420.0) -> Step:
+def opened(by: str, out_s: float = 420.0) -> Change:
     """What opened the first contactor at 402 s, and when the plug came out."""
 
     def open_it(cooked: Cooked) -> None:
@@ -93,17 +90,17 @@ def opened(by: str, out_s: float = 420.0) -> Step:
     return open_it
 
 
-def card(at_s: float, id_tag: str = "TAG1") -> Step:
+def card(at_s: float, id_tag: str = "TAG1") -> Change:
     """Somebody holds a card to the reader."""
     return lambda cooked: cooked.ledger.presented.append(Presented(at_s, id_tag))
 
 
-def asked(action: str, at_s: float, **payload: int | str) -> Step:
+def asked(action: str, at_s: float, **payload: int | str) -> Change:
     """The Central System asks for something."""
     return lambda cooked: cooked.book.asked.append(Asked(at_s, action, dict(payload), "Accepted", at_s + 0.1))
 
 
-def refused(at_s: float, id_tag: str = "BAD") -> Step:
+def refused(at_s: float, id_tag: str = "BAD") -> Change:
     """The first session's start is answered late, and its idTag refused."""
 
     def refuse(cooked: Cooked) -> None:
@@ -114,12 +111,12 @@ def refused(at_s: float, id_tag: str = "BAD") -> Step:
     return refuse
 
 
-def lost(at_s: float) -> Step:
+def lost(at_s: float) -> Change:
     """`connectors.db` is lost."""
     return lambda cooked: cooked.ledger.deaths.append(Death(at_s, "store connectors.db"))
 
 
-def all_of(*steps: Step) -> Step:
+def all_of(*steps: Change) -> Change:
     """One after the other."""
 
     def do(cooked: Cooked) -> None:
@@ -140,7 +137,7 @@ def fail_the_power(cooked: Cooked) -> None:
     cooked.book.copies[1].payload["reason"] = "PowerLoss"
 
 
-STOPS: dict[str, tuple[Step, Step, Step]] = {
+STOPS: dict[str, tuple[Change, Change, Change]] = {
     "by a card, when the car had been full for long": (
         all_of(opened("car", 985.0), said(980.0)),
         card(979.0),
@@ -173,7 +170,7 @@ STOPS: dict[str, tuple[Step, Step, Step]] = {
 
 
 @pytest.mark.parametrize(("spoil", "excuse", "elsewhere"), STOPS.values(), ids=STOPS)
-def test_a_stop_says_the_time_of_what_ended_it(spoil: Step, excuse: Step, elsewhere: Step) -> None:
+def test_a_stop_says_the_time_of_what_ended_it(spoil: Change, excuse: Change, elsewhere: Change) -> None:
     """Found without it, right with it, and not with the same at another time or of another transaction."""
     cooked = Cooked()
     spoil(cooked)
@@ -196,7 +193,7 @@ def test_a_stop_says_the_time_of_what_ended_it(spoil: Step, excuse: Step, elsewh
         (said(320.0, 1727), {money.BILLED, money.TRUE_STOPS}),
     ],
 )
-def test_a_power_cut_ends_it_with_the_last_reading_before_or_the_first_one_after(ends: Step, broken: set[str]) -> None:
+def test_a_power_cut_ends_it_with_the_last_reading_before_or_the_first_one_after(ends: Change, broken: set[str]) -> None:
     """Design §2: the register of the new boot, else the last checkpoint, at most 60 s old, each at its own time."""
     cooked = Cooked()
     fail_the_power(cooked)
@@ -298,7 +295,7 @@ def test_a_plug_that_nobody_saw_ends_it_with_the_last_reading_on_disk() -> None:
     assert promises(cooked) == set()
 
 
-def shifted(by_s: float) -> Step:
+def shifted(by_s: float) -> Change:
     """The first session's times are all wrong by as much."""
 
     def shift(cooked: Cooked) -> None:
@@ -328,7 +325,7 @@ NOR_DID_THE_NEXT = all_of(trouble("clock unknown", 705.0, 760.0), trouble("power
         (trouble("clock unknown", 20.0, 60.0), -40.0, False),
     ],
 )
-def test_only_a_boot_that_never_knew_the_time_may_estimate_it(boots: Step, by_s: float, possible: bool) -> None:
+def test_only_a_boot_that_never_knew_the_time_may_estimate_it(boots: Change, by_s: float, possible: bool) -> None:
     """Design §5: after the last known time, before the first sync less what has elapsed since; else it is known exactly."""
     cooked = Cooked()
     boots(cooked)
@@ -345,3 +342,49 @@ def test_of_two_plugs_near_a_start_it_is_the_one_that_was_in() -> None:
         cooked.copy("StartTransaction", 620.0, connectorId=1, idTag="TAG3", meterStart=2000, timestamp=619.0)
         cooked.copy("StopTransaction", 641.0, transactionId=3, meterStop=2000, timestamp=stopped_s, reason="EVDisconnected")
         assert (money.TRUE_STOPS in promises(cooked)) is late
+
+
+def test_where_clocks_lie_a_contact_is_of_who_began_last_before_it() -> None:
+    """Two sessions were told late, the first one sooner; when their starts went to the disk is known (seed 65334)."""
+    for second_s, right in ((440.0, True), (450.0, False)):
+        cooked = Cooked()
+        cooked.rules = Rules(honest_clock=False)
+        ledger, book = cooked.ledger, cooked.book
+        del book.copies[:], ledger.committed[:]
+        ledger.plug_ins[1] = PlugIn(1, 2, 438.0, 760.0)
+        ledger.contacts[1] = Contact(1, 442.0, 2000.78, 2, 742.0, 2000.94)
+        ledger.presented = [Presented(at_s, id_tag) for at_s, id_tag in ((100.0, "TAG1"), (400.0, "TAG1"), (440.0, "TAG2"))]
+        register = ledger.registers[1] = Register(1000.0)
+        for at_s, wh in ((102.0, 1000.0), (402.0, 2000.78), (442.0, 2000.78), (742.0, 2000.94)):
+            register.add(at_s, wh)
+        for number, at_s, start_wh in ((1, 100.0, 1000), (2, second_s, 2000)):
+            told_s = 1600.0 + number
+            cooked.copy("StartTransaction", told_s, connectorId=1, idTag=f"TAG{number}", meterStart=start_wh, timestamp=at_s)
+            cooked.copy(
+                "StopTransaction", told_s + 0.5, transactionId=number, meterStop=2000, timestamp=at_s + 301.0, reason="Local"
+            )
+        assert (money.ONE_PLUG_IN not in promises(cooked)) is right
+
+
+def test_where_clocks_lie_a_session_began_when_its_start_went_to_the_disk() -> None:
+    """However late its contactor closed (seed 66276)."""
+    for stopped_s, right in ((315.0, False), (301.5, True)):
+        cooked = Cooked()
+        cooked.rules = Rules(honest_clock=False)
+        cooked.ledger.plug_ins[0].out_s = 301.5
+        cooked.ledger.contacts[0].closed_s, cooked.ledger.contacts[0].opened_s = 130.0, 301.5
+        cooked.book.copies[1].payload["timestamp"] = utc_text(UTC_0_S + stopped_s)
+        assert (money.TRUE_STOPS not in promises(cooked)) is right
+        trouble("disk bad", 80.0, 101.0)(cooked)
+        assert money.TRUE_STOPS not in promises(cooked), "its commit came that much later"
+
+
+def test_a_stop_of_a_boot_that_knows_the_time_is_no_estimate() -> None:
+    """The queue has found in it what `connectors` lost in one that did not (seed 64590)."""
+    for written_s, right in ((740.0, True), (500.0, False)):
+        cooked = Cooked()
+        NEVER_KNEW(cooked)
+        stop = cooked.book.copies[1]
+        stop.payload["timestamp"] = utc_text(UTC_0_S + 740.0)
+        stop.at_s, cooked.ledger.committed[1].at_s = 741.0, written_s
+        assert (money.TRUE_TIMES not in promises(cooked)) is right
