@@ -20,20 +20,20 @@ from pathlib import Path
 from typing import Any
 
 from bus import chance
-from services.connectors import orphans, unplugged
-from services.hardware.contract import EvseDesired, EvseObservation
 from tests.simulation import faults, lists, people, reservations
 from tests.simulation.book import Book
 from tests.simulation.bus import VirtualBus
 from tests.simulation.central_system import CentralSystem
 from tests.simulation.clock import Agenda, Clock
 from tests.simulation.disk import Disk
+from tests.simulation.entries import committed, undated
+from tests.simulation.guard import Guard
 from tests.simulation.hardware import Point
 from tests.simulation.judge import DeadLetter, Finding
-from tests.simulation.ledger import Committed, Death, Ledger, Span, entry_of, plug_seen_out
+from tests.simulation.ledger import Death, Ledger, Span, entry_of
 from tests.simulation.plan import DAY_S, Day
 from tests.simulation.processes import CLASSES, SERVICES, MeterProcess, Process, RfidProcess
-from tests.simulation.story import Story, StoryLog
+from tests.simulation.story import Story
 
 STEP_S = 1.0
 STRODE_S = 1.5
@@ -61,7 +61,7 @@ class World:
         self.dice = random.Random(f"{day.seed} station")
         self.bus = VirtualBus(self.clock, self.agenda, random.Random(f"{day.seed} bus"), random.Random(f"{day.seed} together"))
         self.disk = Disk(directory, self._disk_takes)
-        self.disk.committed = lambda text: self.ledger.committed.append(_committed(self.clock.true_s, json.loads(text)))
+        self.disk.committed = lambda text: self.ledger.committed.append(committed(self.clock.true_s, json.loads(text)))
         self.central = CentralSystem(
             self.clock, self.agenda, random.Random(f"{day.seed} central"), self.story, self._entry_under
         )
@@ -85,9 +85,7 @@ class World:
         """Processes whose next death is a power cut, and how long it lasts."""
         self._learned: dict[str, Span] = {}
         """Boots that began without the time and learned it; only the queue's store knows what."""
-        self._guard_took_s: float | None = None
-        """When `connectors` died whose controllers the guard has taken last."""
-        self._guard_saw: dict[int, EvseObservation | None] = {}
+        self._guard = Guard(self)
         self._lively_until_s = 0.0
         self._polled_s = 0.0
         self._visits: list[list[Any]] = []
@@ -233,7 +231,7 @@ class World:
     def _forget_boots(self, entries: list[dict[str, Any]]) -> None:
         """With the queue's store goes when earlier boots were: what is to be told of them, and was not dated, is estimated."""
         for boot_id, span in self._learned.items():
-            moments = [at for entry in entries for at in _undated(entry) if at["boot_id"] == boot_id]
+            moments = [at for entry in entries for at in undated(entry) if at["boot_id"] == boot_id]
             if moments:
                 lasted_s = max(at["boottime_ms"] for at in moments) / 1000
                 self.ledger.spans.append(Span(span.what, span.from_s, min(span.to_s, span.from_s + lasted_s)))
@@ -372,7 +370,7 @@ class World:
                 if due or process.name == "connectors":
                     process.look()
                     self.bus.settle()
-            self._guard_looks()
+            self._guard.look()
             for point in self.points.values():
                 point.changed = False
         if due:
@@ -416,41 +414,7 @@ class World:
         self.ledger.begin(f"{process.name} down", self.clock.true_s)
         process.end()
         if process.name == "connectors":
-            self._expect_guard(self.clock.true_s)
-
-    def _expect_guard(self, died_s: float) -> None:
-        """Whoever is charged while `connectors` is away loses the energy after a while: the watchdog's guard (design §2).
-
-        The guard is no part of what is tested here; its effect on the controllers is, and what it notes of their plugs.
-        """
-
-        def withdraw() -> None:
-            if self._away_since(died_s):
-                self._guard_took_s = died_s
-                self._guard_saw.clear()
-                self.story.tell("fault", "the guard withdraws energy, connectors is away for too long")
-                for point in self.points.values():
-                    point.set_desired(EvseDesired())
-
-        self.agenda.at(died_s + self.config.system.orphan_grace_s, withdraw)
-
-    def _guard_looks(self) -> None:
-        """Which plugs are out, as long as the guard has the controllers."""
-        if self._guard_took_s is None or not self._away_since(self._guard_took_s):
-            return
-        for number, point in self.points.items():
-            before, seen = self._guard_saw.get(number), point.observation() if point.answers else None
-            self._guard_saw[number] = seen
-            if seen is not None and orphans.is_newly_unplugged(before, seen):
-                self.story.tell("fault", f"the guard notes that the plug of connector {number} is out")
-                self.ledger.spans.append(Span(plug_seen_out(number), self.clock.true_s, self.clock.true_s))
-                noted = {number: self.clock.boottime_s()}
-                unplugged.add(self.disk.path(unplugged.FILE), self.clock.boot_id, noted, StoryLog("guard", self.story))
-
-    def _away_since(self, died_s: float) -> bool:
-        """Whether `connectors` is away since then."""
-        down = self.ledger.open("connectors down")
-        return self.powered and down is not None and down.from_s == died_s
+            self._guard.expect(self.clock.true_s)
 
     def _end_all(self) -> list[Process]:
         ended = list(self.processes.values())
@@ -505,21 +469,6 @@ class World:
         self.clock.pass_until(self.clock.true_s + seconds)
 
 
-def _committed(at_s: float, entry: dict[str, Any]) -> Committed:
-    """An entry as it went to the disk; `said` as `book.said` has it."""
-    message = entry["message"]
-    action, values, contexts = message["type"], (), frozenset()
-    if action == "StartTransaction":
-        said = f"{message['id_tag']} from {message['meter_start_wh']} Wh"
-    elif action == "StopTransaction":
-        said = f"{message['reason']} at {message['meter_stop_wh']} Wh"
-    else:
-        values = tuple(sampled for value in message["meter_values"] for sampled in value["sampled_values"])
-        contexts = frozenset(sampled["context"] for sampled in values)
-        said = ", ".join(sampled["value"] for sampled in values)
-    return Committed(at_s, entry["local_tx_id"], entry["number"], action, message["connector_id"], said, contexts)
-
-
 @contextmanager
 def passed(day: Day) -> Iterator[World]:
     """The world at the end of a day; its stores are there as long as this lasts."""
@@ -535,14 +484,3 @@ def passed(day: Day) -> Iterator[World]:
                 world.close()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _undated(value: Any) -> Iterator[dict[str, Any]]:
-    """The moments in an entry that have no UTC."""
-    if isinstance(value, dict) and "boottime_ms" in value:
-        if value.get("utc_ms") is None:
-            yield value
-        return
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for one in inner:
-        yield from _undated(one)
