@@ -13,12 +13,12 @@ from bus import logs, process
 from bus.logs import Logger
 from services.simulator import commands, settings
 from services.simulator.control import ControlServer
-from services.simulator.pty_port import PortError
+from services.simulator.pty_port import DEVICES_DIRECTORY, PortError
 from services.simulator.rig import Rig
 from services.simulator.settings import Settings, SettingsError
 from services.simulator.storage import Storage
 
-_RUN_DIRECTORY, _DEVICES, _HARDWARE = "run", "../dev", "../hardware"
+_RUN_DIRECTORY, _HARDWARE = "run", "../hardware"
 _LOCK = "simulator.lock"
 
 
@@ -69,7 +69,7 @@ async def _live(chosen: Settings, log: Logger) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    rig = Rig(chosen, Storage(_HARDWARE, log), device_directory=_DEVICES, log=log)
+    rig = Rig(chosen, Storage(_HARDWARE, log), device_directory=DEVICES_DIRECTORY, log=log)
     control = ControlServer(lambda request: commands.answer(rig, request))
     try:
         await control.start()

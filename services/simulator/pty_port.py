@@ -11,11 +11,24 @@ import pty
 import tty
 from collections.abc import Callable
 
+DEVICES_DIRECTORY = "../dev"
+"""Where the names of all ports are, from a station's run directory."""
 _READ_BYTES_MAX = 4096
 
 
 class PortError(Exception):
     """The port can't be made; the text is one line."""
+
+
+def forget_ports(directory: str) -> None:
+    """Remove the names that a killed simulator has left: the kernel soon gives their pseudo-terminals to other processes.
+
+    Raises OSError.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        for entry in list(os.scandir(directory)):
+            if entry.is_symlink():
+                os.unlink(entry.path)
 
 
 class PtyPort:

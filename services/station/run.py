@@ -68,6 +68,11 @@ def start(config: str, state_dir: str, chosen: Sequence[Program], *, virtual: bo
     ended = end_survivors()
     if ended:
         print(f"ended what an earlier run left: {', '.join(ended)}", file=sys.stderr)
+    if virtual:
+        # Services start with the simulator, not after it: what an old name leads to may be another station's device.
+        from services.simulator.pty_port import DEVICES_DIRECTORY, forget_ports
+
+        forget_ports(DEVICES_DIRECTORY)
     _write_supervisord_conf(config, state_dir, chosen, virtual=virtual)
     _set_environment(virtual=virtual)
     _write_facts(config, virtual=virtual)

@@ -37,6 +37,18 @@ def test_no_service_survives_a_killed_supervisord_and_a_second_run_starts_clean(
     assert not before & set(after.values())
 
 
+def test_no_service_finds_another_stations_device_under_a_name_of_an_earlier_run(stand_ins: StandInStation) -> None:
+    """A killed simulator leaves names of pseudo-terminals behind, which the kernel gives to whoever asks next."""
+    stand_ins.kill_supervisord()
+    wait_until(lambda: not stand_ins.processes(), 5, "the services die with their parent")
+    devices = stand_ins.state_dir / "dev"
+    devices.mkdir(exist_ok=True)
+    (devices / "meter-1").symlink_to("/dev/ptmx")
+    (devices / "notes.txt").write_text("somebody's", encoding="ascii")
+    stand_ins.start()
+    assert [entry.name for entry in devices.iterdir()] == ["notes.txt"]
+
+
 def test_a_survivor_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """design §2: ended when lock, pid and start time prove it to be ours."""
     monkeypatch.chdir(tmp_path)
