@@ -6,7 +6,7 @@ Owns: one function for each name that a plan may use. Does not: choose (`plan.py
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation import bus, central_system
-from tests.simulation.ledger import Span
+from tests.simulation.ledger import TOLD_TO_END, Span
 from tests.simulation.processes import ConnectorsProcess
 
 if TYPE_CHECKING:
@@ -58,8 +58,10 @@ def end_in_order(world: "World", _: float, away_s: float) -> None:
     if isinstance(process, ConnectorsProcess):
         world.away_s["connectors"] = away_s
         world.story.tell("fault", f"connectors is told to end, for {away_s:.0f} s")
+        told_s = world.clock.true_s
         process.turn(process.service.end)
         world.kill("connectors")
+        world.ledger.spans.append(Span(TOLD_TO_END, told_s, world.clock.true_s + away_s))
 
 
 def power_cut(world: "World", lasts_s: float, name: str, after: int | None) -> None:

@@ -9,7 +9,7 @@ A restart of `connectors` is no cause: the same plug-in goes on in the same tran
 
 from tests.simulation.central_system import BAD_CARD
 from tests.simulation.judge import Case, Finding, Findings
-from tests.simulation.ledger import Committed, Death, PlugIn
+from tests.simulation.ledger import TOLD_TO_END, Committed, Death, PlugIn
 from tests.simulation.whose import CALL_S
 
 CAUSED = "a transaction ends for a cause; a restart of a service is none"
@@ -27,6 +27,8 @@ CARD_S = 2.0
 """A card that comes later over the bus is dropped (design §3)."""
 ENDING_S = 5.0
 """Who is back from an end in order has forgotten it within so long."""
+SLOW_S = 15.0
+"""So much later on a disk that takes seconds for a commit."""
 DELAYS = ("connectors down", "transaction_queue down", "broker down", "bus bad", "calls held", "disk bad", "power off")
 """Troubles in which a cause waits for its effect."""
 
@@ -132,8 +134,9 @@ def _ended_before(case: Case, start: Committed, cut: Death) -> bool:
 
 def _reasons(case: Case, cut: Death) -> tuple[str, ...]:
     """Reboot is right where `connectors` had been told to end, and was not back when the power failed."""
-    downs = case.ledger.during("connectors down", cut.at_s - ENDING_S, cut.at_s)
-    return ("PowerLoss", "Reboot") if any(span.from_s < cut.at_s for span in downs) else ("PowerLoss",)
+    slow_s = SLOW_S if case.ledger.during("disk bad", cut.at_s - ENDING_S - SLOW_S, cut.at_s) else 0.0
+    told = case.ledger.during(TOLD_TO_END, cut.at_s - ENDING_S - slow_s, cut.at_s)
+    return ("PowerLoss", "Reboot") if told else ("PowerLoss",)
 
 
 def _effective_from(case: Case, from_s: float) -> float:

@@ -7,6 +7,9 @@ from bisect import bisect_right
 
 import msgspec
 
+TOLD_TO_END = "connectors told to end"
+"""The kind of span from the SIGTERM until the process is started again."""
+
 
 class Contact(msgspec.Struct):
     """One time that a contactor was closed. Registers in Wh; `opened_s` infinity: it still is."""

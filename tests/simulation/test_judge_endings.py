@@ -5,7 +5,7 @@ import pytest
 from tests.simulation import judge_endings as endings
 from tests.simulation.book import Asked
 from tests.simulation.cooked import Change, Cooked, excused, found_despite
-from tests.simulation.ledger import Death, Presented, Span
+from tests.simulation.ledger import TOLD_TO_END, Death, Presented, Span
 
 STOPPED_S = 401.5
 """When the first stop of the cooked book was committed."""
@@ -155,7 +155,13 @@ EXCUSES: list[tuple[Change, str, Change]] = [
     (cut_the_power, endings.POWER_LOSS, death("store connectors.db", CUT_S - 100.0)),
     (cut_the_power, endings.POWER_LOSS, trouble("connectors down", CUT_S - 16.0, CUT_S + 10.0)),
     (cut_the_power, endings.POWER_LOSS, trouble("controller 1 silent", CUT_S - 16.0, CUT_S - 1.0)),
-    (reboot, endings.POWER_LOSS, trouble("connectors down", CUT_S - 6.0, CUT_S)),
+    (reboot, endings.POWER_LOSS, trouble(TOLD_TO_END, CUT_S - 6.0, CUT_S)),
+    (reboot, endings.POWER_LOSS, trouble(TOLD_TO_END, CUT_S, CUT_S + 3.0)),
+    (
+        reboot,
+        endings.POWER_LOSS,
+        both(trouble(TOLD_TO_END, CUT_S - 16.0, CUT_S - 12.0), trouble("disk bad", CUT_S - 9.0, CUT_S)),
+    ),
 ]
 
 
@@ -192,7 +198,9 @@ SHIFTS: list[tuple[Change, str, Change]] = [
     (say_power_loss, endings.POWER_LOSS, death("station", CUT_S)),
     (cut_the_power, endings.POWER_LOSS, card(CUT_S + 20.0)),
     (cut_the_power, endings.POWER_LOSS, trouble("connectors down", CUT_S - 8.0, CUT_S - 6.0)),
-    (reboot, endings.POWER_LOSS, trouble("connectors down", CUT_S - 20.0, CUT_S - 8.0)),
+    (reboot, endings.POWER_LOSS, trouble(TOLD_TO_END, CUT_S - 20.0, CUT_S - 8.0)),
+    (reboot, endings.POWER_LOSS, trouble(TOLD_TO_END, CUT_S + 1.0, CUT_S + 3.0)),
+    (reboot, endings.POWER_LOSS, trouble("connectors down", CUT_S - 6.0, CUT_S)),
 ]
 
 
