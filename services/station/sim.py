@@ -67,13 +67,16 @@ def wait_until_ready(state_dir: str, timeout_s: float) -> None:
     # Only here: the bus costs more time to import than the other commands may take.
     from bus.messages import ServiceHealth
     from bus.observer import Observer
+    from bus.process import lock_holder
     from services.station.programs import programs
 
     wanted = {program.name for program in programs(virtual=True) if program.on_bus}
     with Observer("sim", [ServiceHealth]) as observer:
 
         def missing() -> set[str]:
-            return wanted - observer.values(ServiceHealth).keys()
+            """The broker keeps the last word of the dead, too: a service is up when it is the living one that spoke."""
+            healths = observer.values(ServiceHealth)
+            return {name for name in wanted if name not in healths or lock_holder(f"{name}.lock") != healths[name].pid}
 
         if not observer.wait(lambda: not missing(), max(0.0, deadline_s - time.monotonic())):
             raise NotReady(f"not ready within {timeout_s:g} s: nothing heard of {', '.join(sorted(missing()))}")

@@ -7,7 +7,7 @@ import pytest
 
 from services.station.programs import programs
 from tests.acceptance.rig import CentralSystem, Rig, config_text, rig
-from tests.harness import Station, wait_until
+from tests.harness import CommandFailed, Station, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -39,6 +39,21 @@ def test_restarting_and_killing_each_service_leaves_one_transaction_and_a_closed
         one.check_one_transaction(before_wh)
         boots = one.central_system.book.calls("BootNotification")
         assert len(boots) == 1, "a restart of the link alone is no boot"
+
+
+def test_a_dead_service_is_not_ready_however_well_it_was() -> None:
+    """The broker keeps its last word; a card that is presented now would be nobody's."""
+    with rig() as one:
+        supervisord = one.station.pid("supervisord")
+        os.kill(supervisord, signal.SIGSTOP)
+        try:
+            one.station.kill("connectors")
+            wait_until(lambda: "connectors" not in one.station.processes(), 5, "connectors is dead")
+            with pytest.raises(CommandFailed, match=r"nothing heard of connectors$"):
+                one.station.sim("ready", "--timeout", "1")
+        finally:
+            os.kill(supervisord, signal.SIGCONT)
+        one.station.sim("ready", "--timeout", "15")
 
 
 def test_killing_supervisord_leaves_no_survivor_and_the_next_run_starts_clean() -> None:
