@@ -84,7 +84,7 @@ class Segment(Facts, frozen=True):
 
 
 class StopIntent(Facts, frozen=True):
-    """Why a transaction stops; on disk before the contactor opens. `at` None: when its last reading was taken (power cut)."""
+    """Why a transaction stops; on disk before the contactor opens. `at` None: when its last reading was taken."""
 
     reason: Reason
     at: Moment | None = None
@@ -116,6 +116,12 @@ class Transaction(Facts, frozen=True):
     """The queue gave its StartTransaction up, so that no transactionId is to come (errata v4.0 3.18)."""
     correlation_id: str = ""
     """Of the card or plug that it began with, for the logs only."""
+
+    @property
+    def last_read_at(self) -> Moment:
+        """When its last reading was taken; the first one is of its start, though it was read before that was committed."""
+        started, last = self.started_at, self.last.at
+        return started if started.boot_id == last.boot_id and last.boottime_ms < started.boottime_ms else last
 
     def following(self, message: MeterValues | StopTransaction) -> TransactionEntry:
         """The next journal entry, with all that a queue which lost its store needs to know about the start."""

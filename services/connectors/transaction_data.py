@@ -129,7 +129,7 @@ def _end(transaction: Transaction, last: MeterSample | None, measurands: Measura
 
 
 def _end_at(transaction: Transaction) -> Moment:
-    read_at, stop = transaction.last.at, transaction.stop
+    read_at, stop = transaction.last_read_at, transaction.stop
     if stop is None or stop.at is None:
         return read_at
     if stop.at.boot_id != read_at.boot_id:

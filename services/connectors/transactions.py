@@ -288,8 +288,7 @@ def close_at_last_reading(work: Work, transaction: Transaction, kept: tuple[Kept
 
     `reason` and that reading's time hold unless it had been told to stop before.
     """
-    intent = transaction.stop or StopIntent(reason, transaction.last.at)
-    transaction = msgspec.structs.replace(transaction, stop=intent)
+    transaction = msgspec.structs.replace(transaction, stop=transaction.stop or StopIntent(reason))
     data = transaction_data.transaction_data(work.state.settings, transaction, kept, None)
     _close(work, transaction, data, None)
 
@@ -334,7 +333,7 @@ def _close(work: Work, transaction: Transaction, data: tuple[MeterValue, ...], f
     stop_message = StopTransaction(
         connector_id=transaction.connector_id,
         meter_stop_wh=transaction.last.energy_wh,
-        at=intent.at or transaction.last.at,
+        at=intent.at or transaction.last_read_at,
         reason=intent.reason,
         id_tag=intent.id_tag,
         meter_values=data,

@@ -67,6 +67,8 @@ WHOLE = ["Available", "Preparing", "Charging", "Finishing", "Available"]
 """The statuses of a whole session."""
 STEP_S = 0.1
 OBSERVE_EVERY_S = 1.0
+READ_S = 0.02
+"""A reading is a bit older than its arrival."""
 UTC_OFFSET_S = 1_800_000_000.0
 ONLINE = LinkState(connected=True, registration=RegistrationStatus.ACCEPTED, connection=1, ever_accepted=True)
 OFFLINE = LinkState(connected=False, ever_accepted=True)
@@ -442,7 +444,7 @@ class Bench:
             plant = self.plants[read.connector_id]
             if plant.meter_answers:
                 self._reads.remove((deadline_s, read))
-                self.feed(e.MeterRead(read.token, plant.sample(self.now_s)))
+                self.feed(e.MeterRead(read.token, plant.sample(self.now_s - READ_S)))
             elif deadline_s <= self.now_s:
                 self._reads.remove((deadline_s, read))
                 self.feed(e.MeterRead(read.token, None))

@@ -1,11 +1,14 @@
 """Restarts of the service and of the board, at every point of a session (design §2 "connectors down", "power cut")."""
 
+from collections.abc import Callable
+
 import pytest
 
 from bus.vocabulary import Reason
 from services.connectors import events as e
 from services.connectors.state import Settings
 from tests.connectors.bench import ACCEPTED, ONLINE, Bench
+from tests.connectors.test_meter_values import ENERGY
 from tests.connectors.test_sessions import charging
 
 
@@ -93,6 +96,31 @@ def test_another_plug_in_is_found_out_as_soon_as_the_controller_counts() -> None
     bench.advance(5)
     assert bench.stop_message().reason == Reason.EV_DISCONNECTED
     assert not bench.plants[1].desired.energy_allowed
+
+
+def exchange(bench: Bench) -> None:
+    """This process dies, and another car is there when it is back."""
+    bench.plants[1].unplug()
+    bench.plants[1].plug_in()
+    bench.restart()
+
+
+@pytest.mark.parametrize("happens", [exchange, Bench.power_cut])
+def test_what_ends_without_a_second_reading_does_not_stop_before_it_starts(happens: Callable[[Bench], None]) -> None:
+    """The reading of its start is older than the start (torture seed 843743)."""
+    bench = Bench(settings=Settings(stop_txn_sampled_data=ENERGY))
+    bench.plug_in()
+    bench.card()
+    while not bench.transactions:
+        bench.advance(0.1)
+    bench.plants[1].meter_answers = False
+    bench.advance(10)
+    happens(bench)
+    bench.advance(40)
+    start, _, stop = bench.audit.whole(bench.last_tx)
+    assert stop.at == start.at
+    assert stop.meter_stop_wh == start.meter_start_wh
+    assert {value.at for value in stop.meter_values} == {start.at}
 
 
 def test_unplugged_meanwhile_ends_the_transaction_with_a_reading() -> None:
