@@ -19,6 +19,7 @@ LAST_FAULT_S = DAY_S - 7200.0
 CARDS = ("ANNA", "BERT", "CARLA", "DORA")
 MONEY_PATH = ("connectors", "transaction_queue", "ocpp_link")
 YEAR_S = 31_536_000.0
+_CALLS, _CANCELLATIONS = b"call.connectors.", b"cancel.connectors."
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -63,6 +64,7 @@ def day(seed: int) -> Day:
     ]
     faults += _deaths_in_retries(random.Random(f"{seed} retries"), faults)
     faults += _goodbyes(random.Random(f"{seed} goodbyes"), visits)
+    faults += _late_calls(random.Random(f"{seed} late calls"), visits)
     return Day(
         seed,
         _config(dice, connectors),
@@ -139,7 +141,7 @@ def _faults(dice: random.Random, visits: tuple[people.Plan, ...], *, honest: boo
         if dice.random() < 0.2:
             faults.append(_death_at_start(dice, visit))
         if visit.remote and dice.random() < 0.4:
-            faults.append(_held_call(dice, visit.at_s + (visit.gap_s if visit.plug_first else 0.0)))
+            faults.append(_held_call(dice, _asked_s(visit)))
     for _ in range(dice.choice((0, 1, 2))):
         faults += _store(dice, visits)
     return [f for f in faults if f.at_s < LAST_FAULT_S]
@@ -159,6 +161,11 @@ def _fault(dice: random.Random, visit: people.Plan) -> list[Fault]:
     }
     kind = dice.choices(list(kinds), list(kinds.values()))[0]
     return kind(dice, at_s)
+
+
+def _asked_s(visit: people.Plan) -> float:
+    """When somebody uses the card, or the app, for the first time."""
+    return visit.at_s + (visit.gap_s if visit.plug_first else 0.0)
 
 
 def _moment(dice: random.Random, visit: people.Plan) -> float:
@@ -285,6 +292,17 @@ def _goodbyes(dice: random.Random, visits: tuple[people.Plan, ...]) -> list[Faul
     return [Fault(visit.at_s + _moment(dice, visit), "end_in_order", 0.0, (dice.choice((0.6, 3.0, 30.0)),)) for visit in chosen]
 
 
+def _late_calls(dice: random.Random, visits: tuple[people.Plan, ...]) -> list[Fault]:
+    """The call of an app comes when the app has been told that nothing will come of it; that it did give up is told nobody."""
+    held, lost = Mood(delayed=1.0, delay_s=40.0, only=(_CALLS,)), Mood(loss=1.0, only=(_CANCELLATIONS,))
+    faults = []
+    for visit in visits:
+        if visit.remote and dice.random() < 0.4:
+            at_s = _asked_s(visit)
+            faults += [Fault(at_s - 0.3, "hold_calls", 1.0, (held,)), Fault(at_s + 3.0, "hold_calls", 6.0, (lost,))]
+    return faults
+
+
 def _swaps(dice: random.Random, visits: tuple[people.Plan, ...]) -> list[Fault]:
     """`connectors` is away just when one car leaves and another one comes: for less than the guard waits, or a bit longer."""
     faults = []
@@ -313,8 +331,8 @@ def _dark(dice: random.Random, visits: tuple[people.Plan, ...]) -> list[Fault]:
 
 def _held_call(dice: random.Random, at_s: float) -> Fault:
     """The bus is slow just when something is asked for: its call may come after its time."""
-    topics = (b"call.connectors.", b"cancel.connectors.")
-    held = Mood(loss=dice.choice((0.0, 0.3)), delayed=0.8, delay_s=dice.choice((4.0, 15.0)), only=topics)
+    both = (_CALLS, _CANCELLATIONS)
+    held = Mood(loss=dice.choice((0.0, 0.3)), delayed=0.8, delay_s=dice.choice((4.0, 15.0)), only=both)
     return Fault(at_s - 0.3, "hold_calls", dice.choice((1.0, 12.0)), (held,))
 
 
