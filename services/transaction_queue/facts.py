@@ -23,7 +23,6 @@ _ANCHOR = ("anchor_boot_id", "anchor_boottime_ms", "anchor_utc_ms")
 _LAST = ("last_wh", "last_boot_id", "last_boottime_ms", "last_utc_ms")
 _GROUPS = (_START, _STOP, _ANCHOR, _LAST)
 """The first column of each says whether it is known."""
-_INTEGER_MAX = 2**63 - 1
 _MOMENTS = ("start", "anchor", "last")
 
 
@@ -34,7 +33,7 @@ def clean(facts: Mapping[str, Any]) -> Facts:
         kind = TRANSACTION_COLUMNS.get(name)
         if isinstance(value, str) and kind is str:
             found[name] = value
-        elif isinstance(value, int) and kind is int and abs(value) <= _INTEGER_MAX:
+        elif isinstance(value, int) and kind is int and abs(value) <= rows.INTEGER_MAX:
             found[name] = int(value)
     return found
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 
 from bus.logs import utc_text
-from bus.messages import CloseLostTransaction, MeterValues, Moment, StartTransaction, TransactionMessage
+from bus.messages import CloseLostTransaction, MeterValues, Moment, SampledValue, StartTransaction, TransactionMessage
 from bus.vocabulary import Measurand, UnitOfMeasure
 from services.transaction_queue.state import Head, Start
 from services.transaction_queue.times import Boot, needs_clock
@@ -20,6 +20,8 @@ FAILURES_MAX = 50
 """Failures kept of one message in words; beyond it the oldest are forgotten, the count goes on."""
 
 CORRELATION_CHARS_MAX = 36
+INTEGER_MAX = 2**63 - 1
+"""The largest that a column holds."""
 
 _Natural = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -177,12 +179,11 @@ def register_columns(message: MeterValues) -> dict[str, Any]:
     """The register that MeterValues tell, and when, as columns of the transaction; nothing if they tell none."""
     for value in reversed(message.meter_values):
         for sampled in value.sampled_values:
-            if sampled.measurand is Measurand.ENERGY_ACTIVE_IMPORT_REGISTER and sampled.phase is None:
-                factor = 1000 if sampled.unit is UnitOfMeasure.KWH else 1
+            wh = _register_wh(sampled)
+            if wh is not None:
                 at = value.at
                 names = ("last_wh", "last_boot_id", "last_boottime_ms", "last_utc_ms")
-                found = (round(float(sampled.value) * factor), at.boot_id, at.boottime_ms, at.utc_ms)
-                return dict(zip(names, found, strict=True))
+                return dict(zip(names, (wh, at.boot_id, at.boottime_ms, at.utc_ms), strict=True))
     return {}
 
 
@@ -220,6 +221,17 @@ def open_transaction(values: tuple[Any, ...], following: tuple[Any, ...] | None)
 def json_text(value: Any) -> str:
     """A value as it stands in a JSON column."""
     return msgspec.json.encode(value).decode()
+
+
+def _register_wh(sampled: SampledValue) -> int | None:
+    """The register in Wh; None: it is another measurand, or not a number that a column can hold (OCPP 1.6 §7.43: a string)."""
+    if sampled.measurand is not Measurand.ENERGY_ACTIVE_IMPORT_REGISTER or sampled.phase is not None:
+        return None
+    try:
+        wh = round(float(sampled.value) * (1000 if sampled.unit is UnitOfMeasure.KWH else 1))
+    except (ValueError, OverflowError):
+        return None
+    return wh if abs(wh) <= INTEGER_MAX else None
 
 
 def _start(columns: _Columns) -> Start:

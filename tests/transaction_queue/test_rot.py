@@ -4,11 +4,14 @@ report 52)."""
 import random
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bus.database import transaction
-from bus.messages import Delivered, DeliveryEntry, Failed, StartTransaction, TransactionEntry
+from bus.messages import Delivered, DeliveryEntry, Failed, MeterValue, MeterValues, StartTransaction, TransactionEntry
 from bus.salvage import open_store
+from services.transaction_queue import facts, handover, taking_in
+from services.transaction_queue.kept import KeptTransaction
 from services.transaction_queue.schema import SCHEMA
 from services.transaction_queue.store import Store
 from tests.bus.rig import Clock, Wires
@@ -193,3 +196,39 @@ def test_one_flipped_bit_anywhere_never_prevents_the_start(tmp_path: Path) -> No
     for _ in range(FLIPS):
         put(rotten, flip_one_bit(good, dice))
         read_through(rotten)
+
+
+SENSELESS = ["1=00", "", "NaN", "Infinity", "1e30", "9" * 400]
+
+
+def with_value(entry: TransactionEntry, value: str) -> TransactionEntry:
+    """MeterValues whose register is this text."""
+    assert isinstance(entry.message, MeterValues)
+    (read,) = entry.message.meter_values
+    sampled = tuple(msgspec.structs.replace(one, value=value) for one in read.sampled_values)
+    message = msgspec.structs.replace(entry.message, meter_values=(MeterValue(read.at, sampled),))
+    return msgspec.structs.replace(entry, message=message)
+
+
+@pytest.mark.parametrize("value", SENSELESS)
+def test_a_reading_that_is_no_number_is_delivered_and_stops_nothing(tmp_path: Path, value: str) -> None:
+    """OCPP 1.6 §7.43: a SampledValue's value is a string; what is in it decides nothing here (design §3)."""
+    world = World(tmp_path)
+    world.connectors_forget = True
+    begun, read, stopped = session("a")
+    world.connectors.write(begun, with_value(read, value), stopped, *session("b", 300))
+    assert [row["last_wh"] for row in world.rows("transactions")] == [None, 1500]
+    world.link.online()
+    world.advance(10)
+    assert len(world.sent) == 6
+
+
+@pytest.mark.parametrize("value", SENSELESS)
+def test_a_reading_that_is_no_number_is_exported_and_taken_in(tmp_path: Path, value: str) -> None:
+    """Design §6: what only `connectors.db` has is listed, exported and imported, whatever is in it."""
+    begun, read, stopped = session("a")
+    (messages,) = handover.of_entries([begun, with_value(read, value), stopped]).values()
+    assert "last_wh" not in facts.of_messages(messages)
+    world = World(tmp_path)
+    with transaction(world.database):
+        assert taking_in.take_in(world.database, KeptTransaction("a", None, {}, messages)) == (3, 0)
