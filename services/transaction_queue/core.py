@@ -13,9 +13,9 @@ The unique id changes only where a repeat goes out on the connection that the la
 another connection, or where nothing is known of the last transmission, it stays, so that a Central System can tell, and
 the link can give the outcome that it already has (design §4.10).
 
-A late answer counts even after its message was given up: the dead letter is settled as delivered, and a StartTransaction's
-transactionId holds for all of its transaction that was not sent yet. Choice: what was sent with -1 keeps it in its repeats,
-since a repeat is the same message (design §4.10).
+A late answer counts even after its message was given up: it is settled as delivered, be it a dead letter or queued again, and
+a StartTransaction's transactionId holds for all of its transaction that was not sent yet. Choice: what was sent with -1 keeps
+it in its repeats, since a repeat is the same message (design §4.10).
 
 A backlog is paced: after an outage all stations of a site are back at once, each with its share of days. The messages that
 waited go out one by one with a random pause between them (field report 12); a message of now waits for nothing but its turn.

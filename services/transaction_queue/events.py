@@ -58,7 +58,7 @@ class Commit(Facts, frozen=True):
 
 
 class CommitLate(Commit, frozen=True):
-    """The Central System has a message that was given up: as `CommitDelivered`, of a dead letter."""
+    """The Central System has a message that was given up: as `CommitDelivered`, of what is not the head."""
 
     letter: Letter
     delivered: Delivered

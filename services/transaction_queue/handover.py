@@ -31,6 +31,7 @@ from services.transaction_queue.kept import (
     KeptTransaction,
     Rest,
 )
+from services.transaction_queue.letters import note_ids
 from services.transaction_queue.rows import Failure, action_of
 from services.transaction_queue.store import MOVE_BEHIND
 
@@ -44,6 +45,7 @@ UNDER_ITS_ID = (
     " WHERE local_tx_id = ? AND without_id = 1 AND outstanding = 0"
 )
 """What went out with -1 and failed is another message from now on."""
+SELECT_SENT = "SELECT number, CAST(unique_ids AS BLOB) FROM messages WHERE local_tx_id = ? AND unique_ids <> '[]'"
 
 
 class CannotBeDone(Exception):
@@ -187,6 +189,8 @@ def queue_again(database: sqlite3.Connection, local_tx_id: str) -> int:
         database.execute(f"DELETE FROM {table} WHERE local_tx_id = ?", (local_tx_id,))
     for number in waiting:
         database.execute(MOVE_BEHIND, (local_tx_id, number))
+    for number, unique_ids in database.execute(SELECT_SENT, (local_tx_id,)).fetchall():
+        note_ids(database, local_tx_id, number, _decoded(unique_ids, tuple[str, ...]))
     database.execute("UPDATE transactions SET given_up = 0, finished_number = NULL WHERE local_tx_id = ?", (local_tx_id,))
     return len(moved)
 

@@ -1,14 +1,16 @@
-"""Dead letters that the Central System has after all: its answer came late, on the connection that the message was sent on.
+"""Given-up messages that the Central System has after all: its answer came late, on the connection that they were sent on.
 
 By which unique ids a message was sent is kept beside it as JSON; `given_up_ids` says it the other way round, of the last
 IDS_KEPT only: the link takes late answers of the present connection, and remembers no more than 16 calls of it. An id tells
-the message and no row, and the row must know the id, so that letters which were queued again or imported meanwhile mislead
-nobody.
+the message and no row, and the row must know the id, so that letters which were imported meanwhile, or go again as another
+message, mislead nobody. One that waits again is settled where it waits, and is not sent a second time; so is one that waited
+for its retry when a person's command put it behind others.
 
-Owns: `given_up_ids`, and how a dead letter ends as delivered. Does not: commit, or decide (`core.py`).
+Owns: `given_up_ids`, and how such a message ends as delivered. Does not: commit, or decide (`core.py`).
 """
 
 import sqlite3
+from collections.abc import Sequence
 
 from bus.messages import Delivered, DeliveryReport
 from services.transaction_queue import schema
@@ -17,6 +19,7 @@ from services.transaction_queue.state import Head, Letter
 from services.transaction_queue.store import Store
 
 IDS_KEPT = 1000
+DEAD_LETTERS, WAITING = "dead_letters", "messages"
 IDS_OF_A_MESSAGE = 32
 """Its last ones; a Central System that refuses it for weeks leaves a thousand."""
 
@@ -29,26 +32,25 @@ class Letters:
         self._store = store
 
     def given_up(self, row: Row) -> None:
-        """The message is a dead letter from now on: note the ids that an answer may bear yet."""
-        if not row.unique_ids:
-            return
-        for unique_id in row.unique_ids[-IDS_OF_A_MESSAGE:]:
-            self._database.execute(NOTE_ID, (unique_id, row.local_tx_id, row.number))
-        self._database.execute(FORGET_IDS, (IDS_KEPT,))
+        """The message is a dead letter from now on."""
+        note_ids(self._database, row.local_tx_id, row.number, row.unique_ids)
 
     def about(self, report: DeliveryReport, head: Head | None) -> Letter | None:
-        """The dead letter that was delivered after all by this report; None: it is about the head, or tells nothing new."""
+        """What was given up and is delivered after all by this report; None: it is about the head, or tells nothing new."""
         if not isinstance(report.outcome, Delivered) or (head is not None and report.unique_id in head.unique_ids):
             return None
         key = self._database.execute(SELECT_BY_ID, (report.unique_id,)).fetchone()
-        found = None if key is None else self._database.execute(SELECT_LETTER, key).fetchone()
-        if found is None:
+        if key is None:
             return None
-        row_id, action, without_id, correlation_id, unique_ids = found
-        if json_text(report.unique_id).encode() not in (unique_ids or b""):
-            return None
-        name = (correlation_id or b"").decode(errors="replace")
-        return Letter(row_id, key[0], key[1], action, bool(without_id), name)
+        for table in (DEAD_LETTERS, WAITING):
+            found = self._database.execute(SELECT_SENT.format(table), key).fetchone()
+            if found is None:
+                continue
+            row_id, action, without_id, correlation_id, unique_ids = found
+            if json_text(report.unique_id).encode() in (unique_ids or b""):
+                name = (correlation_id or b"").decode(errors="replace")
+                return Letter(row_id, key[0], key[1], action, bool(without_id), name, waits=table == WAITING)
+        return None
 
     def settle(self, letter: Letter, delivered: Delivered, moved_utc: str | None) -> int:
         """The Central System has it; how many messages of its transaction had gone out with -1 before its start's answer."""
@@ -56,14 +58,13 @@ class Letters:
             assert delivered.transaction_id is not None, "a StartTransaction counts as delivered only with a transactionId"
             self._database.execute(SET_TRANSACTION_ID, (str(delivered.transaction_id), letter.local_tx_id))
         elif letter.without_id:
-            columns = ", ".join(schema.MESSAGE_COLUMNS)
+            columns, table = ", ".join(schema.MESSAGE_COLUMNS), WAITING if letter.waits else DEAD_LETTERS
             self._database.execute(
                 f"INSERT INTO delivered_without_id ({columns}, reason, moved_utc)"
-                f" SELECT {columns}, ?, ? FROM dead_letters WHERE id = ?",
+                f" SELECT {columns}, ?, ? FROM {table} WHERE id = ?",
                 ("delivered with transactionId -1, late", moved_utc, letter.row_id),
             )
-        self._database.execute(DELETE_LETTER, (letter.row_id,))
-        self._store.dead_letters -= 1
+        self._remove(letter)
         if self._database.execute(SELECT_IS_OVER, (letter.local_tx_id,)).fetchone() is not None:
             self._store.finish(letter.local_tx_id)
         if not letter.is_start:
@@ -71,12 +72,27 @@ class Letters:
         counts = (self._database.execute(query, (letter.local_tx_id,)).fetchone()[0] for query in COUNT_WITHOUT_ID)
         return sum(int(count) for count in counts)
 
+    def _remove(self, letter: Letter) -> None:
+        if letter.waits:
+            self._store.remove(letter.row_id)
+            return
+        self._database.execute(DELETE_LETTER, (letter.row_id,))
+        self._store.dead_letters -= 1
+
+
+def note_ids(database: sqlite3.Connection, local_tx_id: str, number: int, unique_ids: Sequence[str]) -> None:
+    """The message is the head no more: note the ids that an answer may bear yet."""
+    if not unique_ids:
+        return
+    database.executemany(NOTE_ID, [(unique_id, local_tx_id, number) for unique_id in unique_ids[-IDS_OF_A_MESSAGE:]])
+    database.execute(FORGET_IDS, (IDS_KEPT,))
+
 
 NOTE_ID = "INSERT OR REPLACE INTO given_up_ids (unique_id, local_tx_id, number) VALUES (?, ?, ?)"
 FORGET_IDS = "DELETE FROM given_up_ids WHERE rowid <= (SELECT max(rowid) FROM given_up_ids) - ?"
 SELECT_BY_ID = "SELECT local_tx_id, number FROM given_up_ids WHERE unique_id = ?"
-SELECT_LETTER = (
-    "SELECT id, action, without_id, CAST(correlation_id AS BLOB), CAST(unique_ids AS BLOB) FROM dead_letters"
+SELECT_SENT = (
+    "SELECT id, action, without_id, CAST(correlation_id AS BLOB), CAST(unique_ids AS BLOB) FROM {}"
     " WHERE local_tx_id = ? AND number = ? ORDER BY id DESC LIMIT 1"
 )
 SET_TRANSACTION_ID = "UPDATE transactions SET transaction_id = ?, given_up = 0 WHERE local_tx_id = ?"

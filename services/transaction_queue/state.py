@@ -88,7 +88,7 @@ class Head(Facts, frozen=True):
 
 
 class Letter(Facts, frozen=True):
-    """A message that was given up and is kept as a dead letter, row `row_id`."""
+    """A message that was given up and is kept as a dead letter, row `row_id`; or `waits`, queued again, for its next turn."""
 
     row_id: int
     local_tx_id: str
@@ -97,6 +97,7 @@ class Letter(Facts, frozen=True):
     without_id: bool = False
     """It went out with transactionId -1."""
     correlation_id: str = ""
+    waits: bool = False
 
     @property
     def is_start(self) -> bool:

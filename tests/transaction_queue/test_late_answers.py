@@ -9,7 +9,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bus.messages import Deliver, Delivered, DeliveryReport, Failed, GivenUp, IdTagInfo, StartTransaction, StopTransaction
+from bus.messages import (
+    Deliver,
+    Delivered,
+    DeliveryReport,
+    Failed,
+    GivenUp,
+    IdTagInfo,
+    MeterValues,
+    StartTransaction,
+    StopTransaction,
+)
 from bus.queue_messages import QueueTransactionAgain, TakeInTransaction
 from bus.vocabulary import AuthorizationStatus
 from services.station import queue_layout
@@ -224,6 +234,86 @@ def test_one_that_is_queued_again_meanwhile_is_settled_in_its_place(world: World
     assert world.rows("messages") == world.rows("dead_letters") == []
     assert len(world.sent) == 1
     assert world.rows("transactions")[0]["transaction_id"] == "77"
+
+
+def queued_behind_another(world: World, *kinds: type) -> None:
+    """Of the session tx these were given up, and are queued again while another transaction's start has no answer yet."""
+    silent_to(world, *kinds)
+    world.link.online()
+    world.connectors.write(*session("tx"))
+    world.link.answer = lambda _: None
+    world.connectors.write(session("other", 300)[0])
+    ask(world, QueueTransactionAgain("tx"))
+
+
+def test_a_start_that_waits_again_brings_the_id_for_what_waits_behind_it(world: World) -> None:
+    """It is settled where it waits: a second one would begin a transaction that nothing ends (design §4.10)."""
+    queued_behind_another(world, StartTransaction)
+    assert [row["local_tx_id"] for row in world.rows("messages")] == ["other", "tx", "tx", "tx"]
+    for _ in range(4):
+        late(world)
+    assert world.states[-1].depth == 3
+    assert outcomes(world)[-1] == (0, LATE)
+    world.link.answer = world.central_system
+    world.link.report(0, Delivered(101))
+    assert world.said()[4:] == [("MeterValues", 77), ("StopTransaction", 77)]
+    assert [outcome for _, outcome in outcomes(world)].count(LATE) == 1
+    assert world.rows("messages") == world.rows("dead_letters") == world.rows("delivered_without_id") == []
+    assert world.rows("transactions")[0]["finished_number"] is not None
+
+
+def test_a_stop_that_waits_again_is_not_sent_again(world: World) -> None:
+    queued_behind_another(world, StopTransaction)
+    late(world, 2, Delivered(None, BLOCKED))
+    assert outcomes(world)[-1] == (2, Delivered(None, BLOCKED))
+    assert world.rows("transactions")[0]["finished_number"] == 1
+    world.link.answer = world.central_system
+    world.link.report(0, Delivered(101))
+    world.advance(60)
+    assert len(world.sent) == 4
+    assert world.rows("messages") == []
+
+
+def test_an_error_for_what_waits_again_settles_nothing(world: World) -> None:
+    queued_behind_another(world, StartTransaction)
+    late(world, 0, Failed("CALLERROR"))  # type: ignore[arg-type]
+    late(world, 0, Delivered())
+    world.link.answer = world.central_system
+    world.link.report(0, Delivered(100))
+    assert world.said()[4:] == [("StartTransaction", None), ("MeterValues", 101), ("StopTransaction", 101)]
+    assert world.ids()[4] != world.ids()[0], "on the same connection (OCPP-J 1.6 §4.1.4)"
+
+
+def test_the_first_answer_wins_where_it_is_under_way_again(world: World) -> None:
+    queued_behind_another(world, StartTransaction)
+    world.link.report(0, Delivered(100))
+    assert world.said()[4:] == [("StartTransaction", None)]
+    late(world)
+    world.link.answer = world.central_system
+    world.link.report(0, Delivered(88))
+    late(world)
+    world.link.report(0, Delivered())
+    assert world.said()[5:] == [("MeterValues", 77), ("StopTransaction", 77)]
+    assert world.rows("transactions")[0]["transaction_id"] == "77"
+
+
+def test_what_waits_for_its_retry_behind_what_is_queued_again_is_settled_as_well(world: World) -> None:
+    """A person's command has put it behind the letter: it is the head no more when its answer comes."""
+    silent_to(world, MeterValues)
+    world.link.online()
+    world.connectors.write(*session("tx")[:2])
+    world.link.configure(TransactionMessageAttempts=3, TransactionMessageRetryInterval=60)
+    silent_to(world, StopTransaction)
+    world.connectors.write(session("tx")[2])
+    world.link.answer = lambda _: None
+    assert ask(world, QueueTransactionAgain("tx")).changed == 1
+    assert [row["number"] for row in world.rows("messages")] == [1, 2]
+    late(world, 2, Delivered(None, BLOCKED))
+    assert [row["number"] for row in world.rows("messages")] == [1]
+    assert outcomes(world)[-1] == (2, Delivered(None, BLOCKED))
+    world.link.report(0, Delivered())
+    world.advance(300)
+    assert [action for action, _ in world.said()] == ["StartTransaction", "MeterValues", "StopTransaction", "MeterValues"]
 
 
 @pytest.mark.parametrize("outcome", [Failed("CALLERROR"), Delivered()], ids=["an error", "no transactionId"])
