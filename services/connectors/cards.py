@@ -216,10 +216,12 @@ def ask_for_remote_starts(work: Work) -> None:
 def authorized_for(state: State, connector: Connector) -> Waiting | None:
     """The confirmed authorization that a plugged connector may start with: its own, else the oldest unbound one.
 
-    A connector whose own one is not confirmed yet is no longer there for the unbound ones.
+    A connector whose own one is not confirmed yet is no longer there for the unbound ones. Nor is one in Finishing: the plug
+    in it is that of a vehicle which has charged, or was left there, and which they do not pay for (errata v4.0 3.20).
     """
     own = [w for w in state.waiting if w.connector_id == connector.connector_id]
-    candidates = own or [w for w in state.waiting if w.connector_id is None]
+    unbound = [] if isinstance(connector.phase, Finished) else [w for w in state.waiting if w.connector_id is None]
+    candidates = own or unbound
     return next((w for w in candidates if w.confirmed and _may_use(state, connector, w.id_tag, w.parent_id_tag)), None)
 
 

@@ -190,7 +190,7 @@ class KeptReading(Facts, frozen=True):
 class Waiting(Facts, frozen=True):
     """An authorization, or a RemoteStartTransaction still to be authorized, that waits for a connector to be plugged in.
 
-    `connector_id` None: the first connector that is plugged in. On disk, so that a restart in between loses nothing.
+    `connector_id` None: the first one whose vehicle still waits for a card. On disk: a restart in between loses nothing.
     """
 
     waiting_id: str

@@ -67,6 +67,73 @@ def test_a_card_does_not_start_the_vehicle_that_somebody_else_has_finished() -> 
     assert bench.state.connectors[1].transaction.id_tag == "B"
 
 
+@pytest.mark.parametrize("abandoned", [False, True])
+@pytest.mark.parametrize("how", ["card", "remote"])
+def test_nor_where_two_others_are_free(how: str, abandoned: bool) -> None:
+    """Errata v4.0 3.20: what means whichever connector is plugged in next does not mean a vehicle that was there before."""
+    bench = Bench(3, settings=Settings(connection_time_out_s=30))
+    bench.plug_in(3)
+    if abandoned:
+        bench.advance(35)
+    else:
+        bench.card("A")
+        bench.advance(5)
+        bench.card("A")
+        bench.advance(5)
+    assert bench.status(3) == "Finishing"
+    if how == "card":
+        bench.card("B")
+    else:
+        assert bench.remote_start("B").status == "Accepted"
+    bench.advance(5)
+    bench.restart()
+    bench.advance(5)
+    assert (bench.status(3), bench.plants[3].relay_closed) == ("Finishing", False)
+    bench.plug_in(1)
+    bench.advance(5)
+    assert [c.transaction and c.transaction.id_tag for c in bench.state.connectors] == ["B", None, None]
+
+
+@pytest.mark.parametrize("id_tag", ["A", "B"])
+def test_a_card_that_waits_for_its_plug_does_not_take_the_vehicle_that_finishes_meanwhile(id_tag: str) -> None:
+    """Errata v4.0 3.20. Nor does the charge begin again that its own card has just ended."""
+    bench = Bench(2)
+    bench.card(id_tag)
+    bench.advance(1)
+    bench.remote_start("A", 1)
+    bench.plug_in(1)
+    bench.advance(15)
+    bench.card("A")
+    bench.advance(10)
+    assert (bench.status(1), len(bench.transactions)) == ("Finishing", 1)
+    bench.unplug(1)
+    bench.plug_in(1)
+    bench.advance(5)
+    assert bench.connector(1).transaction is not None
+    assert bench.connector(1).transaction.id_tag == id_tag
+
+
+def test_the_vehicle_that_has_finished_is_charged_by_whoever_means_it() -> None:
+    """OCPP 1.6 §5.11, field report 26: a remote start that names the connector, or a card that has no other choice."""
+    bench = Bench(2)
+    bench.plug_in(1)
+    bench.card("A")
+    bench.advance(5)
+    bench.card("A")
+    bench.advance(5)
+    assert bench.remote_start("B", 1).status == "Accepted"
+    bench.advance(5)
+    assert bench.status(1) == "Charging"
+    bench.card("B")
+    bench.advance(5)
+    bench.plug_in(2)
+    bench.card("C")
+    bench.advance(5)
+    bench.card("D")
+    bench.advance(5)
+    assert [c.transaction and c.transaction.id_tag for c in bench.state.connectors] == ["D", "C"]
+
+
 def test_the_card_that_finished_a_session_restarts_it() -> None:
     """OCPP 1.6 §4.9 F2: presents idTag again, thereby creating a new transaction."""
     bench = Bench(2)
