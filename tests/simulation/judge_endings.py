@@ -10,7 +10,7 @@ A restart of `connectors` is no cause: the same plug-in goes on in the same tran
 from tests.simulation.central_system import BAD_CARD
 from tests.simulation.judge import Case, Finding, Findings
 from tests.simulation.ledger import TOLD_TO_END, Committed, Death, PlugIn
-from tests.simulation.whose import CALL_S
+from tests.simulation.whose import done_until_s
 
 CAUSED = "a transaction ends for a cause; a restart of a service is none"
 POWER_LOSS = "OCPP 1.6 §7.36: what a power cut has ended says PowerLoss, and nothing else does"
@@ -104,8 +104,7 @@ def _asked_to_end(case: Case, start: Committed, from_s: float, to_s: float) -> s
     again = [at_s for at_s in cards if start.at_s - slow_s < at_s <= start.at_s and at_s > _begun_s(cards, start.at_s)]
     asked = [("Local", at_s, at_s) for at_s in cards] + [("Local", to_s, to_s) for _ in again]
     for call in case.book.asked:
-        # It is done some time from its asking to its answer, or until nobody may do it any more.
-        until_s = call.answered_s or call.at_s + CALL_S
+        until_s = done_until_s(case, call)
         if call.action == "RemoteStopTransaction" and call.payload["transactionId"] in ids:
             asked.append(("Remote", call.at_s, until_s))
         elif call.action == "Reset":

@@ -13,7 +13,6 @@ from tests.simulation.judge import Case, Finding, Findings, Transaction
 from tests.simulation.judge_money import TRUE_STOPS
 from tests.simulation.ledger import Contact, PlugIn, Span
 from tests.simulation.whose import (
-    CALL_S,
     CHECKPOINT_S,
     FOR_EVER,
     LOOK_S,
@@ -21,6 +20,7 @@ from tests.simulation.whose import (
     anchor_lost,
     committed_s,
     contacts_of,
+    done_until_s,
     found_s,
     is_dated,
     noticed_s,
@@ -104,7 +104,7 @@ def _acts(case: Case, transaction: Transaction, contacts: list[Contact]) -> list
         (asked.action, at_s)
         for asked in case.book.asked
         if asked.action in ENDING and asked.payload.get("transactionId") in {None, *ids}
-        for at_s in (asked.at_s, asked.answered_s or asked.at_s + CALL_S)
+        for at_s in (asked.at_s, done_until_s(case, asked))
     ]
     if transaction.id_tag.startswith(BAD_CARD):
         acts += [("a refusal", copy.at_s) for copy in transaction.starts if copy.fate == GOOD]

@@ -201,6 +201,16 @@ def test_a_power_cut_ends_it_with_the_last_reading_before_or_the_first_one_after
     assert promises(cooked) == broken
 
 
+@pytest.mark.parametrize(("answered_s", "right"), [(398.0, True), (391.5, False), (0.0, False)])
+def test_a_reset_that_nobody_answered_may_have_waited_for_the_call_before_it(answered_s: float, right: bool) -> None:
+    """OCPP-J 1.6 §4.1: the link works on one CALL at a time; each owner has 5 s from then on (seed 81235)."""
+    cooked = Cooked()
+    all_of(opened("car"), said(402.0))(cooked)
+    cooked.book.asked.append(Asked(390.5, "ClearCache", {}, "Accepted" if answered_s else "", answered_s))
+    cooked.book.asked.append(Asked(391.0, "Reset", {"type": "Hard"}))
+    assert (money.TRUE_STOPS not in promises(cooked)) is right
+
+
 def test_what_the_guard_took_away_is_given_back_to_the_same_transaction() -> None:
     """Design §2: `connectors` was away for longer than the guard waits, and its car wanted no more when it was back."""
     cooked = Cooked()

@@ -161,6 +161,17 @@ def blind_about(case: Case, connector_id: int, at_s: float, told_s: float = FOR_
     return found
 
 
+def done_until_s(case: Case, asked: Asked) -> float:
+    """Until when something may be done because the Central System asked for it: its answer, else the end of its owner's time."""
+    return asked.answered_s or owner_asked_s(case, asked) + CALL_S
+
+
+def owner_asked_s(case: Case, asked: Asked) -> float:
+    """When the link has asked its owner at the latest: it works on one CALL at a time, and others may have come before it."""
+    before = (call.answered_s for call in case.book.asked if call.at_s <= asked.at_s and call is not asked)
+    return max([asked.at_s, *before])
+
+
 def asked_for(case: Case, transaction: Transaction, contact: Contact) -> bool:
     """Whether the card of a transaction was presented, or the app used, before its contactor closed first."""
     from_s = plug_in_of(case, contact).in_s - waits_s_max(case)
