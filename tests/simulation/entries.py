@@ -21,7 +21,8 @@ def committed(at_s: float, entry: dict[str, Any]) -> Committed:
         values = tuple(sampled for value in message["meter_values"] for sampled in value["sampled_values"])
         contexts = frozenset(sampled["context"] for sampled in values)
         said = ", ".join(sampled["value"] for sampled in values)
-    return Committed(at_s, entry["local_tx_id"], entry["number"], action, message["connector_id"], said, contexts)
+    dated = not any(undated(entry))
+    return Committed(at_s, entry["local_tx_id"], entry["number"], action, message["connector_id"], said, contexts, dated)
 
 
 def undated(value: Any) -> Iterator[dict[str, Any]]:

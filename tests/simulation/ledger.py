@@ -74,6 +74,8 @@ class Committed(msgspec.Struct):
     """Its content, but for times and ids (`book.said`)."""
     contexts: frozenset[str] = frozenset()
     """Of MeterValues: why the readings were taken."""
+    dated: bool = True
+    """Whether its times were known when it was committed."""
 
     @property
     def entry(self) -> str:

@@ -4,6 +4,8 @@ import pytest
 
 from bus.logs import utc_text
 from tests.simulation import judge_delivery as delivery
+from tests.simulation import judge_money as money
+from tests.simulation.central_system import HOP_S
 from tests.simulation.clock import UTC_0_S
 from tests.simulation.cooked import Change, Cooked, excused, found_despite
 from tests.simulation.ledger import Death, Span
@@ -166,3 +168,60 @@ SHIFTS: list[tuple[Change, str, Change]] = [
 def test_another_trouble_or_time_excuses_nothing(spoil: Change, promise: str, elsewhere: Change) -> None:
     """An excuse covers who had the message, when it was under way, no more."""
     found_despite(Cooked(), spoil, promise, elsewhere)
+
+
+def tell_the_first_session_again(later_s: float) -> Change:
+    """With other times, and so under another transactionId."""
+
+    def act(cooked: Cooked) -> None:
+        for copy, at_s, said_s in zip(cooked.book.copies[:2], (600.0, 601.0), (100.0, 401.5), strict=True):
+            cooked.again(copy, at_s, f"told-again-{at_s}")
+            repeated = cooked.book.copies[-1]
+            repeated.payload = {**copy.payload, "timestamp": utc_text(UTC_0_S + said_s + later_s)}
+            if copy.action == "StartTransaction":
+                repeated.transaction_id = 9
+            else:
+                repeated.payload["transactionId"] = 9
+            repeated.raw = f"{copy.action} {repeated.payload}"
+        cooked.book.copies.sort(key=lambda copy: copy.at_s)
+
+    return change(f"told_again_{later_s * 1000:.0f}_ms_later", act)
+
+
+def lose_their_times(at_s: float = 500.0, *, dated: bool = False, kept: bool = True) -> Change:
+    """The queue's store is lost; of the first session nothing was `dated` when it was committed."""
+
+    def act(cooked: Cooked) -> None:
+        for entry in cooked.ledger.committed[:2]:
+            entry.dated = dated
+        names = frozenset(copy.entry for copy in cooked.book.copies[:2] if kept)
+        cooked.ledger.deaths.append(Death(at_s, "store transactions.db", frozenset(), names))
+
+    return act
+
+
+RETOLD = tell_the_first_session_again(HOP_S)
+
+
+def test_a_session_without_a_time_is_dated_anew_after_the_loss_of_the_queues_store() -> None:
+    """Design §5: first by the Central System, whose word takes a moment, then by a time server (seed 80741)."""
+    excused(Cooked(), RETOLD, money.BILLED, lose_their_times())
+    cooked = Cooked()
+    RETOLD(cooked)
+    lose_their_times()(cooked)
+    assert cooked.promises() == set()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "elsewhere"),
+    [
+        (tell_the_first_session_again(HOP_S + 0.01), lose_their_times()),
+        (RETOLD, lose_their_times(dated=True)),
+        (RETOLD, lose_their_times(kept=False)),
+        (RETOLD, lose_their_times(50.0)),
+        (RETOLD, lose_their_times(700.0)),
+    ],
+)
+def test_what_had_a_time_or_gets_quite_another_one_is_no_repeat(spoil: Change, elsewhere: Change) -> None:
+    """Design §4.10: a repeat is the same message, byte for byte."""
+    found_despite(Cooked(), spoil, money.BILLED, elsewhere)

@@ -162,7 +162,7 @@ def blind_about(case: Case, connector_id: int, at_s: float, told_s: float = FOR_
 
 
 def done_until_s(case: Case, asked: Asked) -> float:
-    """Until when something may be done because the Central System asked for it: its answer, else the end of its owner's time."""
+    """Until when it may be done because the Central System asked for it: its answer, else the end of its owner's time."""
     return asked.answered_s or owner_asked_s(case, asked) + CALL_S
 
 
