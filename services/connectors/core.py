@@ -217,6 +217,7 @@ def _on_evse(work: Work, event: e.EvseObserved | e.EvseFailed) -> None:
         _advance(work, recovery.without_unseen(work, work.put(connector, plugged=False, evse_failure="")))
         connector = work.connector(connector.connector_id)
         assert connector is not None
+    connector = recovery.follow_restart(work, connector, event.observation)
     observations.observed(work, connector, event.observation)
 
 

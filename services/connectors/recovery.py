@@ -26,6 +26,7 @@ from services.connectors.state import (
     Reservation,
     Resuming,
     Running,
+    Starting,
     StopIntent,
     Stopping,
     Transaction,
@@ -169,6 +170,25 @@ def is_another_plug(connector: Connector, transaction: Transaction, boot_id: str
     if transaction.started_at.boot_id != boot_id or stop.at is None:
         return False
     return not transactions.same_session(transaction.mark, seen) or _was_out(connector, stop.at, boot_id)
+
+
+def follow_restart(work: Work, connector: Connector, new: EvseObservation) -> Connector:
+    """A controller that has restarted counts anew, and the plug is still the same (`observations.missed_unplugging`).
+
+    What has ended, or is about to, is found again by what it counts from now on, after a restart of this service too.
+    """
+    seen, mark, finished = connector.seen, transactions.mark_of(new), connector.finished
+    if seen is None or not connector.plugged or new.plugged is False or new.boots <= seen.boots:
+        return connector
+    match connector.phase:
+        case Stopping(transaction=transaction, unplugged=False):
+            return transactions.save(work, connector, msgspec.structs.replace(transaction, mark=mark))
+        case Finished() | Starting() as phase if finished is not None:
+            finished = msgspec.structs.replace(finished, mark=mark)
+            work.change(e.SaveFinished(connector.connector_id, finished))
+            starting = isinstance(phase, Starting)
+            return work.put(connector, phase=msgspec.structs.replace(phase, finished=finished) if starting else finished)
+    return connector
 
 
 def without_unseen(work: Work, connector: Connector) -> Connector:

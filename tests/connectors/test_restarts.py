@@ -206,6 +206,61 @@ def test_another_car_that_the_guard_saw_coming_while_a_stop_is_interrupted_is_no
     assert (bench.stop_message().reason, bench.status()) == (Reason.LOCAL, "Preparing")
 
 
+@pytest.mark.parametrize("service_too", [False, True])
+def test_a_controller_that_restarts_while_a_stop_waits_for_its_reading_has_the_same_plug(service_too: bool) -> None:
+    """Finishing, so that nobody else's card pays for that vehicle (errata v4.0 3.20)."""
+    bench = Bench(2)
+    bench.plug_in(1)
+    bench.card("A")
+    bench.advance(60)
+    bench.plants[1].meter_answers = False
+    bench.card("A")
+    bench.advance(1)
+    bench.plants[1].restart_controller()
+    bench.advance(2)
+    if service_too:
+        bench.restart()
+        bench.advance(1)
+    bench.plants[1].meter_answers = True
+    bench.advance(6)
+    bench.card("B")
+    bench.advance(10)
+    assert (bench.status(1), bench.plants[1].relay_closed, len(bench.transactions)) == ("Finishing", False, 1)
+
+
+@pytest.mark.parametrize("starting", [False, True])
+def test_a_controller_that_restarts_after_the_session_has_the_same_plug_for_the_next_process_too(starting: bool) -> None:
+    """It counts anew, and its vehicle has been there all the time."""
+    bench = charging()
+    bench.advance(60)
+    bench.card()
+    bench.advance(5)
+    bench.plants[1].meter_answers = not starting
+    if starting:
+        bench.card("OTHER")
+    bench.plants[1].restart_controller()
+    bench.advance(5)
+    assert bench.status() == "Finishing"
+    bench.restart()
+    bench.advance(5)
+    assert bench.history()[-1] == "Finishing"
+
+
+def test_another_car_after_a_restart_of_the_controller_is_found_out_all_the_same() -> None:
+    bench = charging()
+    bench.plants[1].meter_answers = False
+    bench.card()
+    bench.advance(1)
+    bench.plants[1].restart_controller()
+    bench.advance(1)
+    bench.unplug()
+    bench.plug_in()
+    bench.plants[1].restart_controller()
+    bench.plants[1].meter_answers = True
+    bench.advance(8)
+    assert bench.status() == "Preparing"
+
+
 def test_a_stop_in_progress_ends_even_if_the_controller_never_answers_again() -> None:
     """Nothing waits for ever."""
     bench = charging()
