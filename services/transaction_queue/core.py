@@ -215,6 +215,8 @@ def _decide(state: State, now: Now) -> tuple[State, Effects]:
     head = state.head
     if head is None or state.asked or state.refilling:
         return state, ()
+    if head.is_start and head.start is not Start.MISSING:
+        return _settled_elsewhere(state, head)
     if head.attempts >= max(1, state.settings.attempts) and not head.outstanding:
         # TransactionMessageAttempts was lowered while the message waited for a retry.
         reason = f"failed {head.attempts} times, and TransactionMessageAttempts is now {state.settings.attempts}"
@@ -227,6 +229,20 @@ def _decide(state: State, now: Now) -> tuple[State, Effects]:
         state = msgspec.structs.replace(state, head=None, parked_tx=head.local_tx_id)
         return state, (e.CommitGivenUp(head.row_id, reason),)
     return _ask(state, head, now)
+
+
+def _settled_elsewhere(state: State, head: Head) -> tuple[State, Effects]:
+    """The StartTransaction waits in an older copy of the queue's database, and `connectors` was told what became of it.
+
+    Sent once more it would be another transaction (design §3). While the link is asked for it, its report decides.
+    """
+    state = msgspec.structs.replace(state, head=None)
+    if head.start is Start.GIVEN_UP:
+        reason = "given up before, as connectors knows; this database is an older copy"
+        return state, (e.CommitGivenUp(head.row_id, reason),)
+    text = "StartTransaction was answered before, as connectors knows; this database is an older copy, it is not sent again"
+    note = e.Note(text, head.unique_ids[-1] if head.unique_ids else "", warning=True)
+    return state, (e.CommitDelivered(head.row_id, Delivered(head.transaction_id)), note)
 
 
 def _ask(state: State, head: Head, now: Now) -> tuple[State, Effects]:

@@ -191,7 +191,8 @@ def queue_again(database: sqlite3.Connection, local_tx_id: str) -> int:
         database.execute(MOVE_BEHIND, (local_tx_id, number))
     for number, unique_ids in database.execute(SELECT_SENT, (local_tx_id,)).fetchall():
         note_ids(database, local_tx_id, number, _decoded(unique_ids, tuple[str, ...]))
-    database.execute("UPDATE transactions SET given_up = 0, finished_number = NULL WHERE local_tx_id = ?", (local_tx_id,))
+    # Not 0: `connectors` goes on to tell that the start was given up.
+    database.execute("UPDATE transactions SET given_up = NULL, finished_number = NULL WHERE local_tx_id = ?", (local_tx_id,))
     return len(moved)
 
 

@@ -63,6 +63,7 @@ _TABLES: dict[str, tuple[str, Columns]] = {
             "meter_start_wh": int,
             "meter_stop_wh": int,
             "stop_reason": str,
+            # 1: its StartTransaction was, and is not waiting again; NULL: a person had it queued again.
             "given_up": int,
             "last_number": int,
             "finished_number": int,

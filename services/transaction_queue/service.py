@@ -100,6 +100,7 @@ class TransactionQueue:
         self._warden = surroundings.warden
         self._lost = LostTransactions(self._store, node.now)
         self._alarm = self._repeated_tx = ""
+        self._learned = False
         self._lines, self._tells = Lines(self._log, node.now), False
         self._journal = JournalOut(node, database, topic_named("journal.delivery."), self._log)
         self._journal.on_acknowledged, self._journal.on_unreadable = self._acknowledge, self._store.note_unreadable
@@ -202,15 +203,15 @@ class TransactionQueue:
             self._read_head()
 
     def _connector_said(self, connector: ConnectorState) -> None:
-        """`connectors` may know the transactionId where this store has lost the StartTransaction."""
+        """`connectors` may know the transactionId where this store has lost the StartTransaction, or its answer."""
         running, row = connector.transaction, self._row
         if running is None or running.transaction_id is None or row is None:
             return
-        if row.start is Start.MISSING and row.number > 0 and row.local_tx_id == running.local_tx_id:
+        if row.start is Start.MISSING and row.local_tx_id == running.local_tx_id:
             with transaction(self._database):
                 self._store.adopt(row.local_tx_id, running.transaction_id)
             self._log.warning(
-                "transactionId taken from connectors, the StartTransaction is not in this store",
+                "transactionId taken from connectors, this store does not have the answer to the StartTransaction",
                 local_tx_id=row.local_tx_id,
                 transaction_id=running.transaction_id,
             )
@@ -237,6 +238,7 @@ class TransactionQueue:
     def _store_entry(self, entry: TransactionEntry) -> None:
         """Inside the transaction that notes the entry's number."""
         added = self._store.add(entry, self._moment(self._node.now()))
+        self._learned = self._learned or added.learned
         about = _about(entry)
         if self._refill.until_s is not None:
             self._refill.entry_came()
@@ -260,7 +262,8 @@ class TransactionQueue:
     def _entries_stored(self) -> None:
         head = self._state.head
         # An entry may bring the offset of the boot that the head waits for, before the clock itself is heard of.
-        if head is None or head.needs_clock or self._refill.until_s is not None:
+        if head is None or head.needs_clock or self._learned or self._refill.until_s is not None:
+            self._learned = False
             self._read_head()
         self._changed()
 
@@ -409,7 +412,8 @@ class TransactionQueue:
         if isinstance(row.message, MeterValues):
             return
         transaction_id = delivered.transaction_id if row.number == 0 else row.transaction_id
-        self._lines.delivered("message delivered", transaction_id=transaction_id, unique_id=row.unique_ids[-1], **_about(row))
+        unique_id = row.unique_ids[-1] if row.unique_ids else None
+        self._lines.delivered("message delivered", transaction_id=transaction_id, unique_id=unique_id, **_about(row))
 
     def _act(self, effect: e.Effect) -> None:
         match effect:

@@ -62,6 +62,8 @@ class Added(msgspec.Struct, frozen=True):
     alarms: tuple[str, ...] = ()
     settled: Delivered | GivenUp | None = None
     """What became of a repeated one whose message is done with; `connectors`, an older copy, does not know it any more."""
+    learned: bool = False
+    """It told what became of its StartTransaction, which was not known here."""
 
 
 class Store:
@@ -115,17 +117,10 @@ class Store:
         message = entry.message
         fills_gap = tx is not None and entry.number <= tx["last_number"]
         alarms = () if fills_gap else breaches(None if tx is None else _known(tx), message, stored_at)
-        # A start that knew its UTC went out with it: this store has lost it, and what follows keeps its distance to it.
-        started_at = entry.started_at if tx is None and entry.started_at and entry.started_at.utc_ms is not None else None
-        for at in (*(() if started_at is None else (started_at,)), *times.moments(message)):
-            self._note_moment(at)
         self._note_transaction(entry, new=tx is None)
-        if started_at is not None:
-            self._set_anchor(entry.local_tx_id, started_at)
-        if entry.transaction_id is not None:
-            self.adopt(entry.local_tx_id, entry.transaction_id)
-        elif entry.start_given_up:
-            self._database.execute(START_WAS_GIVEN_UP, (entry.local_tx_id,))
+        learned = self._learn(entry, new=tx is None)
+        for at in times.moments(message):
+            self._note_moment(at)
         columns = {
             "local_tx_id": entry.local_tx_id,
             "number": entry.number,
@@ -147,7 +142,7 @@ class Store:
         marks = ", ".join("?" * len(columns))
         self._database.execute(f"INSERT INTO messages ({', '.join(columns)}) VALUES ({marks})", tuple(columns.values()))
         self.depth += 1
-        return Added(repeated=False, alarms=alarms)
+        return Added(repeated=False, alarms=alarms, learned=learned)
 
     def open_transactions(self, limit: int) -> list[CloseLostTransaction]:
         """Transactions whose StartTransaction is or was here and whose StopTransaction never came, at most `limit`."""
@@ -254,12 +249,10 @@ class Store:
             self._database.execute("UPDATE transactions SET given_up = 1 WHERE local_tx_id = ?", (row.local_tx_id,))
         self._settle(row)
 
-    def adopt(self, local_tx_id: str, transaction_id: int) -> None:
-        """`connectors` knows the transactionId of a transaction whose StartTransaction this store has lost."""
-        self._database.execute(
-            "UPDATE transactions SET transaction_id = ? WHERE local_tx_id = ? AND transaction_id IS NULL",
-            (str(transaction_id), local_tx_id),
-        )
+    def adopt(self, local_tx_id: str, transaction_id: int) -> bool:
+        """`connectors` knows the transactionId: the StartTransaction is answered, even if it waits here. True: this is news."""
+        key = (str(transaction_id), local_tx_id)
+        return self._database.execute(START_WAS_ANSWERED, key).rowcount > 0
 
     def offset_is_news(self, utc_offset_ms: int) -> bool:
         """Whether the believed clock of this boot differs from what is stored by more than a trifle."""
@@ -305,6 +298,20 @@ class Store:
     def _transaction(self, local_tx_id: str) -> dict[str, Any] | None:
         values = self._database.execute(SELECT_TRANSACTION, (local_tx_id,)).fetchone()
         return None if values is None else dict(zip(_TRANSACTION, values, strict=True))
+
+    def _learn(self, entry: TransactionEntry, *, new: bool) -> bool:
+        """What the entry tells of its start; whether it is news. Only this store's own answer to it holds against that."""
+        key, started_at, news = entry.local_tx_id, entry.started_at, False
+        if entry.transaction_id is not None:
+            news = self.adopt(key, entry.transaction_id)
+        elif entry.start_given_up:
+            news = self._database.execute(START_WAS_GIVEN_UP, (key,)).rowcount > 0
+        if (new or news) and started_at is not None and started_at.utc_ms is not None:
+            # It went out with this UTC, which this store has lost: what follows keeps its distance to it.
+            self._note_moment(started_at)
+            if self._database.execute(SELECT_ANCHOR, (key,)).fetchone() == (None,):
+                self._set_anchor(key, started_at)
+        return news
 
     def _note_transaction(self, entry: TransactionEntry, *, new: bool) -> None:
         message = entry.message
@@ -425,10 +432,10 @@ class Store:
 
 SELECT_DEAD_LETTER = "SELECT 1 FROM dead_letters WHERE local_tx_id = ? AND number = ? LIMIT 1"
 SELECT_TRANSACTION_ID = "SELECT transaction_id FROM transactions WHERE local_tx_id = ?"
-START_WAS_GIVEN_UP = (
-    "UPDATE transactions SET given_up = 1 WHERE local_tx_id = ? AND transaction_id IS NULL AND start_boot_id IS NULL"
-)
-"""As `connectors` tells a store that has lost it; one that has the StartTransaction knows better."""
+SELECT_ANCHOR = "SELECT anchor_boot_id FROM transactions WHERE local_tx_id = ?"
+START_WAS_ANSWERED = "UPDATE transactions SET transaction_id = ? WHERE local_tx_id = ? AND transaction_id IS NULL"
+START_WAS_GIVEN_UP = "UPDATE transactions SET given_up = 1 WHERE local_tx_id = ? AND transaction_id IS NULL AND given_up = 0"
+"""As `connectors` tells a store that has lost that. NULL: a person had it queued again since, and `connectors` is not told."""
 SELECT_PENDING = "SELECT 1 FROM messages WHERE local_tx_id = ? AND number = ?"
 SELECT_OPEN = (
     "SELECT rowid, local_tx_id, connector_id, id_tag, start_boot_id, start_boottime_ms, start_utc_ms, meter_start_wh, last_wh,"

@@ -73,6 +73,8 @@ def _take_in(database: sqlite3.Connection, given: KeptTransaction) -> tuple[int,
         if not _is_known(database, given.local_tx_id, message, state, new=not known):
             _insert(database, STATES[state], _columns(given.local_tx_id, message, state))
             added += 1
+            if (message.number, state) == (0, "waiting"):
+                database.execute(START_WAITS, (given.local_tx_id,))
     return added, len(given.messages) - added
 
 
@@ -175,6 +177,7 @@ def _insert(database: sqlite3.Connection, table: str, columns: dict[str, Any]) -
 
 
 SELECT_UNREADABLE = "SELECT CAST(payload AS BLOB) FROM quarantine WHERE local_tx_id = ? AND number = ?"
+START_WAITS = "UPDATE transactions SET given_up = NULL WHERE local_tx_id = ? AND given_up <> 0"
 LEARN_OFFSET = (
     "UPDATE boots SET utc_offset_ms = ?, estimated = 0 WHERE boot_id = ? AND (utc_offset_ms IS NULL OR estimated <> 0)"
 )

@@ -403,6 +403,15 @@ def test_a_good_copy_of_what_is_unreadable_is_taken_in_beside_it(tmp_path: Path)
     assert len(new.sent) == 3
 
 
+def test_a_start_that_waits_goes_out_though_the_file_says_that_it_was_given_up(tmp_path: Path) -> None:
+    """Queued again by hand on the old board, whose connectors.db still tells of the time before."""
+    messages = handover.of_entries(session("tx"))["tx"]
+    new = another(tmp_path)
+    swap(new, [KeptTransaction("tx", None, {"given_up": 1}, messages)])
+    deliver(new)
+    assert new.said() == [("StartTransaction", None), ("MeterValues", 101), ("StopTransaction", 101)]
+
+
 def test_an_open_transaction_is_taken_in_over_the_bus_without_a_message(tmp_path: Path) -> None:
     new = another(tmp_path)
     facts: dict[str, str | int] = {

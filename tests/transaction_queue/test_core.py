@@ -33,6 +33,9 @@ FAILED_ONCE = head(
 HEADS = (
     None,
     head(is_start=True, number=0, start=Start.MISSING, transaction_id=None),
+    head(is_start=True, number=0),
+    head(is_start=True, number=0, unique_ids=("latest",), outstanding=True),
+    head(is_start=True, number=0, start=Start.GIVEN_UP, transaction_id=None, needs_clock=True),
     head(),
     head(start=Start.GIVEN_UP, transaction_id=None),
     head(start=Start.MISSING, transaction_id=None),
@@ -165,6 +168,28 @@ def test_a_report_on_an_earlier_id_counts_only_if_delivered():
     after, effects = core.step(state, e.Reported(DeliveryReport("old", Failed("late"), 2)), NOW)
     assert after.asked == "latest"
     assert not any(isinstance(effect, e.Commit) for effect in effects)
+
+
+@pytest.mark.parametrize("link", [ONLINE, OFFLINE])
+@pytest.mark.parametrize("sent", [(), ("latest",)])
+def test_a_start_that_connectors_knows_the_outcome_of_is_not_sent_again(sent, link):
+    """Design §3: the queue's database is an older copy, in which the start waits that is long settled."""
+    waiting = head(is_start=True, number=0, unique_ids=sent, outstanding=bool(sent))
+    state, effects = core.step(State(BOOT, RUN, link=link), e.HeadRead(waiting), NOW)
+    assert (state.head, effects[0]) == (None, e.CommitDelivered(7, Delivered(0)))
+    given_up = msgspec.structs.replace(waiting, start=Start.GIVEN_UP, transaction_id=None)
+    state, effects = core.step(State(BOOT, RUN, link=link), e.HeadRead(given_up), NOW)
+    assert (state.head, [type(effect) for effect in effects]) == (None, [e.CommitGivenUp])
+
+
+def test_a_start_that_the_link_is_asked_for_ends_by_its_report():
+    """The Central System may be giving it another transactionId: that one is the later."""
+    waiting = head(is_start=True, number=0, unique_ids=("latest",), outstanding=True)
+    state = State(BOOT, RUN, link=ONLINE, head=waiting, asked="latest", asked_on=2)
+    state, effects = core.step(state, e.HeadRead(waiting), NOW)
+    assert effects == ()
+    _, effects = core.step(state, e.Reported(DeliveryReport("latest", Delivered(77), 2)), NOW)
+    assert effects[0] == e.CommitDelivered(7, Delivered(77))
 
 
 @pytest.mark.parametrize("link", [ONLINE, OFFLINE])

@@ -305,6 +305,44 @@ def test_an_older_copy_of_the_queue_gets_what_it_lacks_and_doubles_only_what_it_
     assert len(world.sent) == 9
 
 
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("shown", [False, True])
+def test_a_start_that_waits_in_an_older_copy_of_the_queue_is_not_sent_again(
+    world: World, *, refused: bool, shown: bool
+) -> None:
+    """Design §3: `connectors` names the transactionId, in an entry or in what it shows, or says that it was given up."""
+    world.link.configure(TransactionMessageAttempts=1)
+    if refused:
+        world.link.answer = lambda _: Failed("no")
+    begun, *rest = session("a")
+    world.connectors.write(begun)
+    world.kill_queue()
+    shutil.copy(path(world), world.directory / "copy")
+    world.start_queue()
+    world.link.online()
+    world.link.offline()
+    assert [outcome.number for outcome in world.connectors.outcomes] == [0]
+    world.link.answer = world.central_system
+    world.kill_queue()
+    lose(world)
+    shutil.copy(world.directory / "copy", path(world))
+    world.start_queue()
+    if shown and not refused:
+        view = TransactionView("a", "TAG", moment(1), 1000, transaction_id=101)
+        world.connectors.node.publish(ConnectorState(1, ChargePointStatus.CHARGING, moment(1), transaction=view), "1")
+        world.settle()
+        assert world.rows("messages") == []
+    told = {"start_given_up": True} if refused else {"transaction_id": 101}
+    world.connectors.write(*(msgspec.structs.replace(entry, **told) for entry in rest))
+    assert [row["number"] for row in world.rows("messages")] == [1, 2]
+    world.link.online()
+    world.advance(60)
+    known = -1 if refused else 101
+    assert world.said() == [("StartTransaction", None), ("MeterValues", known), ("StopTransaction", known)]
+    assert [row["action"] for row in world.rows("dead_letters")] == ["StartTransaction"] * refused
+    assert {entry.number for entry in world.connectors.outcomes} == {0, 1, 2}
+
+
 def test_swapped_boards_begin_clean_and_keep_what_they_have(tmp_path: Path) -> None:
     """transactions.db of another station: its messages are delivered, ours are filled in."""
     other = World(tmp_path / "other") if (tmp_path / "other").mkdir() is None else None

@@ -5,11 +5,12 @@ import sqlite3
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
 from bus.database import open_database, transaction
 from bus.messages import Delivered, TransactionEntry
-from services.transaction_queue import rows, schema, store
+from services.transaction_queue import handover, rows, schema, store
 from services.transaction_queue.state import Start
 from services.transaction_queue.store import Store
 from services.transaction_queue.times import Boot
@@ -57,9 +58,31 @@ def test_an_entry_tells_a_store_that_has_lost_the_start_that_it_was_given_up(dat
     assert row.start is Start.GIVEN_UP
 
 
-def test_a_store_that_has_the_start_knows_better_than_an_entry(database):
-    """An older copy of `transactions.db`, or a person, sends the StartTransaction once more, and may get an id for it."""
-    opened = filled(database, session("tx")[0], TransactionEntry("tx", 5, stop(moment(3)), start_given_up=True))
+@pytest.mark.parametrize(
+    ("told", "start_is"), [({"transaction_id": 4711}, Start.ANSWERED), ({"start_given_up": True}, Start.GIVEN_UP)]
+)
+def test_an_entry_tells_an_older_copy_what_became_of_the_start_that_waits_there(database, told, start_is):
+    """Design §3; the distance to a start that went out holds for what follows."""
+    opened = Store(database, BOOT)
+    with transaction(database):
+        assert not opened.add(session("tx")[0], AT).learned
+        entry = TransactionEntry("tx", 5, stop(moment(3)), started_at=moment(1), **told)
+        assert opened.add(entry, AT).learned
+        assert not opened.add(msgspec.structs.replace(entry, number=6), AT).learned
+    row = opened.head(None)
+    assert row is not None
+    assert (row.number, row.start, row.anchor) == (0, start_is, moment(1))
+
+
+def test_a_start_that_a_person_has_queued_again_waits_for_its_answer(database):
+    """`connectors` goes on to tell that it was given up, and is told once it is answered (design §4.6)."""
+    opened = filled(database, session("tx")[0])
+    with transaction(database):
+        row = opened.head(None)
+        assert row is not None
+        opened.give_up(row, "reason", None)
+        handover.queue_again(database, "tx")
+        assert not opened.add(TransactionEntry("tx", 5, stop(moment(3)), start_given_up=True), AT).learned
     with transaction(database):
         row = opened.head(None)
         assert row is not None
