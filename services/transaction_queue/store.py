@@ -107,13 +107,17 @@ class Store:
         return self._boots
 
     def add(self, entry: TransactionEntry, stored_at: Moment) -> Added:
-        """Store a journal entry unless it is there or was there. A broken rule never refuses it."""
+        """Store a journal entry unless it is there or was there: then only what it tells of its start may be news.
+
+        A broken rule never refuses it.
+        """
         tx = self._transaction(entry.local_tx_id)
         pending = self._database.execute(SELECT_PENDING, (entry.local_tx_id, entry.number)).fetchone() is not None
         if pending or (tx is not None and _is_settled(tx, entry.number)):
             if tx is None:
                 self._note_transaction(entry, new=True)
-            return Added(repeated=True, settled=None if pending else self._outcome(entry))
+            learned = self._learn(entry, new=tx is None)
+            return Added(repeated=True, settled=None if pending else self._outcome(entry), learned=learned)
         message = entry.message
         fills_gap = tx is not None and entry.number <= tx["last_number"]
         alarms = () if fills_gap else breaches(None if tx is None else _known(tx), message, stored_at)

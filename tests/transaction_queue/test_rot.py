@@ -115,6 +115,34 @@ def test_a_value_that_may_be_missing_is_no_damage(world: World, change: str) -> 
     assert len(world.sent) == 4
 
 
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("change", ["local_tx_id = x'ff'", "meter_start_wh = NULL", f"id_tag = {NOT_TEXT}"])
+def test_a_transaction_whose_row_is_lost_while_its_messages_wait_goes_on_under_its_id(
+    tmp_path: Path, change: str, *, refused: bool
+) -> None:
+    """Design §3: its messages come again, and are there; what they tell of their start is not (errata v4.0 3.18)."""
+    world = World(tmp_path)
+    world.link.clock()
+    world.connectors_forget = True
+    if refused:
+        world.link.answer = lambda _: Failed("no")
+        world.link.configure(TransactionMessageAttempts=1)
+    begun, *rest = session("a")
+    world.link.online()
+    world.connectors.write(begun)
+    world.link.offline()
+    world.link.answer = world.central_system
+    told = {"start_given_up": True} if refused else {"transaction_id": 101}
+    world.connectors.write(*(msgspec.structs.replace(entry, started_at=moment(1), **told) for entry in rest))
+    spoilt(world, "transactions", change)
+    world.advance(70)
+    assert world.rows("transactions")[0]["anchor_utc_ms"] == moment(1).utc_ms
+    world.link.online()
+    world.advance(100)
+    known = -1 if refused else 101
+    assert world.said()[1:] == [("MeterValues", known), ("StopTransaction", known)]
+
+
 @pytest.mark.parametrize("rotten", [NOT_TEXT, "'{'", "17"])
 def test_an_outcome_that_cannot_be_read_is_told_again(world: World, rotten: str) -> None:
     """The queue knows what became of the message: `connectors` asks by sending it once more, and gets the transactionId."""
