@@ -7,11 +7,13 @@ un-synced data as the uncommitted. What a cut inside SQLite's own writes does is
 
 import sqlite3
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "COMMIT", "CREATE")
 ENTRY = "INSERT INTO journal_out "
+WAITING = "INSERT OR REPLACE INTO waiting "
 
 
 class Death(BaseException):
@@ -53,6 +55,16 @@ class Disk:
         self.pass_time = pass_time
         self.committed: Callable[[str], None] = lambda _: None
         """Told of each journal entry of a transaction, as JSON, once it is on the disk."""
+        self.waits: Callable[[str], Callable[[], None]] = lambda _: lambda: None
+        """Told of each authorization that is written, as JSON; what it gives is called once that is on the disk."""
+
+    def writes(self, sql: str, parameters: Any) -> tuple[Callable[[], None], ...]:
+        """What somebody wants to be told of this statement once it is on the disk."""
+        if sql.startswith(ENTRY) and parameters[0] == "journal.transaction.":
+            return (partial(self.committed, str(parameters[2])),)
+        if sql.startswith(WAITING):
+            return (self.waits(str(parameters[1])),)
+        return ()
 
     def fail(self, word: str, commit: Callable[[], Any]) -> None:
         """Refuse a commit, or one of its writes already; a broken disk at times only says that it did not take the commit.
@@ -111,20 +123,19 @@ def connection_class(life: Life, disk: Disk) -> type[sqlite3.Connection]:
 
     class MortalConnection(sqlite3.Connection):
         _changes = 0
-        _entries: tuple[str, ...] = ()
+        _on_disk: tuple[Callable[[], None], ...] = ()
 
         def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
             word = sql.lstrip()[:6].upper()
             if word == "BEGIN ":
-                self._changes, self._entries = self.total_changes, ()
+                self._changes, self._on_disk = self.total_changes, ()
             if word not in WRITES:
                 return super().execute(sql, parameters)
             life.spend(sql[:60])
             if word != "COMMIT":
                 if disk.error and word != "CREATE":
                     disk.fail(word, lambda: None)
-                if sql.startswith(ENTRY) and parameters[0] == "journal.transaction.":
-                    self._entries = (*self._entries, str(parameters[2]))
+                self._on_disk = (*self._on_disk, *disk.writes(sql, parameters))
                 return super().execute(sql, parameters)
             if self.total_changes > self._changes:
                 if disk.error:
@@ -136,9 +147,9 @@ def connection_class(life: Life, disk: Disk) -> type[sqlite3.Connection]:
 
         def _commit(self) -> sqlite3.Cursor:
             cursor = super().execute("COMMIT")
-            for entry in self._entries:
-                disk.committed(entry)
-            self._entries = ()
+            for tell in self._on_disk:
+                tell()
+            self._on_disk = ()
             return cursor
 
         def executemany(self, sql: str, parameters: Iterable[Any]) -> sqlite3.Cursor:

@@ -13,12 +13,13 @@ from tests.simulation.book import GOOD
 from tests.simulation.central_system import BAD_CARD
 from tests.simulation.judge import Case, Finding, Findings, Transaction
 from tests.simulation.judge_money import ASKED_ONCE, AUTHORIZED, DEAUTHORIZED
-from tests.simulation.ledger import Span
 from tests.simulation.whose import (
     ASKED_S_MAX,
     FOR_EVER,
     NEAR_S,
     asked_for,
+    begun_at_s,
+    cards,
     contacts_of,
     is_dated,
     orphaned,
@@ -31,12 +32,13 @@ from tests.simulation.whose import (
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Something that somebody must have asked for within a time. `by_app`: a remote start will do as well."""
+    """Something that somebody must have asked for within a time. `by_app`: a remote start will do too, if it held at `at_s`."""
 
     text: str
     id_tag: str
     from_s: float
     to_s: float
+    at_s: float = 0.0
     by_app: bool = True
 
 
@@ -86,15 +88,15 @@ def _is_found_without(case: Case, transaction: Transaction) -> bool:
 
 def _begin(case: Case, transaction: Transaction) -> Wanted:
     """By its plug-in: whoever is authorized may take a while to plug in. Where nothing tells it, at any time before it came."""
-    text, id_tag = f"the {transaction.name} began", _folded(transaction.id_tag)
+    text, id_tag, at_s = f"the {transaction.name} began", _folded(transaction.id_tag), begun_at_s(case, transaction)
     contacts = contacts_of(case, transaction)
     if contacts and orphaned(case, contacts[0]) is None:
-        return Wanted(text, id_tag, plug_in_of(case, contacts[0]).in_s - waits_s_max(case), contacts[0].closed_s)
+        return Wanted(text, id_tag, plug_in_of(case, contacts[0]).in_s - waits_s_max(case), contacts[0].closed_s, at_s)
     if not is_dated(case, transaction):
-        return Wanted(text, id_tag, 0.0, transaction.start.at_s)
+        return Wanted(text, id_tag, 0.0, transaction.start.at_s, at_s)
     plug = plugged_in(case, transaction)
     in_s = transaction.started_s if plug is None else plug.in_s
-    return Wanted(text, id_tag, in_s - waits_s_max(case), transaction.started_s + NEAR_S)
+    return Wanted(text, id_tag, in_s - waits_s_max(case), transaction.started_s + NEAR_S, at_s)
 
 
 def _end(case: Case, transaction: Transaction) -> Wanted:
@@ -110,15 +112,15 @@ def _end(case: Case, transaction: Transaction) -> Wanted:
 
 def _unmatched(case: Case, id_tag: str, wanted: list[Wanted]) -> list[Wanted]:
     """Those that no asking is left for, when the askings are shared out so that most have one."""
-    cards = [Span("card", p.at_s, p.at_s) for p in case.ledger.presented if _folded(p.id_tag) == id_tag]
-    askings = cards + [span for span in remote_starts(case) if _folded(span.what) == id_tag]
+    by_card = [asking for asking in cards(case) if _folded(asking.id_tag) == id_tag]
+    askings = by_card + [asking for asking in remote_starts(case) if _folded(asking.id_tag) == id_tag]
     taken: dict[int, int] = {}
 
     def find(number: int, tried: set[int]) -> bool:
         want = wanted[number]
         for place, asking in enumerate(askings):
-            fits = asking.from_s <= want.to_s and asking.to_s >= want.from_s and (want.by_app or place < len(cards))
-            if not fits or place in tried:
+            fits = asking.from_s <= want.to_s and asking.to_s >= want.from_s and (want.by_app or place < len(by_card))
+            if not fits or want.at_s > asking.until_s or place in tried:
                 continue
             tried.add(place)
             if place not in taken or find(taken[place], tried):

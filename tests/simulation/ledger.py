@@ -41,6 +41,18 @@ class Presented(msgspec.Struct):
     id_tag: str
 
 
+class RemoteStart(msgspec.Struct):
+    """A call for a start, as the bus brought it to `connectors`."""
+
+    id_tag: str
+    deadline_s: float
+    """From when on nothing may be done because of it."""
+    taken_s: float = float("inf")
+    """When its authorization was written, which was committed; infinity: it never was."""
+    given_up_s: float = float("inf")
+    """When `connectors` had heard that its caller was told of a failure."""
+
+
 class Span(msgspec.Struct):
     """Something was so from `from_s` to `to_s`."""
 
@@ -114,6 +126,8 @@ class Ledger:
         self.contacts: list[Contact] = []
         self.plug_ins: list[PlugIn] = []
         self.presented: list[Presented] = []
+        self.remote_starts: dict[str, RemoteStart] = {}
+        """By the id of their call."""
         self.registers: dict[int, Register] = {}
         self.deaths: list[Death] = []
         self.committed: list[Committed] = []

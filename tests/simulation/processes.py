@@ -31,11 +31,13 @@ from services.rfid import presentation
 from services.rfid.__main__ import RfidService
 from services.transaction_queue import core as queue_core
 from services.transaction_queue.service import Surroundings, TransactionQueue
+from tests.simulation import remote_starts
 from tests.simulation.bus import Subscriber, VirtualBus
 from tests.simulation.central_system import CentralSystem, Line
 from tests.simulation.clock import Clock
 from tests.simulation.disk import Death, Disk, Life, connection_class
 from tests.simulation.hardware import Point
+from tests.simulation.ledger import Ledger
 from tests.simulation.story import Story, StoryLog
 
 SERVICES = ("ocpp_link", "connectors", "rfid", "meter", "transaction_queue")
@@ -52,6 +54,7 @@ class Board(Protocol):
     story: Story
     central: CentralSystem
     points: dict[int, Point]
+    ledger: Ledger
     config: StationConfig
     run_id: str
     dice: Any
@@ -184,6 +187,13 @@ class ConnectorsProcess(Process):
             charge_before_first_acceptance=board.config.policy.charge_before_first_acceptance,
             configuration=read_configuration(board.disk.path("configuration.db"), board.config, lambda _: None),
         )
+
+    def _receive(self, frames: list[Frame]) -> None:
+        clock, ledger = self._board.clock, self._board.ledger
+        remote_starts.given(ledger, frames, clock.true_s - clock.boottime_s())
+        super()._receive(frames)
+        if self.alive:
+            remote_starts.handled(ledger, frames, clock.true_s)
 
     def set_desired(self, connector_id: int, desired: EvseDesired) -> None:
         """The service's output."""

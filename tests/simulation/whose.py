@@ -6,6 +6,8 @@ the register first, and only then are their times looked at.
 Owns: these look-ups. Does not: find anything broken (`judge_money.py`, `judge_times.py`, `judge_askings.py`).
 """
 
+import msgspec
+
 from tests.simulation.book import Asked, Copy
 from tests.simulation.judge import Case, Transaction
 from tests.simulation.ledger import Contact, PlugIn, Span
@@ -29,6 +31,15 @@ ASKED_S_MAX = 12.0
 FOR_EVER = float("inf")
 BLINDING = ("connectors down", "meter down", "broker down", "bus bad", "disk bad", "power off")
 """Troubles in which nobody could read the meter, or nobody was there to write it down."""
+
+
+class Asking(msgspec.Struct, frozen=True):
+    """Somebody used a card or the app, within this time; nothing begins because of it after `until_s`."""
+
+    id_tag: str
+    from_s: float
+    to_s: float
+    until_s: float = FOR_EVER
 
 
 def stop_told_s(case: Case, transaction: Transaction) -> float:
@@ -174,10 +185,14 @@ def owner_asked_s(case: Case, asked: Asked) -> float:
 
 def asked_for(case: Case, transaction: Transaction, contact: Contact) -> bool:
     """Whether the card of a transaction was presented, or the app used, before its contactor closed first."""
-    from_s = plug_in_of(case, contact).in_s - waits_s_max(case)
-    presented = [Span(p.id_tag, p.at_s, p.at_s) for p in case.ledger.presented]
-    askings = [*presented, *remote_starts(case)]
-    return any(a.what == transaction.id_tag and from_s <= a.to_s and a.from_s <= contact.closed_s for a in askings)
+    from_s, begun_s = plug_in_of(case, contact).in_s - waits_s_max(case), begun_at_s(case, transaction)
+    askings = [a for a in (*cards(case), *remote_starts(case)) if a.id_tag == transaction.id_tag and begun_s <= a.until_s]
+    return any(from_s <= a.to_s and a.from_s <= contact.closed_s for a in askings)
+
+
+def begun_at_s(case: Case, transaction: Transaction) -> float:
+    """When it began for certain; 0, where the store is gone that knew it."""
+    return committed_s(case, transaction.start) or 0.0
 
 
 def waits_s_max(case: Case) -> float:
@@ -185,25 +200,33 @@ def waits_s_max(case: Case) -> float:
     return case.rules.connection_time_out_s + NEAR_S + ASKED_S_MAX
 
 
-def remote_starts(case: Case) -> list[Span]:
-    """Remote starts that may have begun something, each under its idTag, from its asking until its answer."""
+def cards(case: Case) -> list[Asking]:
+    """Cards that were held to the reader."""
+    return [Asking(p.id_tag, p.at_s, p.at_s) for p in case.ledger.presented]
+
+
+def remote_starts(case: Case) -> list[Asking]:
+    """Remote starts that may have begun something, each from its asking until its answer."""
+    asked = (asked for asked in case.book.asked if asked.action == "RemoteStartTransaction")
     return [
-        Span(str(asked.payload["idTag"]), asked.at_s, max(asked.at_s, asked.answered_s))
-        for asked in case.book.asked
-        if asked.action == "RemoteStartTransaction"
-        if asked.answer in ("Accepted", "") or _answer_was_lost(case, asked)
+        Asking(str(one.payload["idTag"]), one.at_s, max(one.at_s, one.answered_s), until_s)
+        for one in asked
+        if (until_s := _may_begin_until_s(case, one)) is not None
     ]
 
 
-def _answer_was_lost(case: Case, asked: Asked) -> bool:
-    """A start that failed for the Central System may have been done in time all the same: it asked about the idTag at once."""
-    if not asked.answer.startswith("CALLERROR") or asked.action != "RemoteStartTransaction":
-        return False
-    until_s = asked.at_s + CALL_S + 1.0
-    if case.ledger.during("bus bad", asked.at_s, until_s) or case.ledger.during("disk bad", asked.at_s, until_s):
-        until_s += 20.0
-    asked_for = (a.at_s for a in case.book.authorized if a.id_tag == asked.payload["idTag"])
-    return any(asked.at_s <= at_s <= until_s for at_s in asked_for)
+def _may_begin_until_s(case: Case, asked: Asked) -> float | None:
+    """Until when a remote start may begin something; None: never.
+
+    Design §3: its call is answered or timed out, and never acted on late. Where no answer has come, it may have been taken in
+    in time all the same, and goes on until `connectors` hears that it was given up.
+    """
+    if asked.answer == "Accepted":
+        return FOR_EVER
+    from_s, to_s = asked.at_s + CALL_S, owner_asked_s(case, asked) + CALL_S + LOOK_S
+    calls = (c for c in case.ledger.remote_starts.values() if from_s <= c.deadline_s <= to_s)
+    taken = (c for c in calls if same_id_tag(c.id_tag, asked.payload["idTag"]) and c.taken_s < c.deadline_s)
+    return max((call.given_up_s for call in taken), default=None)
 
 
 def is_dated(case: Case, transaction: Transaction) -> bool:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bus import chance
-from tests.simulation import faults, lists, people, reservations
+from tests.simulation import faults, lists, people, remote_starts, reservations
 from tests.simulation.book import Book
 from tests.simulation.bus import VirtualBus
 from tests.simulation.central_system import CentralSystem
@@ -62,6 +62,7 @@ class World:
         self.bus = VirtualBus(self.clock, self.agenda, random.Random(f"{day.seed} bus"), random.Random(f"{day.seed} together"))
         self.disk = Disk(directory, self._disk_takes)
         self.disk.committed = lambda text: self.ledger.committed.append(committed(self.clock.true_s, json.loads(text)))
+        self.disk.waits = lambda row: remote_starts.written(self.ledger, row, self.clock.true_s)
         self.central = CentralSystem(
             self.clock, self.agenda, random.Random(f"{day.seed} central"), self.story, self._entry_under
         )
