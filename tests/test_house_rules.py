@@ -72,6 +72,7 @@ PURE = frozenset(
         "services/connectors/orphans.py",
         "services/connectors/output.py",
         "services/connectors/overcurrent.py",
+        "services/connectors/plug_in.py",
         "services/connectors/readings.py",
         "services/connectors/recovery.py",
         "services/connectors/reservations.py",

@@ -10,8 +10,9 @@ Owns: the dispatch of events and the rules of phases. Rooms of their own: `cards
 `authorization.py` (what an idTag is worth), `local_list.py` (the Local Authorization List), `reservations.py` (what is kept for
 whom), `availability.py` (what may be used), `transactions.py` (what a transaction says), `sampling.py` (when readings are
 taken), `triggered.py` (those of now), `transaction_data.py` (what is kept of them), `deliveries.py` (what the Central System's
-answers change), `observations.py` (what a controller says), `overcurrent.py` (what a meter says of a vehicle), `recovery.py`
-(what a restart finds), `status.py`, `output.py`, `supply.py` (who may draw how much).
+answers change), `observations.py` (what a controller says), `overcurrent.py` (what a meter says of a vehicle), `plug_in.py`
+(what is remembered of its faults), `recovery.py` (what a restart finds), `status.py`, `output.py`, `supply.py` (who may draw
+how much).
 Does not: know the clock, the disk, the bus or a device; `service.py` carries out what is decided.
 """
 
@@ -30,6 +31,7 @@ from services.connectors import (
     lost,
     observations,
     overcurrent,
+    plug_in,
     recovery,
     reservations,
     sampling,
@@ -166,9 +168,9 @@ def next_deadline_s(state: State) -> float | None:
     if state.marks is not None:
         deadlines.append(state.marks.due_s)
     for connector in state.connectors:
-        deadlines.extend(at_s for at_s in (connector.settling_until_s, connector.offer_from_s) if at_s)
-        card_due_s = unattended.due_s(state, connector)
-        deadlines.extend([] if card_due_s is None else [card_due_s])
+        deadlines.extend([connector.settling_until_s] if connector.settling_until_s else [])
+        due_s = (unattended.due_s(state, connector), plug_in.forgotten_s(connector.faults))
+        deadlines.extend(at_s for at_s in due_s if at_s is not None)
         deadlines.extend([] if connector.unlocking is None else [connector.unlocking.deadline_s])
         match connector.phase:
             case Running(sample_due_s=sample_due_s, checkpoint_due_s=checkpoint_due_s):
@@ -196,8 +198,7 @@ def _pass_time(work: Work) -> None:
     for connector in work.state.connectors:
         if 0 < connector.settling_until_s <= now_s:
             connector = work.put(connector, settling_until_s=0.0)
-        if 0 < connector.offer_from_s <= now_s:
-            connector = work.put(connector, offer_from_s=0.0)
+        connector = work.remember(connector, plug_in.with_time(connector.faults, now_s))
         unattended.time_out(work, connector)
     if work.state.resetting is not None and work.state.reset_until_s <= now_s:
         work.set(resetting=None)

@@ -34,6 +34,7 @@ from bus.profile_messages import (
     SendLocalList,
     TakeMeterValues,
 )
+from services.connectors.plug_in import SavePlugFaults
 from services.connectors.state import (
     Availability,
     Finished,
@@ -346,10 +347,7 @@ class SaveEnded(msgspec.Struct, frozen=True):
 
 
 class NoteStartSettled(msgspec.Struct, frozen=True):
-    """Change on disk: the entries of a transaction that are still kept bear its transactionId from now on.
-
-    None: its StartTransaction was given up, there will be none.
-    """
+    """Change on disk: what is kept of a transaction bears its transactionId from now on; None: its start was given up."""
 
     local_tx_id: str
     transaction_id: int | None
@@ -399,6 +397,7 @@ Change = (
     | KeepReading
     | DropReadings
     | DropFinished
+    | SavePlugFaults
     | SaveWaiting
     | DropWaiting
     | SaveAvailability

@@ -8,22 +8,15 @@ from typing import Any
 import msgspec
 
 from bus.vocabulary import ChargePointErrorCode
-from services.connectors import overcurrent, supply
+from services.connectors import overcurrent, plug_in, supply
 from services.connectors.errors import stopping_faults
+from services.connectors.plug_in import PlugFaults
 from services.connectors.state import Connector, Running
 from services.connectors.work import Work
 from services.hardware.contract import EvseFault, EvseObservation
 
 SETTLING_AFTER_PILOT_S = 2.0
 """Between the vehicle's request and the closed contactor lies the controller's self-test; it is not SuspendedEVSE."""
-FAULT_RETURN_S = 300.0
-"""A fault that comes back sooner takes energy away for as long.
-
-Choice: after a first fault charging goes on as soon as the controller says that it is over. A contactor is not closed again
-and again on a fault that returns; OpenEVSE waits as long between its own tries (hardware.md §3.1).
-"""
-
-
 STUCK_S = 10.0
 """A contactor that is seen closed, or current that flows, so long after energy was withdrawn, means that it is stuck.
 
@@ -80,22 +73,22 @@ def _unseen_facts(connector: Connector, now_s: float) -> dict[str, Any]:
 def observed(work: Work, connector: Connector, new: EvseObservation) -> None:
     """Take over what the controller says."""
     now_s = work.now.boottime_s
+    if connector.plugged is None and new.plugged is not None and not was_seen(connector, new, now_s):
+        connector = work.put(connector, unplugged_s=now_s)
     live_since_s = _live_since_s(connector, new, now_s)
     new, over_current = overcurrent.observed(connector, _with_stuck_contactor(new, live_since_s, now_s))
-    facts: dict[str, Any] = {"seen": new, "evse_failure": "", "live_since_s": live_since_s, "over_current": over_current}
+    facts: dict[str, Any] = {"seen": new, "evse_failure": "", "live_since_s": live_since_s}
     facts["in_force_a"] = supply.with_observation(connector, new, draws=_draws(connector, now_s))
     if new.plugged is None:
         facts |= _unseen_facts(connector, now_s)
     else:
         facts |= {"plugged": new.plugged, "unseen_since_s": None, "seen_reading": None}
-        if connector.plugged is None and not was_seen(connector, new, now_s):
-            facts["unplugged_s"] = now_s
         if new.plugged and not connector.plugged:
             facts["plugged_since_s"] = now_s
             facts["correlation_id"] = _correlation_id(work, connector)
     if isinstance(connector.phase, Running) and asks_for_energy(new) and not asks_for_energy(connector.seen):
         facts["settling_until_s"] = max(connector.settling_until_s, now_s + SETTLING_AFTER_PILOT_S)
-    work.put(connector, **facts, **_fault_facts(connector, new, now_s))
+    work.remember(work.put(connector, **facts), _faults(connector, new, now_s, over_current=over_current))
 
 
 def _correlation_id(work: Work, connector: Connector) -> str:
@@ -105,6 +98,14 @@ def _correlation_id(work: Work, connector: Connector) -> str:
     number = connector.connector_id
     cards = [w.correlation_id for w in work.state.waiting if w.connector_id in (None, number)]
     return next(iter(cards), "") or work.correlation_id()
+
+
+def _faults(connector: Connector, new: EvseObservation, now_s: float, *, over_current: bool) -> PlugFaults:
+    """With the plug goes what is remembered."""
+    if new.plugged is False:
+        return PlugFaults()
+    faults = msgspec.structs.replace(connector.faults, over_current=over_current)
+    return plug_in.with_fault(faults, now_s, present=bool(stopping_faults(new)))
 
 
 def asks_for_energy(seen: EvseObservation | None) -> bool:
@@ -134,15 +135,3 @@ def _with_stuck_contactor(new: EvseObservation, live_since_s: float | None, now_
     if told or live_since_s is None or now_s < live_since_s + STUCK_S:
         return new
     return msgspec.structs.replace(new, faults=(STUCK, *new.faults))
-
-
-def _fault_facts(connector: Connector, new: EvseObservation, now_s: float) -> dict[str, Any]:
-    had, has = bool(stopping_faults(connector.seen)), bool(stopping_faults(new))
-    if new.plugged is False:
-        return {"fault_ended_s": None, "fault_returned": False, "offer_from_s": 0.0}
-    if has and not had:
-        ended_s = connector.fault_ended_s
-        return {"fault_returned": ended_s is not None and now_s < ended_s + FAULT_RETURN_S}
-    if had and not has:
-        return {"fault_ended_s": now_s, "offer_from_s": now_s + FAULT_RETURN_S if connector.fault_returned else 0.0}
-    return {}

@@ -24,7 +24,7 @@ def desired_output(state: State, connector: Connector) -> EvseDesired | None:
         # At F nothing flows, and nobody can see whether a plug is in: the order brings that back.
         blind = connector.seen is not None and connector.seen.control_pilot == "F"
         return withdrawn(state, connector) if blind else None
-    if stopping_faults(connector.seen) or connector.offer_from_s:
+    if stopping_faults(connector.seen) or connector.faults.returned:
         return withdrawn(state, connector)
     limit_a = min(connector.max_current_a, allowed_a(state, connector))
     if limit_a < OFFER_A_MIN:

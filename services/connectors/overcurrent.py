@@ -4,12 +4,11 @@ Only some OpenEVSE look at it themselves, EVSE-WB never. Owns: the rule, and whe
 does (`output.py`).
 """
 
-from typing import Any
-
 import msgspec
 
 from bus.messages import MeterSample
 from bus.vocabulary import ChargePointErrorCode
+from services.connectors import transactions
 from services.connectors.state import Connector
 from services.connectors.supply import ordered_a
 from services.connectors.work import Work
@@ -26,21 +25,32 @@ OVER_CURRENT = EvseFault(ChargePointErrorCode.OVER_CURRENT_FAILURE, "over-curren
 def measured(work: Work, connector: Connector, sample: MeterSample) -> Connector:
     """Judge a reading that is newer than `connector.sample`; the connector with what follows from it."""
     since_s = _over_since_s(connector, sample)
-    facts: dict[str, Any] = {"over_current_since_s": since_s}
-    if since_s is not None and sample.read_boottime_s >= since_s + OVER_S and not connector.over_current:
-        facts["over_current"] = True
+    connector = work.put(connector, over_current_since_s=since_s)
+    if since_s is not None and sample.read_boottime_s >= since_s + OVER_S and not connector.faults.over_current:
+        mark, now_s = transactions.mark_of(connector.seen), work.now.boottime_s
+        found = {"present": True, "over_current": True, "over_current_s": now_s, "mark": mark}
+        connector = work.remember(connector, msgspec.structs.replace(connector.faults, **found))
         if connector.seen is not None:
-            facts["seen"] = _with_fault(connector.seen)
+            connector = work.put(connector, seen=_with_fault(connector.seen))
         detail = f"{max(sample.currents_a):.1f} A, offered {_offered_a(connector):.0f} A"
         text = "vehicle draws more than it was offered, energy is withdrawn until it is unplugged"
         work.note(text, connector_id=connector.connector_id, detail=detail, warning=True)
-    return work.put(connector, **facts)
+    return connector
 
 
 def observed(connector: Connector, new: EvseObservation) -> tuple[EvseObservation, bool]:
     """What the controller says, with the fault while it lasts, and whether it does: until the plug was out."""
-    lasts = connector.over_current and new.plugged is not False and connector.plugged is not False
+    lasts = connector.faults.over_current and new.plugged is not False and connector.plugged is not False
+    lasts = lasts and not _is_another(connector, new)
     return (_with_fault(new) if lasts else new), lasts
+
+
+def _is_another(connector: Connector, new: EvseObservation) -> bool:
+    """Whether the plug that a new process finds is not the one that this was found of, as far as anybody can tell."""
+    if connector.plugged is not None or not new.plugged:
+        return False
+    was_out = connector.unplugged_s is not None and connector.faults.over_current_s < connector.unplugged_s
+    return was_out or not transactions.same_session(connector.faults.mark, new)
 
 
 def _over_since_s(connector: Connector, sample: MeterSample) -> float | None:

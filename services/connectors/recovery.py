@@ -16,6 +16,7 @@ from bus.messages import IdTagInfo, Moment
 from bus.vocabulary import CHARGE_POINT, Reason
 from services.connectors import events as e
 from services.connectors import reservations, transactions
+from services.connectors.plug_in import PlugFaults, SavePlugFaults
 from services.connectors.state import (
     Availability,
     Connector,
@@ -43,6 +44,7 @@ class Loaded(msgspec.Struct, frozen=True):
     transactions: tuple[Transaction, ...] = ()
     waiting: tuple[Waiting, ...] = ()
     finished: dict[int, Finished] = {}
+    faults: dict[int, PlugFaults] = {}
     ever_accepted: bool = False
     availability: dict[int, Availability] = {}
     cache: dict[str, IdTagInfo] = {}
@@ -71,6 +73,12 @@ def take_up(work: Work, loaded: Loaded) -> None:
         connector = work.connector(connector_id)
         if connector is not None:
             work.put(connector, phase=Resuming(finished=finished))
+    for connector_id, faults in loaded.faults.items():
+        connector = work.connector(connector_id)
+        if connector is not None and faults.boot_id == work.now.boot_id:
+            work.put(connector, faults=faults)
+        else:
+            work.change(SavePlugFaults(connector_id, None))
     for transaction in loaded.transactions:
         _take_up_transaction(work, transaction, loaded)
     if loaded.ended_boot_id:
@@ -180,6 +188,7 @@ def follow_restart(work: Work, connector: Connector, new: EvseObservation) -> Co
     seen, mark, finished = connector.seen, transactions.mark_of(new), connector.finished
     if seen is None or not connector.plugged or new.plugged is False or new.boots <= seen.boots:
         return connector
+    connector = work.remember(connector, msgspec.structs.replace(connector.faults, mark=mark))
     match connector.phase:
         case Stopping(transaction=transaction, unplugged=False):
             return transactions.save(work, connector, msgspec.structs.replace(transaction, mark=mark))

@@ -18,6 +18,7 @@ from bus.messages import (
 )
 from bus.profile_messages import LocalListState
 from bus.vocabulary import ChargePointErrorCode, ChargePointStatus, Measurand, Reason, ResetType
+from services.connectors.plug_in import PlugFaults, SessionMark
 from services.connectors.readings import Measurands
 from services.hardware.contract import EvseDesired, EvseObservation
 
@@ -53,13 +54,6 @@ class Settings(Facts, frozen=True):
     reservation_profile: bool = True
     """Whether the feature profile Reservation is on."""
     reserve_connector_zero_supported: bool = True
-
-
-class SessionMark(Facts, frozen=True):
-    """The controller's own counters of a plug-in; it sets them back at the next one, so that a mark tells plug-ins apart."""
-
-    energy_ws: int
-    elapsed_s: int
 
 
 class Reading(Facts, frozen=True):
@@ -333,18 +327,11 @@ class Connector(Facts, frozen=True):
     """The most that may be drawn here, amps: last ordered, or not yet seen to have ended; None: not known since the start."""
     settling_until_s: float = 0.0
     """Until then a status that is only passed through is not shown (field report 42); 0: nothing settles."""
-    fault_ended_s: float | None = None
-    """When this plug-in's last fault went; None: it had none."""
-    fault_returned: bool = False
-    """The present or last fault came back soon after the one before."""
-    offer_from_s: float = 0.0
-    """No energy until then, because the fault had come back; 0: nothing to wait for."""
+    faults: PlugFaults = PlugFaults()
     live_since_s: float | None = None
     """Since when the contactor is seen closed, or current flows, although energy is withdrawn; None: it does not."""
     over_current_since_s: float | None = None
     """Since which reading the vehicle draws more than it was offered; None: it does not."""
-    over_current: bool = False
-    """It did for too long, and has not been unplugged since."""
     unlocking: Unlocking | None = None
     unlock_attempts: int = 0
     availability: Availability = Availability()

@@ -1,11 +1,11 @@
 """connectors.db: open transactions, waiting authorizations, cache and local list, the outbox of the journal; all changes of a
 step in one commit.
 
-Owns: the tables `transactions`, `transaction_data`, `waiting`, `finished`, `availability`, `reservations`, `known`, `cache`;
-`list_table.py` has `local_list`. Does not: decide anything. Bodies are JSON, so that a support engineer can read them with any
-SQLite tool; types are checked when they are written and when they are read. A row that can't be read is set aside in
-`unreadable` (`bus/unreadable.py`), reported, and never prevents the start. So bodies are read as bytes: one that is no text is
-the same as one that is no JSON.
+Owns: the tables `transactions`, `transaction_data`, `waiting`, `finished`, `plug_faults`, `availability`, `reservations`,
+`known`, `cache`; `list_table.py` has `local_list`. Does not: decide anything. Bodies are JSON, so that a support engineer can
+read them with any SQLite tool; types are checked when they are written and when they are read. A row that can't be read is set
+aside in `unreadable` (`bus/unreadable.py`), reported, and never prevents the start. So bodies are read as bytes: one that is no
+text is the same as one that is no JSON.
 """
 
 import sqlite3
@@ -22,6 +22,7 @@ from bus.messages import IdTagInfo, MeterValues, StopTransaction, TransactionEnt
 from bus.salvage import schema_of
 from services.connectors import events as e
 from services.connectors import list_table
+from services.connectors.plug_in import PlugFaults, SavePlugFaults
 from services.connectors.recovery import Loaded
 from services.connectors.state import Availability, Finished, KeptReading, Reservation, Transaction, Waiting
 
@@ -33,6 +34,7 @@ _TABLES = (
     "CREATE INDEX IF NOT EXISTS transaction_data_of ON transaction_data (local_tx_id)",
     "CREATE TABLE IF NOT EXISTS waiting (waiting_id TEXT PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS finished (connector_id INTEGER PRIMARY KEY, body TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS plug_faults (connector_id INTEGER PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS availability (connector_id INTEGER PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS reservations (reservation_id INTEGER PRIMARY KEY, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS known (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -52,6 +54,7 @@ _KEYS = {
     "transaction_data": "id",
     "waiting": "waiting_id",
     "finished": "connector_id",
+    "plug_faults": "connector_id",
     "availability": "connector_id",
     "reservations": "reservation_id",
     "cache": "id_tag",
@@ -74,6 +77,7 @@ class Store:
         waiting = tuple(self._rows("waiting", Waiting).values())
         finished = {int(key): body for key, body in self._rows("finished", Finished).items()}
         availability = {int(key): body for key, body in self._rows("availability", Availability).items()}
+        faults = {int(key): body for key, body in self._rows("plug_faults", PlugFaults).items()}
         local_list, problem = self.local_list.load()
         self.unreadable.extend([problem] if problem else [])
         known = dict(self._database.execute("SELECT name, value FROM known").fetchall())
@@ -81,6 +85,7 @@ class Store:
             transactions,
             waiting,
             finished,
+            faults=faults,
             ever_accepted=known.get(_EVER_ACCEPTED) == "true",
             ended_boot_id=known.get(_ENDED, ""),
             availability=availability,
@@ -132,6 +137,10 @@ class Store:
                         self._drop("transaction_data", entry_name(local_tx_id, position))
                 case e.DropFinished(connector_id=connector_id):
                     self._drop("finished", connector_id)
+                case SavePlugFaults(connector_id=connector_id, faults=None):
+                    self._drop("plug_faults", connector_id)
+                case SavePlugFaults(connector_id=connector_id, faults=PlugFaults() as faults):
+                    self._save("plug_faults", "(connector_id, body)", (connector_id,), faults)
                 case e.SaveWaiting(waiting=waiting):
                     self._save("waiting", "(waiting_id, body)", (waiting.waiting_id,), waiting)
                 case e.DropWaiting(waiting_id=waiting_id):

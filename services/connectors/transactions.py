@@ -20,6 +20,7 @@ from bus.messages import (
 from bus.vocabulary import Reason
 from services.connectors import events as e
 from services.connectors import reservations, sampling, transaction_data
+from services.connectors.plug_in import SessionMark
 from services.connectors.state import (
     Connector,
     Finished,
@@ -30,7 +31,6 @@ from services.connectors.state import (
     Resuming,
     Running,
     Segment,
-    SessionMark,
     Settings,
     Starting,
     StopIntent,

@@ -17,6 +17,7 @@ from bus.vocabulary import ChargePointErrorCode
 from services.connectors import events as e
 from services.connectors.errors import charge_point_errors, connector_errors
 from services.connectors.output import desired_output, withdrawn
+from services.connectors.plug_in import PlugFaults, SavePlugFaults
 from services.connectors.state import Connector, Idle, Now, State, Stopping, Waiting
 from services.connectors.status import FAULTED, allowed, charge_point_states, connector_states, connector_status
 from services.connectors.supply import with_order
@@ -87,6 +88,14 @@ class Work:
         others = tuple(w for w in self.state.waiting if w.waiting_id != waiting.waiting_id)
         self.set(waiting=(*others, waiting))
         self.change(e.SaveWaiting(waiting))
+
+    def remember(self, connector: Connector, faults: PlugFaults) -> Connector:
+        """What is remembered of the faults at its plug, on disk too; the connector with it."""
+        kept = msgspec.structs.replace(faults, boot_id=self.now.boot_id) if faults.any else PlugFaults()
+        if kept == connector.faults:
+            return connector
+        self.change(SavePlugFaults(connector.connector_id, kept if kept.any else None))
+        return self.put(connector, faults=kept)
 
     def answer(self, effect: e.Answer) -> None:
         """Answer a call, after the commit."""

@@ -206,6 +206,8 @@ class Auditor:
         assert loaded.local_list == state.local_list, "memory and disk differ in the Local Authorization List"
         finished = {c.connector_id for c in state.connectors if _finished(c.phase) is not None}
         assert loaded.finished.keys() == finished, "memory and disk differ in what is finished"
+        faults = {c.connector_id: c.faults for c in state.connectors if c.faults.any}
+        assert loaded.faults == faults, "memory and disk differ in what is remembered of faults"
 
     def _check_availability(self, state: State) -> None:
         kept = self._on_disk().availability

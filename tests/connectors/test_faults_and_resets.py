@@ -1,12 +1,18 @@
 """Faults, emergency stop, Reset, suspension and what an idle station writes (OCPP 1.6 §4.9, §5.14)."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from bus.card_messages import CardOutcome
+from bus.database import open_database
 from bus.messages import IdTagInfo
+from bus.salvage import open_store, schema_of
 from bus.vocabulary import ChargePointErrorCode, Reason, ResetType
 from services.connectors import events as e
+from services.connectors import store
+from services.connectors.plug_in import FAULT_RETURN_S
 from services.connectors.state import Idle, Settings
 from services.hardware.contract import EvseFault
 from tests.connectors.bench import ACCEPTED, OFFLINE, ONLINE, WHOLE, Bench, charging
@@ -233,6 +239,69 @@ def test_a_fault_that_comes_back_is_not_switched_on_again_and_again() -> None:
     assert not bench.plants[1].desired.energy_allowed
     bench.advance(10)
     assert bench.status() == "Charging"
+
+
+@pytest.mark.parametrize("restarts_at", range(0, 50, 5))
+def test_a_restart_of_the_service_forgets_no_fault(restarts_at: int) -> None:
+    """Design §2: the contactor stays open for as long as without one, also where the fault comes or goes meanwhile."""
+    bench = charging()
+    for tenth in range(60):
+        bench.plants[1].faults = (GROUND_FAULT,) if tenth < 10 or 20 <= tenth < 40 else ()
+        if tenth == restarts_at:
+            bench.restart(away_s=0.1)
+        bench.advance(0.1)
+    bench.advance(4)
+    assert (bench.status(), bench.plants[1].desired.energy_allowed) == ("SuspendedEVSE", False)
+    bench.advance(FAULT_RETURN_S - 8)
+    assert not bench.plants[1].desired.energy_allowed
+    bench.restart()
+    bench.advance(10)
+    assert bench.status() == "Charging"
+
+
+def test_a_fault_that_went_long_ago_leaves_nothing_on_the_disk_nor_does_one_whose_plug_is_out() -> None:
+    bench = charging()
+    for unplugged in (False, True):
+        bench.plants[1].faults = (GROUND_FAULT,)
+        bench.advance(2)
+        bench.plants[1].faults = ()
+        bench.advance(2)
+        assert set(bench.audit.store.load().faults) == {1}
+        if unplugged:
+            bench.unplug()
+        else:
+            bench.advance(FAULT_RETURN_S)
+        assert bench.audit.store.load().faults == {}
+
+
+def test_a_power_cut_forgets_faults() -> None:
+    """Choice in plug_in.py: nothing charges after it without a new card, and its times are of another boot."""
+    bench = charging()
+    for _ in range(2):
+        bench.plants[1].faults = (GROUND_FAULT,)
+        bench.advance(1)
+        bench.plants[1].faults = ()
+        bench.advance(5)
+    bench.power_cut()
+    assert bench.audit.store.load().faults == {}
+    bench.advance(5)
+    bench.feed(e.LinkChanged(ONLINE))
+    bench.card()
+    bench.advance(10)
+    assert bench.status() == "Charging"
+
+
+def test_a_store_is_opened_by_releases_that_know_its_faults_and_by_those_that_do_not(tmp_path: Path) -> None:
+    """Additive: an older release leaves the table alone, and a store without it gets one."""
+    path = str(tmp_path / "connectors.db")
+    older = schema_of(statement for statement in store._TABLES if "plug_faults" not in statement)
+    for schema in (older, store.SCHEMA, older, store.SCHEMA):
+        opened = open_store(path, schema)
+        assert opened.problem == ""
+        opened.database.close()
+    database = open_database(path)
+    assert store.Store(database).load().faults == {}
+    database.close()
 
 
 @pytest.mark.parametrize("state", ["idle", "preparing", "finishing"])

@@ -3,9 +3,11 @@
 import pytest
 
 from bus.vocabulary import ChargePointErrorCode
+from services.connectors import events as e
 from services.connectors.overcurrent import GAP_S_MAX, MARGIN_A, OVER_S
-from services.hardware.contract import EvseFault
-from tests.connectors.bench import Bench, charging
+from services.connectors.plug_in import SavePlugFaults
+from services.hardware.contract import EvseDesired, EvseFault
+from tests.connectors.bench import ONLINE, Bench, charging
 
 OFFERED_A = 16.0
 TOO_MUCH = (OFFERED_A, OFFERED_A + MARGIN_A + 0.5, OFFERED_A)
@@ -60,6 +62,92 @@ def test_a_plug_that_came_out_unseen_ends_it_too() -> None:
     bench.plants[1].plug_in()
     bench.advance(5)
     assert shown(bench)[1] is ChargePointErrorCode.NO_ERROR
+
+
+@pytest.mark.parametrize("counts", [True, False])
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_restart_of_the_service_does_not_end_it(ended: bool, counts: bool) -> None:
+    """Design §2: else the vehicle would have OVER_S of it after each one. Also where a controller has no counters."""
+    bench = offered_16()
+    bench.plants[1].counts = counts
+    draws(bench, *TOO_MUCH)
+    bench.advance(OVER_S + 2.5)
+    draws(bench, 0.0)
+    if ended:
+        bench.card()
+        bench.advance(5)
+    bench.plants[1].restart_controller()
+    bench.advance(5)
+    for away_s in (0.5, 10.0):
+        bench.restart(away_s=away_s)
+        bench.advance(3)
+        assert (shown(bench)[0], shown(bench)[2]) == ("Faulted", "over-current")
+    if ended:
+        bench.card()
+    bench.advance(600)
+    assert (bench.status(), bench.plants[1].desired.energy_allowed) == ("Faulted", False)
+    assert bench.notes().count("vehicle draws more than it was offered") == 1
+    bench.unplug()
+    bench.advance(5)
+    bench.restart()
+    bench.plug_in()
+    bench.card()
+    bench.advance(10)
+    assert bench.status() == "Charging"
+
+
+@pytest.mark.parametrize("how", ["counters", "guard", "not heard"])
+def test_another_vehicle_that_came_while_the_service_was_away_is_not_accused_of_it(how: str) -> None:
+    """Whatever tells that it is another plug-in."""
+    bench = offered_16()
+    bench.advance(60)
+    draws(bench, *TOO_MUCH)
+    bench.advance(OVER_S + 2.5)
+    draws(bench, 0.0)
+    if how == "guard":
+        bench.plants[1].counts = False
+        bench.leave_to_guard()
+    else:
+        bench.plants[1].answers = how == "counters"
+        bench.plants[1].unplug()
+        bench.plants[1].plug_in()
+        bench.restart()
+        bench.advance(20)
+        bench.plants[1].answers = True
+    bench.advance(5)
+    assert (shown(bench)[0], shown(bench)[1]) == ("Preparing", ChargePointErrorCode.NO_ERROR)
+
+
+def test_a_power_cut_ends_it() -> None:
+    """Choice in plug_in.py: its transaction has ended, and nobody can tell any more whose plug is in."""
+    bench = offered_16()
+    draws(bench, *TOO_MUCH)
+    bench.advance(OVER_S + 2.5)
+    draws(bench, 0.0)
+    bench.power_cut()
+    bench.advance(5)
+    bench.feed(e.LinkChanged(ONLINE))
+    assert (shown(bench)[0], bench.plants[1].desired.energy_allowed) == ("Finishing", False)
+    bench.card()
+    bench.advance(10)
+    assert bench.status() == "Charging"
+
+
+def test_energy_is_withdrawn_before_it_is_written_that_it_is_to_stay_so() -> None:
+    """Design §3: safety waits for nothing; and one commit has it with what is told of it."""
+    bench = offered_16()
+    draws(bench, *TOO_MUCH)
+    before = len(bench.effects)
+    bench.advance(OVER_S + 2.5)
+    found = [effect for effect in bench.effects[before:] if isinstance(effect, e.SetEvse | e.Commit | e.PublishConnector)]
+    saved = next(effect for effect in found if isinstance(effect, e.Commit) and _saves_faults(effect))
+    at = found.index(saved)
+    assert found[at - 1] == e.SetEvse(1, EvseDesired())
+    assert isinstance(found[at + 1], e.PublishConnector)
+
+
+def _saves_faults(commit: e.Commit) -> bool:
+    return any(isinstance(change, SavePlugFaults) for change in commit.changes)
 
 
 @pytest.mark.parametrize("amps", [AS_MUCH_AS_MAY_BE, ()])

@@ -22,6 +22,7 @@ from bus.profile_messages import AuthorizationData, GetLocalListVersion, SendLoc
 from bus.vocabulary import AuthorizationStatus, AvailabilityType, Reason, ResetType, UpdateType
 from services.connectors import core
 from services.connectors import events as e
+from services.connectors.plug_in import SessionMark
 from services.connectors.state import (
     Asked,
     Connector,
@@ -33,7 +34,6 @@ from services.connectors.state import (
     Resuming,
     Running,
     Segment,
-    SessionMark,
     SessionPhase,
     Settings,
     Starting,

@@ -45,7 +45,9 @@ def set_aside(world: World) -> list[str]:
 
 
 @pytest.mark.parametrize("rotten", [NOT_TEXT, "'{'", "17"])
-@pytest.mark.parametrize("table", ["transactions", "cache", "reservations", "availability", "finished", "waiting"])
+@pytest.mark.parametrize(
+    "table", ["transactions", "cache", "reservations", "availability", "finished", "waiting", "plug_faults"]
+)
 def test_a_body_that_cannot_be_read_is_set_aside(world: World, table: str, rotten: str) -> None:
     charging(world)
     if table not in ("transactions", "cache"):

@@ -603,5 +603,5 @@ def test_death_at_any_effect_leaves_transaction_data_whole(tmp_path: Path, power
 def assert_nothing_is_left(world: World) -> None:
     """All is delivered, nobody waits, the connector is free."""
     assert status(world) == "Available"
-    for table in ("journal_out", "transactions", "transaction_data", "waiting", "finished"):
+    for table in ("journal_out", "transactions", "transaction_data", "waiting", "finished", "plug_faults"):
         assert world.database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
