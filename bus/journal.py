@@ -201,9 +201,19 @@ class Outbox:
                     "UPDATE journal_out SET payload = ? WHERE stream = ? AND seq = ?", (text, self._stream, seq)
                 )
 
-    def forget_named(self, name: str) -> None:
-        """Drop the entry of this name inside the caller's transaction: its purpose is fulfilled."""
-        self._database.execute("DELETE FROM journal_out WHERE stream = ? AND name = ?", (self._stream, name))
+    def forget_named(self, name: str, *, unless: str = "") -> None:
+        """Drop the entry of this name inside the caller's transaction, unless it has that text: its purpose is fulfilled."""
+        self._database.execute(
+            "DELETE FROM journal_out WHERE stream = ?1 AND name = ?2 AND (?3 = '' OR coalesce(instr(payload, ?3), 0) = 0)",
+            (self._stream, name, unless),
+        )
+
+    def forget_holding(self, prefix: str, text: str) -> None:
+        """The same with all entries whose names begin so and that have this text."""
+        self._database.execute(
+            "DELETE FROM journal_out WHERE stream = ? AND name >= ? AND name < ? AND instr(payload, ?) > 0",
+            (self._stream, prefix, prefix + "\U0010ffff", text),
+        )
 
     def set_aside(self, entry: OutEntry, reason: str) -> None:
         """Keep an entry that can't be read where people find it, and send it no more (commits by itself)."""

@@ -436,19 +436,19 @@ class GivenUp(Message, frozen=True, tag="GivenUp"):
 
 
 class DeliveryEntry(Message, frozen=True):
-    """Journal, queue to connectors: what became of message `number` of a transaction."""
+    """Journal, queue to connectors: what became of message `number` of a transaction. `action`: its name; empty: unknown."""
 
     local_tx_id: str
     number: int
     outcome: Delivered | GivenUp
+    action: str = ""
 
 
 class Deliver(Message, frozen=True):
     """Call to the link: send one transaction message now, under this unique id. Answer: DeliveryReport.
 
     Asked again with the same unique id (the queue restarted), the link gives the outcome that it has, or waits on for it.
-    `transaction_id` None with StartTransaction only. Every Moment in it has its `utc_ms`. `local_tx_id` and
-    `correlation_id` are for the logs.
+    `transaction_id` None with StartTransaction only. Every Moment in it has its `utc_ms`. The last two are for the logs.
     """
 
     unique_id: str

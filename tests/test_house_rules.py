@@ -139,6 +139,7 @@ PURE = frozenset(
         "services/transaction_queue/events.py",
         "services/transaction_queue/kept.py",
         "services/transaction_queue/ranges.py",
+        "services/transaction_queue/recognition.py",
         "services/transaction_queue/rows.py",
         "services/transaction_queue/state.py",
         "services/transaction_queue/times.py",

@@ -26,7 +26,7 @@ def delivered(work: Work, entry: DeliveryEntry, id_tag: str | None) -> None:
     All in the commit that forgets the entry: the cache, the transactionId, and the intent to stop. The messages that are still
     kept tell from then on what became of their start: a queue that loses its store gets them, but no StartTransaction any more.
     """
-    work.change(e.ForgetEntry(entry.local_tx_id, entry.number))
+    work.change(e.ForgetEntry(entry))
     outcome = entry.outcome
     found = (c for c in work.state.connectors if c.transaction and c.transaction.local_tx_id == entry.local_tx_id)
     connector = next(found, None) if entry.number == 0 else None

@@ -334,10 +334,9 @@ class AppendEntry(msgspec.Struct, frozen=True):
 
 
 class ForgetEntry(msgspec.Struct, frozen=True):
-    """Change on disk: the entry was delivered or given up."""
+    """Change on disk: the message was delivered or given up."""
 
-    local_tx_id: str
-    number: int
+    outcome: DeliveryEntry
 
 
 class SaveEnded(msgspec.Struct, frozen=True):

@@ -268,7 +268,7 @@ class ConnectorsService:
             self.withdrawals.commit_begins()
         before, waiting = (self._state, ()) if self._pending is None else self._pending
         if deliveries.only_forgets(entry):
-            self._store.apply((e.ForgetEntry(entry.local_tx_id, entry.number),), self._journal_out.outbox)
+            self._store.apply((e.ForgetEntry(entry),), self._journal_out.outbox)
             self._pending = (before, waiting)
             return
         event = e.DeliveryStored(entry, self._id_tag_of(entry))

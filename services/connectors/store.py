@@ -18,7 +18,7 @@ from bus import unreadable
 from bus.codec import checked_builtins
 from bus.database import transaction
 from bus.journal import Outbox
-from bus.messages import IdTagInfo, MeterValues, StopTransaction, TransactionEntry
+from bus.messages import DeliveryEntry, IdTagInfo, MeterValues, StopTransaction, TransactionEntry
 from bus.salvage import schema_of
 from services.connectors import events as e
 from services.connectors import list_table
@@ -47,6 +47,8 @@ SCHEMA = schema_of(_TABLES)
 """For `bus.salvage`."""
 CLOSED_KEPT = 1000
 """Closed transactions that are remembered, for a queue with an older copy of its database that takes them for lost."""
+_A_STOP = f'"message":{{"type":"{StopTransaction.__name__}"'
+"""What an entry with a StopTransaction has in its JSON."""
 _EVER_ACCEPTED = "ever_accepted"
 _ENDED = "ended_in_boot"
 _KEYS = {
@@ -153,8 +155,8 @@ class Store:
                     self._drop("reservations", reservation_id)
                 case e.AppendEntry(entry=entry):
                     outbox.append(entry, entry_name(entry.local_tx_id, entry.number))
-                case e.ForgetEntry(local_tx_id=local_tx_id, number=number):
-                    outbox.forget_named(entry_name(local_tx_id, number))
+                case e.ForgetEntry(outcome=outcome):
+                    forget_entry(outbox, outcome)
                 case e.NoteStartSettled(local_tx_id=local_tx_id, transaction_id=transaction_id):
                     outbox.amend(entry_name(local_tx_id, ""), partial(_with_start_settled, transaction_id))
                 case e.SaveEverAccepted(ever_accepted=ever_accepted):
@@ -224,6 +226,18 @@ class Store:
 def entry_name(local_tx_id: str, number: int | str) -> str:
     """By which the outbox finds a transaction's entry again, and this store a kept reading."""
     return f"{local_tx_id}/{number}"
+
+
+def forget_entry(outbox: Outbox, outcome: DeliveryEntry) -> None:
+    """The queue has said what became of a message, inside the caller's transaction.
+
+    A transaction has one StopTransaction: the queue may know it under another number, where this database is an older copy
+    that gave one a second time (design §3). So what is told of a stop is about that one, and what is told of others is not.
+    """
+    name = entry_name(outcome.local_tx_id, outcome.number)
+    if outcome.action == StopTransaction.__name__:
+        outbox.forget_holding(entry_name(outcome.local_tx_id, ""), _A_STOP)
+    outbox.forget_named(name, unless=_A_STOP if outcome.action else "")
 
 
 def _with_start_settled(transaction_id: int | None, payload: bytes) -> TransactionEntry | None:

@@ -48,8 +48,10 @@ def read(connectors: sqlite3.Connection, queue: sqlite3.Connection) -> Beside:
             if not handover.is_here(queue, local_tx_id, number):
                 unreadable.setdefault(local_tx_id, []).append(_raw(number, _ENTRY, payload, error))
             continue
-        if not handover.is_here(queue, entry.local_tx_id, entry.number):
-            entries.setdefault(entry.local_tx_id, []).append(entry)
+        place = handover.place(queue, entry)
+        if place.new:
+            kept = msgspec.structs.replace(entry, number=place.number)
+            entries.setdefault(entry.local_tx_id, []).append(kept)
     opened = _opened(connectors, unreadable)
     ended = {handover.readable(local_tx_id) for (local_tx_id,) in _table(connectors, "closed", "local_tx_id")}
     # Where something of it can't be read, that may be its stop.

@@ -243,13 +243,13 @@ class TransactionQueue:
         if self._refill.until_s is not None:
             self._refill.entry_came()
             if added.repeated:
-                self._store.move_to_end(entry.local_tx_id, entry.number)
+                self._store.move_to_end(entry.local_tx_id, added.number)
         if added.repeated:
             if self._repeated_tx != entry.local_tx_id:
                 self._log.info("journal repeats messages of a transaction that are stored already, ignored", **about)
             self._repeated_tx = entry.local_tx_id
             if added.settled is not None:
-                self._journal.outbox.append(DeliveryEntry(entry.local_tx_id, entry.number, added.settled))
+                self._journal_outcome(entry, added.settled)
             return
         self._log.debug("message stored", **about)
         for alarm in added.alarms:
@@ -360,7 +360,7 @@ class TransactionQueue:
     def _settle_late(self, effect: e.CommitLate, now: Now) -> None:
         letter, delivered, row = effect.letter, effect.delivered, self._row
         without_id = self._letters.settle(letter, delivered, text_of(self._moment(now.boottime_s)))
-        self._journal.outbox.append(DeliveryEntry(letter.local_tx_id, letter.number, delivered))
+        self._journal.outbox.append(DeliveryEntry(letter.local_tx_id, letter.number, delivered, letter.action))
         if letter.is_start and row is not None and row.local_tx_id == letter.local_tx_id:
             self._row = msgspec.structs.replace(row, start=Start.ANSWERED, transaction_id=delivered.transaction_id)
         self._lines.late(letter, delivered, without_id)
@@ -405,8 +405,9 @@ class TransactionQueue:
         )
         return self._store.mark_failed(row, failed, at)
 
-    def _journal_outcome(self, row: Row, outcome: Delivered | GivenUp) -> None:
-        self._journal.outbox.append(DeliveryEntry(row.local_tx_id, row.number, outcome))
+    def _journal_outcome(self, row: Row | TransactionEntry, outcome: Delivered | GivenUp) -> None:
+        entry = DeliveryEntry(row.local_tx_id, row.number, outcome, action_of(row.message))
+        self._journal.outbox.append(entry)
 
     def _log_delivered(self, row: Row, delivered: Delivered) -> None:
         if isinstance(row.message, MeterValues):

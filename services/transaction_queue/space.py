@@ -126,7 +126,7 @@ class Thinning:
         with transaction(self._database):
             for row_id, number in chosen:
                 self._store.remove(row_id)
-                self._told(DeliveryEntry(local_tx_id, number, GivenUp("thinned out, the disk was full")))
+                self._told(DeliveryEntry(local_tx_id, number, GivenUp("thinned out, the disk was full"), "MeterValues"))
         self._log.debug("MeterValues are thinned out", local_tx_id=local_tx_id, removed=len(chosen))
         return len(chosen)
 

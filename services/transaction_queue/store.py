@@ -3,10 +3,10 @@
 Owns: the rows. Does not: commit. Everything that writes runs inside the caller's transaction, so that one commit holds all
 that belongs together: the transactionId, the removal of the message, the outcome in the journal, the next message's id.
 
-A repeated journal entry is known by its local_tx_id and number: it is pending, or not above `settled_number` of its
-transaction, since a transaction's messages are settled (delivered or given up) in their order. Finished transactions are
-remembered for that purpose, the last FINISHED_KEPT of them. A number above it that is not pending, or in `missing`, was lost
-with a damaged file or is in quarantine: such an entry fills the gap.
+A repeated journal entry is known by `recognition.py`: its number is pending, or not above `settled_number` of its transaction,
+since a transaction's messages are settled (delivered or given up) in their order. Finished transactions are remembered for that
+purpose, the last FINISHED_KEPT of them. A number above it that is not pending, or in `missing`, was lost with a damaged file or
+is in quarantine: such an entry fills the gap.
 
 A message that can't be read is moved to `quarantine` as it is, by SQL alone, and never prevents the start. The journal's
 publisher keeps its own copy, since no outcome is journalled. Other rows are looked at by `bus/salvage.py`, before all this.
@@ -29,7 +29,7 @@ from bus.messages import (
     TransactionEntry,
     TransactionMessage,
 )
-from services.transaction_queue import ranges, schema, times
+from services.transaction_queue import arrivals, ranges, recognition, schema, times
 from services.transaction_queue.breaches import Known, breaches
 from services.transaction_queue.events import CommitFailed
 from services.transaction_queue.rows import (
@@ -56,9 +56,13 @@ OFFSET_CHANGE_MS_MIN = 500
 
 
 class Added(msgspec.Struct, frozen=True):
-    """What a journal entry was: a repeated one changed nothing. `alarms`: broken rules, in plain words."""
+    """What a journal entry was: a repeated one changed nothing. `alarms`: broken rules, in plain words.
+
+    `number`: the one that the message has here.
+    """
 
     repeated: bool
+    number: int
     alarms: tuple[str, ...] = ()
     settled: Delivered | GivenUp | None = None
     """What became of a repeated one whose message is done with; `connectors`, an older copy, does not know it any more."""
@@ -112,15 +116,19 @@ class Store:
         A broken rule never refuses it.
         """
         tx = self._transaction(entry.local_tx_id)
-        pending = self._database.execute(SELECT_PENDING, (entry.local_tx_id, entry.number)).fetchone() is not None
-        if pending or (tx is not None and _is_settled(tx, entry.number)):
-            if tx is None:
-                self._note_transaction(entry, new=True)
+        is_stop = isinstance(entry.message, StopTransaction)
+        place = recognition.place(arrivals.here(self._database, entry, tx), entry.number, is_stop=is_stop)
+        if not place.new:
+            if tx is None or (is_stop and place.waits and not tx["stopped_at_all"]):
+                self._note_transaction(entry, new=tx is None)
             learned = self._learn(entry, new=tx is None)
-            return Added(repeated=True, settled=None if pending else self._outcome(entry), learned=learned)
+            settled = None if place.waits else arrivals.outcome(self._database, entry)
+            return Added(repeated=True, number=place.number, settled=settled, learned=learned)
         message = entry.message
-        fills_gap = tx is not None and entry.number <= tx["last_number"]
+        fills_gap = tx is not None and place.number <= tx["last_number"]
         alarms = () if fills_gap else breaches(None if tx is None else _known(tx), message, stored_at)
+        if place.number != entry.number:
+            entry, alarms = msgspec.structs.replace(entry, number=place.number), (*alarms, recognition.RENUMBERED)
         self._note_transaction(entry, new=tx is None)
         learned = self._learn(entry, new=tx is None)
         for at in times.moments(message):
@@ -146,7 +154,7 @@ class Store:
         marks = ", ".join("?" * len(columns))
         self._database.execute(f"INSERT INTO messages ({', '.join(columns)}) VALUES ({marks})", tuple(columns.values()))
         self.depth += 1
-        return Added(repeated=False, alarms=alarms, learned=learned)
+        return Added(repeated=False, number=entry.number, alarms=alarms, learned=learned)
 
     def open_transactions(self, limit: int) -> list[CloseLostTransaction]:
         """Transactions whose StartTransaction is or was here and whose StopTransaction never came, at most `limit`."""
@@ -173,13 +181,6 @@ class Store:
     def move_to_end(self, local_tx_id: str, number: int) -> None:
         """Put a message that was never sent behind all others: so the order becomes that in which its peer sends all again."""
         self._database.execute(MOVE_TO_END, (local_tx_id, number))
-
-    def _outcome(self, entry: TransactionEntry) -> Delivered | GivenUp:
-        key = (entry.local_tx_id, entry.number)
-        if self._database.execute(SELECT_DEAD_LETTER, key).fetchone() is not None:
-            return GivenUp("given up before, and sent again by an older copy of connectors.db")
-        found = self._database.execute(SELECT_TRANSACTION_ID, key[:1]).fetchone() if entry.number == 0 else None
-        return Delivered(None if found is None or found[0] is None else int(found[0]))
 
     def head(self, moved_utc: str | None) -> Row | None:
         """The oldest message that can be read; unreadable ones before it are put into quarantine (so: in a transaction)."""
@@ -434,13 +435,10 @@ class Store:
         return tuple(Boot(str(row[0]), row[1], row[2] or 0, bool(row[3])) for row in rows)
 
 
-SELECT_DEAD_LETTER = "SELECT 1 FROM dead_letters WHERE local_tx_id = ? AND number = ? LIMIT 1"
-SELECT_TRANSACTION_ID = "SELECT transaction_id FROM transactions WHERE local_tx_id = ?"
 SELECT_ANCHOR = "SELECT anchor_boot_id FROM transactions WHERE local_tx_id = ?"
 START_WAS_ANSWERED = "UPDATE transactions SET transaction_id = ? WHERE local_tx_id = ? AND transaction_id IS NULL"
 START_WAS_GIVEN_UP = "UPDATE transactions SET given_up = 1 WHERE local_tx_id = ? AND transaction_id IS NULL AND given_up = 0"
 """As `connectors` tells a store that has lost that. NULL: a person had it queued again since, and `connectors` is not told."""
-SELECT_PENDING = "SELECT 1 FROM messages WHERE local_tx_id = ? AND number = ?"
 SELECT_OPEN = (
     "SELECT rowid, local_tx_id, connector_id, id_tag, start_boot_id, start_boottime_ms, start_utc_ms, meter_start_wh, last_wh,"
     " last_boot_id, last_boottime_ms, last_utc_ms, last_number, transaction_id, taken_in FROM transactions"
@@ -466,15 +464,10 @@ DELETE_FINISHED = "DELETE FROM transactions WHERE finished_number <= ?"
 _START = ("meter_start_wh", "start_boot_id", "start_boottime_ms", "start_utc_ms")
 _TRANSACTION = ("last_number", "settled_number", "missing", "stopped_at_all", *_START)
 SELECT_TRANSACTION = (
-    f"SELECT coalesce(last_number, settled_number, -1), settled_number, missing, stop_reason IS NOT NULL, {', '.join(_START)}"
+    "SELECT coalesce(last_number, settled_number, -1), settled_number, missing,"
+    f" stop_reason IS NOT NULL OR finished_number IS NOT NULL, {', '.join(_START)}"
     " FROM transactions WHERE local_tx_id = ?"
 )
-
-
-def _is_settled(tx: dict[str, Any], number: int) -> bool:
-    """Whether message `number` was delivered or given up. A store of the first release has no settled_number yet."""
-    settled = tx["last_number"] if tx["settled_number"] is None else tx["settled_number"]
-    return bool(number <= settled and not ranges.contains(ranges.decode(tx["missing"]), number))
 
 
 def _known(tx: dict[str, Any]) -> Known:

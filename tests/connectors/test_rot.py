@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bus.database import transaction
-from bus.messages import IdTagInfo, StartTransaction, StopTransaction
+from bus.messages import Delivered, DeliveryEntry, IdTagInfo, StartTransaction, StopTransaction
 from bus.salvage import open_store
 from bus.vocabulary import AuthorizationStatus
 from services.connectors import events as e
@@ -143,7 +143,8 @@ def read_through(file: Path) -> None:
         for number in range(10):
             assert store.was_closed(f"tx{number}") in (True, False)
             store.id_tag_of(f"tx{number}", 0, sink.outbox)
-            forgets = tuple(e.ForgetEntry(f"tx{number}", k) for k in range(3))
+            told = [DeliveryEntry(f"tx{number}", k, Delivered(), "StopTransaction" if k == 2 else "") for k in range(3)]
+            forgets = tuple(e.ForgetEntry(one) for one in told)
             store.apply((e.NoteStartSettled(f"tx{number}", 7), *forgets), sink.outbox)
         store.apply((*(e.AppendEntry(one) for one in session("new")), e.SaveEverAccepted(True), e.EmptyCache()), sink.outbox)
     store.local_list.find([f"LIST{number}" for number in range(50)])

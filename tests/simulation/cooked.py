@@ -53,17 +53,18 @@ class Cooked:
         number = 1 + sum(c.action == "StartTransaction" for c in self.book.copies)
         given = number if action == "StartTransaction" else None
         local_tx_id = str(payload.get("transactionId", number))
-        entry = entry_of(local_tx_id, sum(e.local_tx_id == local_tx_id for e in self.ledger.committed))
+        place = sum(e.local_tx_id == local_tx_id for e in self.ledger.committed)
+        entry = entry_of(local_tx_id, place, action)
         unique_id = f"id-{len(self.book.copies)}"
         copy = Copy(at_s, 1, unique_id, action, payload, f"{action} {payload}", fate, given, entry)
         self.book.copies.append(copy)
-        self._commit(copy, timestamp)
+        self._commit(copy, place, timestamp)
         return copy
 
-    def _commit(self, copy: Copy, at_s: float) -> None:
-        local_tx_id, _, number = copy.entry.rpartition(" ")
+    def _commit(self, copy: Copy, number: int, at_s: float) -> None:
+        local_tx_id = copy.entry.rpartition(" ")[0]
         contexts = frozenset({PERIODIC} if copy.action == "MeterValues" else ())
-        entry = Committed(at_s, local_tx_id, int(number), copy.action, 1, "", contexts)
+        entry = Committed(at_s, local_tx_id, number, copy.action, 1, "", contexts)
         self.ledger.committed.append(entry)
 
     def again(self, copy: Copy, at_s: float, unique_id: str = "again") -> None:

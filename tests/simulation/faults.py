@@ -208,17 +208,20 @@ def copy_store(world: "World", _: float, name: str) -> None:
         world.disk.copy(f"{name}.db", f"{name}.copy")
 
 
-def put_back_store(world: "World", _: float, name: str) -> None:
-    """The copy takes the store's place."""
-    _exchange(world, name, lambda file: world.disk.put_back(f"{name}.copy", file))
+def put_back_store(world: "World", off_s: float, name: str) -> None:
+    """The copy takes the store's place; `off_s`: while the power is off for so long, else at once."""
+    _exchange(world, name, lambda file: world.disk.put_back(f"{name}.copy", file), off_s)
 
 
-def _exchange(world: "World", name: str, act: Any) -> None:
+def _exchange(world: "World", name: str, act: Any, off_s: float = 0.0) -> None:
     """Not while only this store knows something: that can't come back."""
     service = {"transactions": "transaction_queue", "connectors": "connectors"}[name]
     if not world.powered or service not in world.processes or not world.may_lose(name):
         return
-    world.kill(service)
+    if off_s:
+        world.power_cut(off_s)
+    else:
+        world.kill(service)
     world.keep_dead_letters()
     if act(f"{name}.db"):
         world.store_lost(f"{name}.db")

@@ -92,7 +92,7 @@ class Committed(msgspec.Struct):
     @property
     def entry(self) -> str:
         """Its name, whatever it says."""
-        return entry_of(self.local_tx_id, self.number)
+        return entry_of(self.local_tx_id, self.number, self.action)
 
 
 class Register:
@@ -175,9 +175,12 @@ class Ledger:
         return [s for s in self.spans if s.what == what and s.from_s <= to_s and s.to_s >= from_s]
 
 
-def entry_of(local_tx_id: str, number: int) -> str:
-    """The name of a transaction message, whatever it says and however often it is sent."""
-    return f"{local_tx_id} {number}"
+def entry_of(local_tx_id: str, number: int, action: str) -> str:
+    """The name of a transaction message, whatever it says and however often it is sent.
+
+    There is one stop: an older copy of `connectors.db` numbers it as a message before it, and the queue does not.
+    """
+    return f"{local_tx_id} {'stop' if action == 'StopTransaction' else number}"
 
 
 def plug_seen_out(connector_id: int) -> str:

@@ -163,8 +163,8 @@ MUTATIONS = (
         (
             Patch(
                 "services/transaction_queue/service.py",
-                "        self._journal.outbox.append(DeliveryEntry(row.local_tx_id, row.number, outcome))\n",
-                "        del row, outcome\n",
+                "        self._journal.outbox.append(entry)\n",
+                "",
             ),
         ),
     ),

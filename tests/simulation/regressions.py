@@ -169,6 +169,19 @@ def older_copy_that_lacks_an_outcome() -> Day:
     return _quiet(visits=(visit,), faults=faults, AllowOfflineTxForUnknownId="true")
 
 
+def older_copy_after_a_power_cut() -> Day:
+    """`connectors.db` was an older copy at the next boot, and closed what had run at once: as number 1, which was a reading.
+
+    The queue took the transaction's only stop for that reading, come again (design §3: each gets one stop).
+    """
+    visit = people.Plan(600.0, 1, "ANNA", gap_s=1.0, charge_s=400.0, leaves_by="plug")
+    faults = (
+        Fault(630.0, "copy_store", 0.0, ("connectors",)),
+        Fault(760.0, "put_back_store", 10.0, ("connectors",)),
+    )
+    return _quiet(visits=(visit,), faults=faults, MeterValueSampleInterval="30")
+
+
 ALL = (
     another_car_while_connectors_is_away,
     another_car_under_the_guards_eyes,
@@ -185,4 +198,5 @@ ALL = (
     lost_store_after_a_step_of_the_clock,
     times_that_went_with_the_store,
     older_copy_that_lacks_an_outcome,
+    older_copy_after_a_power_cut,
 )

@@ -220,9 +220,10 @@ class World:
         entries = [json.loads(text) for (text,) in rows]
         if name == "transactions.db":
             self._forget_boots(entries)
-        names = [entry_of(entry["local_tx_id"], entry["number"]) for entry in entries]
+        names = [entry_of(entry["local_tx_id"], entry["number"], entry["message"]["type"]) for entry in entries]
         # An older copy of the queue's store has messages that were delivered since.
-        names += [entry_of(*row) for row in self.disk.rows("transactions.db", "SELECT local_tx_id, number FROM messages")]
+        waiting = self.disk.rows("transactions.db", "SELECT local_tx_id, number, action FROM messages")
+        names += [entry_of(*row) for row in waiting]
         self.exchanged.add(name.removesuffix(".db"))
         if name == "connectors.db":
             self.only_in_queue = True
@@ -242,7 +243,7 @@ class World:
         """What was given up is known nowhere else, should the store be lost now."""
         query = "SELECT unique_ids, attempts, action, reason, local_tx_id, number FROM dead_letters"
         for ids, attempts, action, reason, *name in self.disk.rows("transactions.db", query):
-            letter = DeadLetter(tuple(json.loads(ids)), attempts, action, reason, entry_of(*name))
+            letter = DeadLetter(tuple(json.loads(ids)), attempts, action, reason, entry_of(*name, action))
             if letter not in self.dead_letters:
                 self.dead_letters.append(letter)
         self.given_up_ids |= {i for (i,) in self.disk.rows("transactions.db", "SELECT unique_id FROM given_up_ids")}
@@ -463,7 +464,7 @@ class World:
 
     def _entry_under(self, unique_id: str) -> str:
         """Which message the queue sends under a unique id."""
-        query = f"SELECT local_tx_id, number FROM messages WHERE unique_ids LIKE '%{unique_id}%'"
+        query = f"SELECT local_tx_id, number, action FROM messages WHERE unique_ids LIKE '%{unique_id}%'"
         return next((entry_of(*row) for row in self.disk.rows("transactions.db", query)), "")
 
     def _disk_takes(self, seconds: float) -> None:

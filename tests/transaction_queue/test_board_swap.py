@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bus.database import transaction
 from bus.messages import (
     CloseLostTransaction,
     Failed,
@@ -15,6 +16,7 @@ from bus.messages import (
     TransactionEntry,
 )
 from bus.queue_messages import QueueTransactionAgain, TakeInTransaction
+from services.station import queue_beside
 from services.transaction_queue import handover, taking_in
 from services.transaction_queue.kept import Export, KeptBoot, KeptMessage, KeptTransaction, Rest
 from tests.transaction_queue.test_handover import ask, give_up, take_all_in
@@ -94,6 +96,37 @@ def test_the_stop_of_what_ran_is_no_repeat_of_what_only_connectors_has(old: Worl
     new.advance(60)
     assert [name for name, _ in new.said()] == ["StartTransaction", "MeterValues", "MeterValues", "StopTransaction"]
     assert stops(new) == [(1700, 121, 101)]
+
+
+@pytest.mark.parametrize("online", [False, True])
+def test_a_stop_that_bears_a_readings_number_in_an_older_copy_of_connectors_is_taken_along(
+    old: World, tmp_path: Path, *, online: bool
+) -> None:
+    """Design §3: each gets one stop, on the new board too; the queue was never handed it, or has it already."""
+    if online:
+        old.link.online()
+    old.connectors.write(*running())
+    old.connectors.forget_all()
+    stopped = TransactionEntry("tx", 1, stop(moment(121)), transaction_id=101 if online else None)
+    with transaction(old.connectors.database):
+        old.connectors.journal.outbox.append(stopped, "tx/1")
+
+    def found() -> KeptTransaction:
+        (one,) = queue_beside.whole(old.database, queue_beside.read(old.connectors.database, old.database))
+        return one
+
+    numbers = [2] if online else [0, 1, 2]
+    assert [message.number for message in found().messages] == numbers
+    new = another(tmp_path)
+    assert swap(new, [found()]) == (len(numbers), 0)
+    new.link.clock()
+    new.link.online()
+    new.advance(10)
+    assert stops(new) == [(2000, 121, 101)]
+    old.link.offline()
+    old.connectors.journal.send()
+    old.advance(1)
+    assert [message.number for message in found().messages] == numbers
 
 
 def test_an_export_of_the_first_format_is_completed_by_its_messages(tmp_path: Path) -> None:

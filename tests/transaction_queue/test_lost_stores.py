@@ -116,6 +116,44 @@ def test_an_older_copy_of_connectors_is_told_what_became_of_what_it_sends_again(
     assert told == [(0, Delivered(101)), (1, Delivered()), (2, Delivered())]
 
 
+@pytest.mark.parametrize("online", [False, True])
+def test_a_stop_of_an_older_copy_of_connectors_is_delivered_once_and_forgotten_there(world: World, *, online: bool) -> None:
+    """Design §3: each gets one stop. It bears the number of a reading, whose outcome is not the stop's."""
+    begun, read, stopped = session("a")
+    if online:
+        world.link.online()
+    world.connectors.write(begun, read)
+    world.connectors.forget_all()
+    world.connectors.write(msgspec.structs.replace(stopped, number=1))
+    world.restart_queue()
+    world.connectors.begin_incarnation()
+    if not online:
+        world.link.answer = lambda r: None if isinstance(r.message, StopTransaction) else world.central_system(r)
+        world.link.online()
+        kept = world.connectors.database.execute("SELECT name FROM journal_out").fetchall()
+        assert kept == [("a/1",)], "only what was told of the reading has come"
+        world.link.report(0, Delivered())
+    world.advance(10)
+    assert contents(world) == [begun.message, read.message, stopped.message]
+    assert len(world.sent) == 3
+    assert world.connectors.database.execute("SELECT name FROM journal_out").fetchall() == []
+    world.connectors.write(msgspec.structs.replace(stopped, number=1))
+    world.advance(10)
+    assert len(world.sent) == 3
+    assert world.connectors.database.execute("SELECT name FROM journal_out").fetchall() == []
+
+
+def test_a_refill_keeps_a_stop_that_was_numbered_anew_behind_its_readings(world: World) -> None:
+    begun, read, stopped = session("a")
+    world.connectors.write(begun, read, msgspec.structs.replace(stopped, number=1))
+    world.database.execute("UPDATE messages SET payload = '{' WHERE number = 0")
+    world.restart_queue()
+    world.link.online()
+    world.advance(100)
+    assert contents(world) == [begun.message, read.message, stopped.message]
+    assert world.connectors.database.execute("SELECT name FROM journal_out").fetchall() == []
+
+
 def test_the_entry_itself_tells_the_transaction_id_of_a_start_that_was_answered(world: World) -> None:
     """The transaction is over and connectors has forgotten it, but for the messages that were not delivered."""
     world.connectors.write(session("a")[0])

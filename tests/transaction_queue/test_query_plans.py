@@ -21,6 +21,7 @@ from tests.transaction_queue.world import World, meter_values, moment, session, 
 ROOT = Path(__file__).parents[2]
 MODULES = (
     "services/transaction_queue/store.py",
+    "services/transaction_queue/arrivals.py",
     "services/transaction_queue/letters.py",
     "services/transaction_queue/rows.py",
     "services/transaction_queue/handover.py",

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from bus.database import open_database, transaction
-from bus.messages import Delivered, TransactionEntry
-from services.transaction_queue import handover, rows, schema, store
+from bus.messages import Delivered, GivenUp, TransactionEntry
+from services.transaction_queue import handover, recognition, rows, schema, store
 from services.transaction_queue.state import Start
 from services.transaction_queue.store import Store
 from services.transaction_queue.times import Boot
@@ -98,6 +98,53 @@ def test_a_repeated_entry_changes_nothing(database):
     with transaction(database):
         assert all(opened.add(entry, AT).repeated for entry in session("tx"))
     assert opened.depth == 3
+
+
+def test_a_stop_under_a_readings_number_is_kept_under_the_next_one_once(database):
+    """Design §3: an older copy of `connectors.db` numbers it so; the transaction has one stop, be it handed over again."""
+    begun, read, stopped = session("tx")
+    opened = filled(database, begun, read)
+    again = msgspec.structs.replace(stopped, number=1)
+    with transaction(database):
+        added = opened.add(again, AT)
+        assert (added.repeated, added.number, added.alarms) == (False, 2, (recognition.RENUMBERED,))
+        for number in (1, 2, 3):
+            added = opened.add(msgspec.structs.replace(stopped, number=number), AT)
+            assert (added.repeated, added.number, added.settled) == (True, 2, None), "it waits: nothing became of it yet"
+        while (row := opened.head(None)) is not None:
+            opened.mark_delivered(row, 4711, None)
+        added = opened.add(again, AT)
+    assert (added.repeated, added.settled) == (True, Delivered())
+    assert opened.depth == 0
+
+
+def test_a_stop_that_was_lost_after_it_was_numbered_anew_is_taken_in_again(database):
+    """Its row was rotten: `connectors` still keeps it, under its own number."""
+    begun, read, stopped = session("tx")
+    opened = filled(database, begun, read, msgspec.structs.replace(stopped, number=1))
+    database.execute("DELETE FROM messages WHERE number = 2")
+    with transaction(database):
+        assert not opened.add(msgspec.structs.replace(stopped, number=1), AT).repeated
+        assert opened.add(msgspec.structs.replace(stopped, number=1), AT).repeated
+
+
+def test_a_stop_that_was_given_up_is_known_by_what_it_is(database):
+    begun, read, stopped = session("tx")
+    again = msgspec.structs.replace(stopped, number=1)
+    opened = filled(database, begun, read, again)
+    with transaction(database):
+        for _ in range(2):
+            row = opened.head(None)
+            assert row is not None
+            opened.mark_delivered(row, 4711, None)
+        row = opened.head(None)
+        assert row is not None
+        opened.give_up(row, "reason", None)
+        assert isinstance(opened.add(again, AT).settled, GivenUp)
+        handover.queue_again(database, "tx")
+        opened.count()
+        added = opened.add(again, AT)
+        assert (added.repeated, added.settled) == (True, None), "it waits again"
 
 
 def test_a_delivered_entry_is_known_until_its_transaction_is_long_finished(database, monkeypatch):

@@ -35,6 +35,7 @@ from bus.salvage import open_store
 from bus.streams import JournalIn, JournalOut
 from bus.topics import topic_named
 from bus.vocabulary import Measurand, ReadingContext, Reason, RegistrationStatus
+from services.connectors.store import forget_entry
 from services.transaction_queue.schema import SCHEMA
 from services.transaction_queue.service import Surroundings, TransactionQueue
 from services.transaction_queue.space import Warden
@@ -143,7 +144,7 @@ class FakeConnectors:
     def _store(self, entry: DeliveryEntry) -> None:
         self.outcomes.append(entry)
         if self._world.connectors_forget:
-            self.journal.outbox.forget_named(f"{entry.local_tx_id}/{entry.number}")
+            forget_entry(self.journal.outbox, entry)
 
     def forget_all(self) -> None:
         """As if this database had been lost: nothing will be sent again."""
