@@ -16,17 +16,18 @@ def here(database: sqlite3.Connection, entry: TransactionEntry, tx: dict[str, An
     key = (entry.local_tx_id,)
     waits = database.execute(SELECT_PENDING, (*key, entry.number)).fetchone() is not None
     settled = tx is not None and is_settled(tx, entry.number)
+    last = -1 if tx is None else tx["last_number"]
+    stop_settled = tx is not None and bool(tx["stopped_at_all"]) and is_settled(tx, last)
     if not isinstance(entry.message, StopTransaction):
-        return Here(waits, settled)
+        return Here(waits, settled, highest=last, stop_settled=stop_settled)
     queries = (SELECT_HIGHEST.format("messages"), SELECT_STOP.format("messages"))
     highest, stop_waits = (database.execute(query, key).fetchone() for query in queries)
-    last = -1 if tx is None else tx["last_number"]
     return Here(
         waits,
         settled,
         highest=last if highest[0] is None else max(last, highest[0]),
         stop_waits=None if stop_waits is None else stop_waits[0],
-        stop_settled=tx is not None and bool(tx["stopped_at_all"]) and is_settled(tx, last),
+        stop_settled=stop_settled,
     )
 
 

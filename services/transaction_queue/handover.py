@@ -228,20 +228,17 @@ def _put_back(database: sqlite3.Connection, table: str, local_tx_id: str, number
 def place(database: sqlite3.Connection, entry: TransactionEntry) -> recognition.Place:
     """Where an entry that the queue may not have been handed yet is here, or will be."""
     key, number = entry.local_tx_id, entry.number
-    is_stop = isinstance(entry.message, StopTransaction)
-    if not is_stop:
-        return recognition.place(Here(settled=is_here(database, key, number)), number, is_stop=False)
-    tx = row(database, key)
+    is_stop, tx = isinstance(entry.message, StopTransaction), row(database, key)
     numbers = (database.execute(SELECT_HIGHEST.format(table), (key,)).fetchone()[0] for table in _KNOWN_STATES)
     last = max([_int(tx.get("last_number"), -1), *(number for number in numbers if number is not None)])
     stopped = tx.get("stop_reason") is not None or tx.get("finished_number") is not None
-    kept = any(database.execute(SELECT_STOP.format(table), (key,)).fetchone() for table in _KNOWN_STATES)
+    kept = is_stop and any(database.execute(SELECT_STOP.format(table), (key,)).fetchone() for table in _KNOWN_STATES)
     here = Here(
         settled=is_here(database, key, number),
         highest=last,
         stop_settled=kept or (stopped and _is_settled(database, key, last)),
     )
-    return recognition.place(here, number, is_stop=True)
+    return recognition.place(here, number, is_stop=is_stop)
 
 
 def is_here(database: sqlite3.Connection, local_tx_id: str, number: int) -> bool:

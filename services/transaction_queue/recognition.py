@@ -5,6 +5,9 @@ second time. A transaction has one StopTransaction: so a stop is known by that a
 another message is kept under the next one. Choice: readings under a number that is known are dropped, whatever they say: they
 can't be told from repeated ones for sure, and the stop has the register that bills.
 
+After its stop nothing more comes of a transaction: what an older copy, in which it runs on, goes on to say is not delivered, be
+it another stop. What fills a gap before the stop was lost here, and is.
+
 Owns: these rules. Does not: read rows (`arrivals.py`, `handover.py`).
 """
 
@@ -30,11 +33,15 @@ class Here(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """The number of the message here. `new`: it has to be stored; `waits`: it is here, and nothing became of it yet."""
+    """The number of the message here. `new`: it has to be stored; `waits`: it is here, and nothing became of it yet.
+
+    `over`: it is none that is here, but its transaction is over.
+    """
 
     number: int
     new: bool
     waits: bool = False
+    over: bool = False
 
 
 def place(here: Here, number: int, *, is_stop: bool) -> Place:
@@ -42,7 +49,8 @@ def place(here: Here, number: int, *, is_stop: bool) -> Place:
     if is_stop and here.stop_waits is not None:
         return Place(here.stop_waits, new=False, waits=True)
     if not (here.waits or here.settled):
-        return Place(number, new=True)
+        over = here.stop_settled and (is_stop or number > here.highest)
+        return Place(number, new=not over, over=over)
     if is_stop and not here.stop_settled:
         return Place(here.highest + 1, new=True)
     return Place(number, new=False, waits=here.waits)

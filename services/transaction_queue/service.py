@@ -51,6 +51,8 @@ HEADS_PER_COMMIT_MAX = 100
 """Messages that may end in one commit; only given-up ones come in such numbers."""
 PUBLISH_S_MIN = 0.25
 """Shortest time between two QueueStates: a draining backlog changes them hundreds of times a second."""
+REPEATED = "journal repeats messages of a transaction that are stored already, ignored"
+OVER = "message of a transaction that had its stop already is not delivered, connectors.db is an older copy"
 FORGET_S = 5.0
 """Acknowledged journal entries are forgotten with the next message, or after this long in a commit of their own."""
 
@@ -99,7 +101,7 @@ class TransactionQueue:
         self._refill = Refill(node.now)
         self._warden = surroundings.warden
         self._lost = LostTransactions(self._store, node.now)
-        self._alarm = self._repeated_tx = ""
+        self._alarm = self._ignored = ""
         self._learned = False
         self._lines, self._tells = Lines(self._log, node.now), False
         self._journal = JournalOut(node, database, topic_named("journal.delivery."), self._log)
@@ -245,9 +247,10 @@ class TransactionQueue:
             if added.repeated:
                 self._store.move_to_end(entry.local_tx_id, added.number)
         if added.repeated:
-            if self._repeated_tx != entry.local_tx_id:
-                self._log.info("journal repeats messages of a transaction that are stored already, ignored", **about)
-            self._repeated_tx = entry.local_tx_id
+            write, text = (self._log.warning, OVER) if added.over else (self._log.info, REPEATED)
+            if self._ignored != f"{entry.local_tx_id} {text}":
+                write(text, **about)
+            self._ignored = f"{entry.local_tx_id} {text}"
             if added.settled is not None:
                 self._journal_outcome(entry, added.settled)
             return

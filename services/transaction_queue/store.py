@@ -66,6 +66,8 @@ class Added(msgspec.Struct, frozen=True):
     alarms: tuple[str, ...] = ()
     settled: Delivered | GivenUp | None = None
     """What became of a repeated one whose message is done with; `connectors`, an older copy, does not know it any more."""
+    over: bool = False
+    """It is none that is here, and none to deliver: its transaction had its stop."""
     learned: bool = False
     """It told what became of its StartTransaction, which was not known here."""
 
@@ -123,7 +125,7 @@ class Store:
                 self._note_transaction(entry, new=tx is None)
             learned = self._learn(entry, new=tx is None)
             settled = None if place.waits else arrivals.outcome(self._database, entry)
-            return Added(repeated=True, number=place.number, settled=settled, learned=learned)
+            return Added(repeated=True, number=place.number, settled=settled, over=place.over, learned=learned)
         message = entry.message
         fills_gap = tx is not None and place.number <= tx["last_number"]
         alarms = () if fills_gap else breaches(None if tx is None else _known(tx), message, stored_at)

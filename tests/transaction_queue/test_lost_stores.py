@@ -143,6 +143,24 @@ def test_a_stop_of_an_older_copy_of_connectors_is_delivered_once_and_forgotten_t
     assert world.connectors.database.execute("SELECT name FROM journal_out").fetchall() == []
 
 
+def test_a_transaction_that_had_its_stop_goes_on_in_an_older_copy_of_connectors_for_nobody(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Design §3: each gets one stop, and the copy keeps nothing of what it said."""
+    world.link.online()
+    world.connectors.write(*session("a"))
+    more = [meter_values(moment(n), 1600 + n) for n in range(200, 205)]
+    entries = [TransactionEntry("a", number, message) for number, message in enumerate([*more, stop(moment(300))], start=1)]
+    world.connectors.write(*entries)
+    world.advance(10)
+    assert len(world.sent) == 3
+    assert world.rows("messages") == []
+    assert world.rows("transactions")[0]["last_wh"] == 1500
+    assert [entry.outcome for entry in world.connectors.outcomes[3:]] == [Delivered()] * 6
+    assert world.connectors.database.execute("SELECT name FROM journal_out").fetchall() == []
+    assert caplog.text.count("had its stop already") == 1
+
+
 def test_a_refill_keeps_a_stop_that_was_numbered_anew_behind_its_readings(world: World) -> None:
     begun, read, stopped = session("a")
     world.connectors.write(begun, read, msgspec.structs.replace(stopped, number=1))

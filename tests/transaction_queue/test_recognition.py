@@ -11,6 +11,13 @@ def test_a_number_that_is_not_known_is_a_message_that_is_not_here(is_stop: bool)
     assert place(Here(highest=9), 5, is_stop=is_stop) == Place(5, new=True), "it was lost here, and fills the gap"
 
 
+@pytest.mark.parametrize("number", [5, 9, 12])
+def test_after_its_stop_nothing_comes_of_a_transaction_but_what_was_lost_before_it(number: int) -> None:
+    here = Here(highest=9, stop_settled=True)
+    assert place(here, number, is_stop=True) == Place(number, new=False, over=True)
+    assert place(here, number, is_stop=False) == Place(number, new=number <= 9, over=number > 9)
+
+
 @pytest.mark.parametrize("waits", [False, True])
 def test_readings_under_a_known_number_are_repeated(waits: bool) -> None:
     assert place(Here(waits=waits, settled=not waits), 5, is_stop=False) == Place(5, new=False, waits=waits)
