@@ -85,6 +85,7 @@ PURE = frozenset(
         "services/connectors/transactions.py",
         "services/connectors/triggered.py",
         "services/connectors/unattended.py",
+        "services/connectors/unseen.py",
         "services/connectors/work.py",
         "services/demo/entries.py",
         "services/demo/narration.py",

@@ -38,6 +38,7 @@ from services.connectors import (
     transactions,
     triggered,
     unattended,
+    unseen,
 )
 from services.connectors import events as e
 from services.connectors.recovery import Loaded
@@ -210,16 +211,17 @@ def _on_evse(work: Work, event: e.EvseObserved | e.EvseFailed) -> None:
     if connector is None:
         return
     if isinstance(event, e.EvseFailed):
-        observations.silent(work, connector, event.reason)
+        unseen.watch(work, observations.silent(work, connector, event.reason))
         return
     missed = observations.missed_unplugging(connector, event.observation, work.now.boottime_s)
     if missed:
-        work.note("another plug-in, the plug was out meanwhile", connector_id=connector.connector_id, detail=missed)
-        _advance(work, recovery.without_unseen(work, work.put(connector, plugged=False, evse_failure="")))
+        what = "another plug-in, the plug was out meanwhile" if event.observation.plugged is not False else "the plug is out"
+        work.note(what, connector_id=connector.connector_id, detail=missed)
+        _advance(work, unseen.end(work, work.put(connector, plugged=False, evse_failure="")))
         connector = work.connector(connector.connector_id)
         assert connector is not None
     connector = recovery.follow_restart(work, connector, event.observation)
-    observations.observed(work, connector, event.observation)
+    unseen.watch(work, observations.observed(work, connector, event.observation))
 
 
 def _on_sample(work: Work, sample: MeterSample) -> None:
@@ -414,12 +416,14 @@ def _advance_running(work: Work, connector: Connector, phase: Running) -> None:
 def _advance_stopping(work: Work, connector: Connector, phase: Stopping) -> None:
     """Once the contactor is open, or should long be, read meterStop."""
     another = recovery.is_another_plug(connector, phase.transaction, work.now.boot_id)
-    if phase.unheard is not None and connector.seen is not None and connector.plugged is not None:
+    if phase.transaction.sure is not None and connector.unseen_since_s is None:
         if another:
             work.note("another plug-in, the plug was out meanwhile", connector_id=connector.connector_id, warning=True)
-            connector = work.withdraw_at_once(connector)
-        phase = msgspec.structs.replace(phase, unheard=None, last_sure=phase.unheard if another else None)
-        connector = work.put(connector, phase=phase)
+            connector = unseen.end(work, work.withdraw_at_once(connector))
+        else:
+            connector = transactions.save(work, connector, msgspec.structs.replace(phase.transaction, sure=None))
+        assert isinstance(connector.phase, Stopping)
+        phase = connector.phase
     if (connector.plugged is False or another) and not phase.unplugged:
         phase = msgspec.structs.replace(phase, unplugged=True)
         connector = work.put(connector, phase=phase)

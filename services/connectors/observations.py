@@ -39,38 +39,36 @@ def missed_unplugging(connector: Connector, new: EvseObservation, now_s: float) 
     the plug for so long that it may have been another's meanwhile.
     """
     seen = connector.seen
-    if seen is None or not connector.plugged or new.plugged is False:
+    if seen is None or not connector.plugged:
         return ""
-    if new.boots <= seen.boots and new.session_energy_ws < seen.session_energy_ws:
+    if new.plugged is not False and new.boots <= seen.boots and new.session_energy_ws < seen.session_energy_ws:
         return "the controller counts a new plug-in"
     return "" if was_seen(connector, new, now_s) else UNSEEN
 
 
 def was_seen(connector: Connector, new: EvseObservation, now_s: float) -> bool:
-    """Whether a plug that is in can't have been exchanged while the controller was silent or could not tell.
+    """Whether a plug can't have been exchanged while the controller was silent or could not tell.
 
     Nobody exchanges plugs within UNSEEN_S_MAX, and one that has charged for longer than the silence was there before it.
 
     Choice: what can't be shown to be the same plug-in is another one. Its owner may have to present a card once more; on the
-    other side somebody would pay for a stranger's energy.
+    other side somebody would pay for a stranger's energy. So it is where the plug is out by then: another one may have come
+    and gone.
     """
     unseen_s = 0.0 if connector.unseen_since_s is None else now_s - connector.unseen_since_s
     return new.plugged is None or unseen_s < UNSEEN_S_MAX or new.session_elapsed_s > unseen_s + UNSEEN_S_MAX
 
 
-def silent(work: Work, connector: Connector, reason: str) -> None:
+def silent(work: Work, connector: Connector, reason: str) -> Connector:
     """The controller does not answer."""
-    work.put(connector, evse_failure=reason, **_unseen_facts(connector, work.now.boottime_s))
+    return work.put(connector, evse_failure=reason, unseen_since_s=_unseen_since_s(connector, work.now.boottime_s))
 
 
-def _unseen_facts(connector: Connector, now_s: float) -> dict[str, Any]:
-    if connector.unseen_since_s is not None:
-        return {}
-    last = connector.phase.transaction.last if isinstance(connector.phase, Running) else None
-    return {"unseen_since_s": now_s, "seen_reading": last}
+def _unseen_since_s(connector: Connector, now_s: float) -> float:
+    return now_s if connector.unseen_since_s is None else connector.unseen_since_s
 
 
-def observed(work: Work, connector: Connector, new: EvseObservation) -> None:
+def observed(work: Work, connector: Connector, new: EvseObservation) -> Connector:
     """Take over what the controller says."""
     now_s = work.now.boottime_s
     if connector.plugged is None and new.plugged is not None and not was_seen(connector, new, now_s):
@@ -80,15 +78,15 @@ def observed(work: Work, connector: Connector, new: EvseObservation) -> None:
     facts: dict[str, Any] = {"seen": new, "evse_failure": "", "live_since_s": live_since_s}
     facts["in_force_a"] = supply.with_observation(connector, new, draws=_draws(connector, now_s))
     if new.plugged is None:
-        facts |= _unseen_facts(connector, now_s)
+        facts["unseen_since_s"] = _unseen_since_s(connector, now_s)
     else:
-        facts |= {"plugged": new.plugged, "unseen_since_s": None, "seen_reading": None}
+        facts |= {"plugged": new.plugged, "unseen_since_s": None}
         if new.plugged and not connector.plugged:
             facts["plugged_since_s"] = now_s
             facts["correlation_id"] = _correlation_id(work, connector)
     if isinstance(connector.phase, Running) and asks_for_energy(new) and not asks_for_energy(connector.seen):
         facts["settling_until_s"] = max(connector.settling_until_s, now_s + SETTLING_AFTER_PILOT_S)
-    work.remember(work.put(connector, **facts), _faults(connector, new, now_s, over_current=over_current))
+    return work.remember(work.put(connector, **facts), _faults(connector, new, now_s, over_current=over_current))
 
 
 def _correlation_id(work: Work, connector: Connector) -> str:

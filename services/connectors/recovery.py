@@ -15,7 +15,7 @@ import msgspec
 from bus.messages import IdTagInfo, Moment
 from bus.vocabulary import CHARGE_POINT, Reason
 from services.connectors import events as e
-from services.connectors import reservations, transactions
+from services.connectors import reservations, transactions, unseen
 from services.connectors.plug_in import PlugFaults, SavePlugFaults
 from services.connectors.state import (
     Availability,
@@ -26,14 +26,12 @@ from services.connectors.state import (
     LocalList,
     Reservation,
     Resuming,
-    Running,
     Starting,
     StopIntent,
     Stopping,
     Transaction,
     Waiting,
 )
-from services.connectors.status import EV_SIDE_DISCONNECTED
 from services.connectors.work import Work
 from services.hardware.contract import EvseObservation
 
@@ -127,16 +125,21 @@ def _take_up_transaction(work: Work, transaction: Transaction, loaded: Loaded) -
         transactions.close_at_last_reading(work, transaction, kept, reason)
         return
     connector = work.put(connector, kept=kept, correlation_id=transaction.correlation_id)
+    if transaction.sure is not None and not power_failed:
+        # Nobody saw the plug any more when the last process ended.
+        connector = work.put(connector, unseen_since_s=transaction.sure.at.boottime_ms / 1000)
     if power_failed:
         work.note("transaction was running when the board went down, it is closed", detail=str(reason), warning=True, **fields)
-        stopped = msgspec.structs.replace(transaction, stop=transaction.stop or StopIntent(reason))
+        stopped = unseen.ended(msgspec.structs.replace(transaction, stop=transaction.stop or StopIntent(reason)))
         work.change(e.SaveTransaction(stopped))
         # The power cut has opened the contactor long ago: the reading may be taken at once, and before it closes again.
         connector = work.withdraw_at_once(connector)
         work.put(connector, phase=Stopping(stopped, since_s=work.now.boottime_s - transactions.CONTACTOR_S))
     elif transaction.stop is not None:
         work.note("stop of the transaction goes on after a restart", **fields)
-        work.put(connector, phase=Stopping(transaction, since_s=work.now.boottime_s, unheard=transaction.last))
+        # Until the controller is heard all since the last reading on the disk may be another plug-in's.
+        doubted = msgspec.structs.replace(transaction, sure=transaction.sure or transaction.last)
+        work.put(connector, phase=Stopping(doubted, since_s=work.now.boottime_s))
     else:
         work.put(connector, phase=Resuming(transaction))
 
@@ -148,9 +151,12 @@ def _power_reason(transaction: Transaction, ended_boot_id: str) -> Reason:
 
 def _resolve_transaction(work: Work, connector: Connector, transaction: Transaction, seen: EvseObservation) -> None:
     fields = {"connector_id": connector.connector_id, "local_tx_id": transaction.local_tx_id}
-    was_out = _was_out(connector, transaction.last.at, work.now.boot_id)
+    was_out = _was_out(connector, transaction.last.at, work.now.boot_id) or _was_unseen(connector, transaction)
     if transactions.same_session(transaction.mark, seen) and not was_out:
         work.note("transaction resumes after a restart of this service", **fields)
+        transaction = msgspec.structs.replace(transaction, sure=None)
+        # Whether or not anything has changed: a disk that could not take the end of it must not give energy again.
+        work.change(e.SaveTransaction(transaction))
         connector = work.put(connector, phase=transactions.running(transaction, work.state.settings, work.now))
         if connector.sample is not None:
             # It came before the controller was heard, and is the register of all that is told from now on.
@@ -200,24 +206,6 @@ def follow_restart(work: Work, connector: Connector, new: EvseObservation) -> Co
     return connector
 
 
-def without_unseen(work: Work, connector: Connector) -> Connector:
-    """The plug of a running transaction was out while nobody could see it: what was charged since may be somebody else's.
-
-    The transaction ends with the reading of when its plug was last seen. With StopTransactionOnEVSideDisconnect false it
-    outlives its plug, and all that is charged is its own.
-    """
-    last, phase = connector.seen_reading, connector.phase
-    if last is None or not isinstance(phase, Running) or not work.state.settings.stop_transaction_on_ev_side_disconnect:
-        return connector
-    transaction = msgspec.structs.replace(phase.transaction, last=last)
-    connector = work.put(connector, phase=msgspec.structs.replace(phase, transaction=transaction))
-    transactions.stop(work, connector, Reason.EV_DISCONNECTED, info=EV_SIDE_DISCONNECTED)
-    stopping = work.connector(connector.connector_id)
-    assert stopping is not None
-    assert isinstance(stopping.phase, Stopping)
-    return work.put(stopping, phase=msgspec.structs.replace(stopping.phase, unplugged=True, last_sure=last))
-
-
 def _was_out(connector: Connector, known_at: Moment, boot_id: str) -> bool:
     """Whether what is plugged in now is not what was at `known_at`, as the plug was seen out, or not seen for long, after that.
 
@@ -228,3 +216,9 @@ def _was_out(connector: Connector, known_at: Moment, boot_id: str) -> bool:
     if not connector.plugged or connector.unplugged_s is None:
         return False
     return known_at.boot_id != boot_id or known_at.boottime_ms < connector.unplugged_s * 1000
+
+
+def _was_unseen(connector: Connector, transaction: Transaction) -> bool:
+    """Whether the plug was seen out, or not for long, after the controller had fallen silent; wherever it is now."""
+    sure, unplugged_s = transaction.sure, connector.unplugged_s
+    return sure is not None and unplugged_s is not None and sure.at.boottime_ms < unplugged_s * 1000

@@ -94,8 +94,14 @@ def pass_marks(work: Work) -> None:
 
 
 def due(work: Work, connector: Connector, transaction: Transaction, sample_due_s: float | None) -> tuple[Kind, ...]:
-    """The kinds that are wanted now and whose reading is there: trustworthy, fresh, and of this transaction."""
+    """The kinds that are wanted now and whose reading is there: trustworthy, fresh, and of this transaction.
+
+    While nobody sees the plug there are none: a transaction that ends with an earlier register must not have told a later one
+    (OCPP 1.6 §7.31).
+    """
     settings, mark_s = work.state.settings, connector.mark_s
+    if transaction.sure is not None:
+        return ()
     started_s = transaction.started_at.boottime_ms / 1000
     kinds: list[Kind] = []
     if sample_due_s is not None and sample_due_s <= work.now.boottime_s and is_fresh(work, connector, started_s):

@@ -85,6 +85,8 @@ class StopIntent(Facts, frozen=True):
     id_tag: IdTag | None = None
     keep_locked: bool = False
     """The plug in its socket is not let go with the end of the transaction."""
+    final: bool = False
+    """The reading that is there is the one to close with: since it was taken the plug was gone, or another's."""
 
 
 class Transaction(Facts, frozen=True):
@@ -110,6 +112,8 @@ class Transaction(Facts, frozen=True):
     """The queue gave its StartTransaction up, so that no transactionId is to come (errata v4.0 3.18)."""
     correlation_id: str = ""
     """Of the card or plug that it began with, for the logs only."""
+    sure: Reading | None = None
+    """The register when its plug was last seen, and when that was: what flowed since may be another's. None: it is seen."""
 
     @property
     def last_read_at(self) -> Moment:
@@ -264,9 +268,7 @@ class Stopping(Facts, frozen=True):
     """The intent to stop is on disk; the contactor opens, then the reading for meterStop is asked for.
 
     `read_not_before_s`: a reading from this boottime on will do. `unplugged`: the plug was out meanwhile, so that one
-    which is in at the end is another plug-in. `unheard`: the reading on the disk while this process has not heard the
-    controller, which may say that all since then was another plug-in's; None: it has. `last_sure`: it was; this is the
-    reading to close with.
+    which is in at the end is another plug-in.
     """
 
     transaction: Transaction
@@ -275,8 +277,6 @@ class Stopping(Facts, frozen=True):
     read_not_before_s: float = 0.0
     info: str = ""
     unplugged: bool = False
-    unheard: Reading | None = None
-    last_sure: Reading | None = None
 
 
 class Unlocking(Facts, frozen=True):
@@ -305,8 +305,6 @@ class Connector(Facts, frozen=True):
     plugged_since_s: float = 0.0
     unseen_since_s: float | None = None
     """Since when nobody has seen whether the plug is in: the controller is silent or can't tell; None: it does."""
-    seen_reading: Reading | None = None
-    """The running transaction's reading at that time; None: there was none."""
     unplugged_s: float | None = None
     """Boottime until which the plug was out: the guard saw it while no service was there to see it, or nobody could see for
     too long whether it stayed in; None: neither in this boot."""

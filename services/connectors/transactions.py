@@ -113,6 +113,8 @@ def follow(work: Work, connector: Connector, sample: MeterSample) -> Connector:
     """
     assert isinstance(connector.phase, Running | Stopping)
     before = connector.phase.transaction
+    if before.stop is not None and before.stop.final:
+        return connector
     transaction, replaced = follow_register(before, sample, work.now)
     if not replaced:
         return work.put(connector, phase=msgspec.structs.replace(connector.phase, transaction=transaction))
@@ -224,10 +226,10 @@ def stop(work: Work, connector: Connector, reason: Reason, *, id_tag: str | None
         connector = work.withdraw_at_once(connector)
     mark = mark_of(connector.seen) if connector.plugged else transaction.mark
     intent = StopIntent(reason, work.now.moment(), id_tag, _keeps_plug(connector, reason, work.state.settings))
-    transaction = msgspec.structs.replace(transaction, stop=intent, mark=mark)
+    sure = transaction.last if connector.seen is None and transaction.sure is None else transaction.sure
+    transaction = msgspec.structs.replace(transaction, stop=intent, mark=mark, sure=sure)
     work.change(e.SaveTransaction(transaction))
-    unheard = transaction.last if connector.seen is None else None
-    work.put(connector, phase=Stopping(transaction, since_s=work.now.boottime_s, info=info, unheard=unheard))
+    work.put(connector, phase=Stopping(transaction, since_s=work.now.boottime_s, info=info))
     work.note(
         "transaction stops",
         connector_id=connector.connector_id,
@@ -238,15 +240,9 @@ def stop(work: Work, connector: Connector, reason: Reason, *, id_tag: str | None
 
 
 def close_with_reading(work: Work, connector: Connector, sample: MeterSample | None) -> None:
-    """The outcome: StopTransaction with the register after the contactor opened, or the last trustworthy one.
-
-    Where that may hold another plug-in's energy, it is the last one that does not.
-    """
+    """The outcome: StopTransaction with the register after the contactor opened, or the last trustworthy one."""
     assert isinstance(connector.phase, Stopping)
-    if connector.phase.last_sure is not None:
-        transaction = msgspec.structs.replace(connector.phase.transaction, last=connector.phase.last_sure)
-        connector = work.put(connector, phase=msgspec.structs.replace(connector.phase, transaction=transaction))
-    elif sample is not None:
+    if sample is not None:
         connector = follow(work, connector, sample)
     phase = connector.phase
     assert isinstance(phase, Stopping)
@@ -284,11 +280,12 @@ def let_go(work: Work, connector: Connector, transaction: Transaction) -> None:
 
 
 def close_at_last_reading(work: Work, transaction: Transaction, kept: tuple[KeptReading, ...], reason: Reason) -> None:
-    """The end of a transaction whose own plug-in is gone: its last committed reading.
+    """The end of a transaction whose own plug-in is gone: its last committed reading that is its own for sure.
 
     `reason` and that reading's time hold unless it had been told to stop before.
     """
-    transaction = msgspec.structs.replace(transaction, stop=transaction.stop or StopIntent(reason))
+    intent, last = transaction.stop or StopIntent(reason), transaction.sure or transaction.last
+    transaction = msgspec.structs.replace(transaction, stop=intent, last=last)
     data = transaction_data.transaction_data(work.state.settings, transaction, kept, None)
     _close(work, transaction, data, None)
 

@@ -454,14 +454,14 @@ class Bench:
         if due:
             self._observe_due_s = self.now_s + OBSERVE_EVERY_S
         for number, plant in self.plants.items():
-            if not plant.answers:
+            if plant.answers:
+                self._deliver_order(number)
+                said = plant.observation()
+                if due or self._observed.get(number) != said:
+                    self._observed[number] = said
+                    self.feed(e.EvseObserved(number, said))
+            else:
                 self._fail(number)
-                continue
-            self._deliver_order(number)
-            said = plant.observation()
-            if due or self._observed.get(number) != said:
-                self._observed[number] = said
-                self.feed(e.EvseObserved(number, said))
             if due and plant.meter_answers:
                 self.feed(e.MeterSampled(plant.sample(self.now_s)))
 

@@ -1,6 +1,8 @@
 """A disk that is full or read-only: told, no new transactions by policy, and what runs can still be ended (issue 4)."""
 
 import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,33 @@ def test_without_ballast_the_process_ends(tmp_path: Path) -> None:
     fill_up(world)
     with pytest.raises(sqlite3.OperationalError, match="full"):
         world.advance(12_000)
+
+
+def emergency_stop(world: World) -> None:
+    """A hand on the station."""
+    assert world.service is not None
+    world.service.feed(e.EmergencyStopChanged(True))
+
+
+@pytest.mark.parametrize("stop", [World.card, emergency_stop])
+def test_a_disk_that_could_not_take_a_stop_gives_no_energy_again(tmp_path: Path, stop: Callable[[World], None]) -> None:
+    """The contactor has opened; the next process finds a transaction that runs, and must write before it closes it again."""
+    world = World(tmp_path)
+    world.plants[1].plug_in()
+    world.card()
+    world.advance(30)
+    assert world.plants[1].relay_closed
+    world.plants[1].meter_answers = False
+    world.database.execute("CREATE TRIGGER t BEFORE INSERT ON transactions BEGIN SELECT RAISE(ABORT, 'bad disk'); END")
+    with pytest.raises(sqlite3.Error, match="bad disk"):
+        stop(world)
+    for _ in range(3):
+        world.kill()
+        with pytest.raises(sqlite3.Error, match="bad disk"):
+            world.advance(10)
+        assert not world.plants[1].desired.energy_allowed
+    world.kill()
+    with closing(sqlite3.connect(tmp_path / "connectors.db")) as mended:
+        mended.execute("DROP TRIGGER t")
+    world.advance(10)
+    assert world.plants[1].relay_closed
