@@ -363,10 +363,7 @@ class MeterValues(Message, frozen=True, tag="MeterValues"):
 
 
 class ConnectorMeterValues(Message, frozen=True):
-    """Event: readings of a connector that belong to no transaction (OCPP 1.6 §4.7). They bill nobody: lost while offline.
-
-    Every Moment in it has its `utc_ms`.
-    """
+    """Event: readings of no transaction (OCPP 1.6 §4.7). They bill nobody: lost while offline. Each Moment has its `utc_ms`."""
 
     connector_id: ConnectorId
     meter_values: tuple[MeterValue, ...]
@@ -400,6 +397,8 @@ class TransactionEntry(Message, frozen=True):
     """What the logs call the session, from the card or plug that it began with; empty: it began before there was one."""
     started_at: Moment | None = None
     """When its start was, in what follows the start: a queue that lost its store keeps the distances to it (design §5)."""
+    last_read_at: Moment | None = None
+    """In what follows a power cut: the last that was on disk of the transaction then, so how long that boot was at least."""
 
 
 class CloseLostTransaction(Message, frozen=True):

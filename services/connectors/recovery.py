@@ -120,6 +120,8 @@ def _take_up_transaction(work: Work, transaction: Transaction, loaded: Loaded) -
     power_failed = transaction.started_at.boot_id != work.now.boot_id
     reason = _power_reason(transaction, loaded.ended_boot_id) if power_failed else Reason.OTHER
     fields = {"connector_id": transaction.connector_id, "local_tx_id": transaction.local_tx_id}
+    if power_failed and transaction.cut_off_at is None:
+        transaction = msgspec.structs.replace(transaction, cut_off_at=transaction.last_read_at)
     if connector is None or connector.transaction is not None:
         work.note("open transaction of a connector that is not there is closed at its last reading", warning=True, **fields)
         transactions.close_at_last_reading(work, transaction, kept, reason)

@@ -66,8 +66,7 @@ class Reading(Facts, frozen=True):
 class Segment(Facts, frozen=True):
     """What one meter contributes: its serial and register when it took over, and the transaction's register then, Wh.
 
-    `serial` empty: that meter has not told it yet. `replacements`: what the meter service counted then. `replaced`: it is not
-    the meter of the start.
+    `serial` empty: not told yet. `replacements`: what the meter service counted then. `replaced`: not the meter of the start.
     """
 
     serial: str
@@ -90,7 +89,7 @@ class StopIntent(Facts, frozen=True):
 
 
 class Transaction(Facts, frozen=True):
-    """A transaction that is open on disk. `next_number` is that of its next journal entry."""
+    """A transaction open on disk. `next_number`: of its next entry. `cut_off_at`: its last moment before the power cut."""
 
     local_tx_id: str
     connector_id: int
@@ -114,6 +113,7 @@ class Transaction(Facts, frozen=True):
     """Of the card or plug that it began with, for the logs only."""
     sure: Reading | None = None
     """The register when its plug was last seen, and when that was: what flowed since may be another's. None: it is seen."""
+    cut_off_at: Moment | None = None
 
     @property
     def last_read_at(self) -> Moment:
@@ -131,6 +131,7 @@ class Transaction(Facts, frozen=True):
             start_given_up=self.start_given_up,
             correlation_id=self.correlation_id,
             started_at=self.started_at,
+            last_read_at=self.cut_off_at,
         )
 
 

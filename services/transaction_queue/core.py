@@ -277,7 +277,9 @@ def _blocked(state: State) -> str:
         return "connectors sends again what was lost here"
     if not state.link.online:
         return "offline"
-    return "the time is not known yet" if state.head.needs_clock else ""
+    if state.head.needs_clock:
+        return "the time is not known yet"
+    return "connectors may have more of a boot that ended without a clock" if state.head.boot_untold else ""
 
 
 def _due_s(state: State) -> float | None:

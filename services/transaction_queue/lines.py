@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from bus.logs import Logger
-from bus.messages import Delivered
+from bus.messages import Delivered, TransactionEntry
+from services.transaction_queue.rows import Row, action_of
 from services.transaction_queue.state import Letter
 
 LINGER_S = 0.05
@@ -76,3 +77,9 @@ class Lines:
         """The process ends."""
         self._urgent = True
         self.tell()
+
+
+def fields_of(row: Row | TransactionEntry) -> dict[str, Any]:
+    """Which message a line is about."""
+    action, name = action_of(row.message), row.correlation_id or None
+    return {"action": action, "local_tx_id": row.local_tx_id, "number": row.number, "correlation_id": name}

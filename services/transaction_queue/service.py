@@ -9,7 +9,6 @@ consumer has acknowledged is forgotten there too.
 
 import sqlite3
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
@@ -38,11 +37,12 @@ from bus.topics import topic_named
 from services.transaction_queue import by_hand, core, problems
 from services.transaction_queue import events as e
 from services.transaction_queue.ahead import Ahead
+from services.transaction_queue.ended_boots import EndedBoots
 from services.transaction_queue.letters import Letters
-from services.transaction_queue.lines import Lines
+from services.transaction_queue.lines import Lines, fields_of
 from services.transaction_queue.lost import LostTransactions
 from services.transaction_queue.refill import Refill
-from services.transaction_queue.rows import Row, action_of, head_of, text_of
+from services.transaction_queue.rows import Row, action_of, text_of
 from services.transaction_queue.space import Thinning, Warden
 from services.transaction_queue.state import Link, Now, Start, State, settings_from
 from services.transaction_queue.store import Store
@@ -101,6 +101,7 @@ class TransactionQueue:
         self._refill = Refill(node.now)
         self._warden = surroundings.warden
         self._lost = LostTransactions(self._store, node.now)
+        self._ended_boots = EndedBoots(self._store, surroundings.boot_id, node.now)
         self._alarm = self._ignored = ""
         self._learned = False
         self._lines, self._tells = Lines(self._log, node.now), False
@@ -126,7 +127,7 @@ class TransactionQueue:
         deadline_s = core.next_deadline_s(self._state)
         if deadline_s is not None and deadline_s <= now_s:
             self._feed(e.Tick())
-        if self._state.head is None and self._store.depth:
+        if (self._state.head is None and self._store.depth) or self._ended_boots.over():
             self._read_head()
         if self._forget_due_s is not None and self._forget_due_s <= now_s:
             with transaction(self._database):
@@ -155,6 +156,7 @@ class TransactionQueue:
             self._lines.due_s,
             None if self._warden is None else self._warden.due_s,
             self._lost.due_s,
+            self._ended_boots.due_s,
             self._node.now() if self._store.lost else self._refill.until_s,
             unread_s,
         )
@@ -206,6 +208,7 @@ class TransactionQueue:
 
     def _connector_said(self, connector: ConnectorState) -> None:
         """`connectors` may know the transactionId where this store has lost the StartTransaction, or its answer."""
+        self._ended_boots.connectors_lives()
         running, row = connector.transaction, self._row
         if running is None or running.transaction_id is None or row is None:
             return
@@ -241,7 +244,8 @@ class TransactionQueue:
         """Inside the transaction that notes the entry's number."""
         added = self._store.add(entry, self._moment(self._node.now()))
         self._learned = self._learned or added.learned
-        about = _about(entry)
+        self._ended_boots.entry_came(entry)
+        about = fields_of(entry)
         if self._refill.until_s is not None:
             self._refill.entry_came()
             if added.repeated:
@@ -264,8 +268,9 @@ class TransactionQueue:
 
     def _entries_stored(self) -> None:
         head = self._state.head
-        # An entry may bring the offset of the boot that the head waits for, before the clock itself is heard of.
-        if head is None or head.needs_clock or self._learned or self._refill.until_s is not None:
+        # An entry may bring what the head waits for: the offset of its boot, or the rest of it.
+        waits = head is None or head.needs_clock or head.boot_untold
+        if waits or self._learned or self._refill.until_s is not None:
             self._learned = False
             self._read_head()
         self._changed()
@@ -295,7 +300,7 @@ class TransactionQueue:
 
     def _news_of_head(self) -> tuple[e.Event, ...]:
         """The head as it was just read; if rows before it were lost, nothing is to go out before their return."""
-        read = e.HeadRead(None if self._row is None else head_of(self._row, self._store.boots, self._own.boot_id))
+        read = e.HeadRead(self._ended_boots.head(self._row))
         return (e.RefillChanged(True), read) if self._store.lost and self._refill.possible() else (read,)
 
     def _reported(self, report: DeliveryReport) -> None:
@@ -393,7 +398,7 @@ class TransactionQueue:
                     self._log.error,
                     "message given up, it is kept: see station queue",
                     reason=reason,
-                    **_about(row),
+                    **fields_of(row),
                 )
 
     def _spend_attempt(self, row: Row, failed: e.CommitFailed, at: Moment) -> Row:
@@ -404,7 +409,7 @@ class TransactionQueue:
             attempts=failed.attempts,
             attempts_max=self._state.settings.attempts,
             unique_id=failed.unique_id,
-            **_about(row),
+            **fields_of(row),
         )
         return self._store.mark_failed(row, failed, at)
 
@@ -417,7 +422,7 @@ class TransactionQueue:
             return
         transaction_id = delivered.transaction_id if row.number == 0 else row.transaction_id
         unique_id = row.unique_ids[-1] if row.unique_ids else None
-        self._lines.delivered("message delivered", transaction_id=transaction_id, unique_id=unique_id, **_about(row))
+        self._lines.delivered("message delivered", transaction_id=transaction_id, unique_id=unique_id, **fields_of(row))
 
     def _act(self, effect: e.Effect) -> None:
         match effect:
@@ -492,8 +497,3 @@ class TransactionQueue:
         boottime_ms = round(boottime_s * 1000)
         utc_ms = None if self._utc_offset_ms is None else boottime_ms + self._utc_offset_ms
         return Moment(self._own.boot_id, boottime_ms, utc_ms)
-
-
-def _about(row: Row | TransactionEntry) -> dict[str, Any]:
-    action, name = action_of(row.message), row.correlation_id or None
-    return {"action": action, "local_tx_id": row.local_tx_id, "number": row.number, "correlation_id": name}

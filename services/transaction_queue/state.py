@@ -85,6 +85,8 @@ class Head(Facts, frozen=True):
     """Something in it happened at a time that nobody can tell yet in UTC."""
     without_id: bool = False
     """It went out with transactionId -1, and so do its repeats, whatever became known since."""
+    boot_untold: bool = False
+    """It is of a boot that ended without a clock, and `connectors` may have more of that boot."""
 
 
 class Letter(Facts, frozen=True):

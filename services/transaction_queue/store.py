@@ -133,8 +133,9 @@ class Store:
             entry, alarms = msgspec.structs.replace(entry, number=place.number), (*alarms, recognition.RENUMBERED)
         self._note_transaction(entry, new=tx is None)
         learned = self._learn(entry, new=tx is None)
-        for at in times.moments(message):
-            self._note_moment(at)
+        for at in (entry.last_read_at, *times.moments(message)):
+            if at is not None:
+                self._note_moment(at)
         columns = {
             "local_tx_id": entry.local_tx_id,
             "number": entry.number,
@@ -274,7 +275,7 @@ class Store:
     def _date(self, row: Row) -> TransactionMessage:
         """Give the message its UTC, for good, and move its transaction's anchor. Estimates are kept from the first use on."""
         dated = times.dated(row.message, self._boots, row.anchor)
-        if dated.estimated:
+        if times.needs_estimate(row.message, self._boots, self._boot_id):
             for boot in times.with_estimates(self._boots):
                 if boot.estimated and boot != self._boot(boot.boot_id):
                     self._save_boot(boot)

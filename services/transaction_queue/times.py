@@ -6,7 +6,8 @@ A boot that ended without ever knowing the time lies between the last time known
 which is that one's first sync less what had elapsed: the estimate lets the boot end when the next one starts.
 
 Choice: as late as possible, not as early: restarts without any sync come close together, the start of the next boot is known
-better than the end of the one before, and a time in the future is excluded.
+better than the end of the one before, and a time in the future is excluded. How long the boot was has to be known before
+its first moment is dated (`ended_boots.py`).
 
 Within a transaction, the moment that was sent last is the *anchor*: if the clock was stepped since, later moments of the
 same boot keep their true distance to it, and moments of later boots are not before it. So no step makes a session
@@ -69,6 +70,15 @@ def needs_clock(message: TransactionMessage, boots: tuple[Boot, ...]) -> bool:
     return any(offsets.get(boot_id) is None for boot_id in open_ones)
 
 
+def needs_estimate(message: TransactionMessage, boots: tuple[Boot, ...], boot_id: str) -> bool:
+    """Whether some moment is of a boot, not of `boot_id` which runs, that never knew the time and has no estimate yet."""
+    open_ones = [at.boot_id for at in moments(message) if at.utc_ms is None and at.boot_id != boot_id]
+    if not open_ones:
+        return False
+    known = {boot.boot_id for boot in boots if boot.utc_offset_ms is not None}
+    return any(one not in known for one in open_ones)
+
+
 def with_estimates(boots: tuple[Boot, ...]) -> tuple[Boot, ...]:
     """Boots with an offset each, as far as a later boot has one: each unknown boot ends as the next one starts."""
     filled: list[Boot] = []
@@ -112,6 +122,9 @@ def _utc(at: Moment, boots: tuple[Boot, ...], anchor: Moment | None) -> tuple[in
         return utc_ms, False
     if at.boot_id == anchor.boot_id:
         kept_ms = anchor.utc_ms + at.boottime_ms - anchor.boottime_ms
+        end_ms = _end_ms(at, boots)
+        if end_ms is not None and kept_ms > end_ms:
+            return max(end_ms, min(kept_ms, anchor.utc_ms)), False
         stepped = abs(utc_ms - kept_ms) > STEP_MS_MIN
         return (kept_ms, True) if stepped else (utc_ms, False)
     order = [boot.boot_id for boot in boots]
@@ -120,15 +133,19 @@ def _utc(at: Moment, boots: tuple[Boot, ...], anchor: Moment | None) -> tuple[in
 
 
 def _by_boot(at: Moment, boots: tuple[Boot, ...]) -> int:
-    """By the boot's offset. An estimated boot is over when the next one starts, whatever turns up of it later."""
+    """By the boot's offset."""
     boot = next((b for b in boots if b.boot_id == at.boot_id), None)
     assert boot is not None, "a moment was dated before its boot was noted"
     assert boot.utc_offset_ms is not None, "a moment was dated before the clock was known"
-    utc_ms = boot.utc_offset_ms + at.boottime_ms
-    after = next((b for a, b in pairwise(boots) if a.boot_id == at.boot_id), None)
-    if boot.estimated and after is not None and after.utc_offset_ms is not None:
-        return min(utc_ms, after.utc_offset_ms)
-    return utc_ms
+    utc_ms, end_ms = boot.utc_offset_ms + at.boottime_ms, _end_ms(at, boots)
+    return utc_ms if end_ms is None else min(utc_ms, end_ms)
+
+
+def _end_ms(at: Moment, boots: tuple[Boot, ...]) -> int | None:
+    """An estimated boot is over when the next one starts, whatever turns up of it later; None: its times are known."""
+    if at.utc_ms is not None:
+        return None
+    return next((b.utc_offset_ms for a, b in pairwise(boots) if a.boot_id == at.boot_id and a.estimated), None)
 
 
 def _with_moments(message: TransactionMessage, change: Callable[[Moment], Moment]) -> TransactionMessage:

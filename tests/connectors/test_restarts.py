@@ -340,6 +340,31 @@ def test_a_power_cut_closes_the_transaction_with_the_first_reading() -> None:
     assert bench.status() == "Finishing", "the plug of the finished transaction is known by the counters of this boot"
 
 
+def test_the_stop_after_a_power_cut_tells_the_last_moment_of_the_boot_before_it() -> None:
+    """Design §5: how long a boot was that never knew the time, for whoever has to date it; whatever is read since."""
+    bench = charging(settings=Settings(meter_value_sample_interval_s=0))
+    bench.advance(100)
+    checkpoint = bench.audit.store.load().transactions[0].last
+    bench.plants[1].meter_answers = False
+    bench.power_cut()
+    bench.advance(1)
+    bench.power_cut()
+    bench.plants[1].meter_answers = True
+    bench.advance(3)
+    stop = bench.audit.entries[bench.last_tx][-1]
+    assert stop.message.at.boot_id != checkpoint.at.boot_id
+    assert stop.last_read_at == checkpoint.at
+
+
+def test_a_stop_without_a_power_cut_tells_none() -> None:
+    bench = charging()
+    bench.restart()
+    bench.advance(3)
+    bench.card()
+    bench.advance(3)
+    assert bench.audit.entries[bench.last_tx][-1].last_read_at is None
+
+
 def test_a_reboot_that_was_wanted_is_no_power_loss() -> None:
     """OCPP 1.6 §7.36: Reboot is "a locally initiated reset/reboot", PowerLoss a "complete loss of power"."""
     bench = charging()

@@ -42,6 +42,7 @@ HEADS = (
     head(start=Start.GIVEN_UP, transaction_id=None, unique_ids=("latest",), outstanding=True, without_id=True),
     head(unique_ids=("latest",), attempts=1, without_id=True),
     head(needs_clock=True),
+    head(boot_untold=True),
     SENT,
     FAILED_ONCE,
     msgspec.structs.replace(FAILED_ONCE, failed_boottime_s=0.0),
@@ -115,6 +116,7 @@ def check_asking(before: State, after: State, effects) -> None:
     known = after.head
     assert known is not None
     assert not known.needs_clock
+    assert not known.boot_untold
     assert after.link.online
     assert after.asked == ask.unique_id == known.unique_ids[-1]
     assert known.outstanding

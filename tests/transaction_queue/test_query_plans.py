@@ -99,7 +99,7 @@ def statements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[World, 
     world.connectors.write(TransactionEntry("old", 0, start(moment(5, "boot-0", known=False))), *session("new", 10))
     world.link.clock()
     world.link.online()
-    world.advance(60)
+    world.advance(70)
     for number in range(6):
         world.connectors.write(TransactionEntry(f"old-{number}", 0, start(moment(5, f"boot-x{number}"))))
     return world, {sql for sql in seen if sql.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE")}

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,6 +64,27 @@ def test_two_boots_without_any_time_in_between_keep_their_order_and_durations():
 def test_what_turns_up_later_of_an_estimated_boot_is_not_after_its_end():
     boots = (Boot("boot-a", UTC_0_MS - 10_000, 10_000, estimated=True), Boot("boot-b", UTC_0_MS))
     assert utc_ms(times.dated(stop(moment(500, known=False)), boots, None).message) == UTC_0_MS
+
+
+@pytest.mark.parametrize("sent_at_s", [-1, 5])
+def test_what_turns_up_later_of_a_transaction_is_not_after_the_end_of_its_estimated_boot_either(sent_at_s):
+    """Design §5: before the first sync less what has elapsed since, and not before what was sent of it."""
+    boots = (Boot("boot-a", UTC_0_MS - 100_000, 100_000, estimated=True), Boot("boot-b", UTC_0_MS))
+    anchor = Moment("boot-a", 90_000, UTC_0_MS + sent_at_s * 1000)
+    found = times.dated(stop(moment(1800, known=False)), boots, anchor)
+    assert utc_ms(found.message) == max(UTC_0_MS, anchor.utc_ms)
+    earlier = times.dated(stop(moment(80, known=False)), boots, anchor)
+    assert utc_ms(earlier.message) <= anchor.utc_ms
+
+
+def test_only_a_boot_that_ended_without_the_time_needs_an_estimate():
+    message = start(moment(5, known=False))
+    assert times.needs_estimate(message, (Boot("boot-a"), Boot("boot-b", UTC_0_MS)), "boot-b")
+    assert times.needs_estimate(message, (), "boot-b"), "a forgotten one"
+    assert not times.needs_estimate(message, (Boot("boot-a"),), "boot-a"), "it may still learn the time"
+    assert not times.needs_estimate(message, (KNOWN,), "boot-b")
+    assert not times.needs_estimate(message, (Boot("boot-a", UTC_0_MS, estimated=True),), "boot-b"), "once is enough"
+    assert not times.needs_estimate(start(moment(5)), (Boot("boot-a"),), "boot-b")
 
 
 def test_a_boot_that_was_forgotten_was_before_all_others():
