@@ -19,6 +19,7 @@ JUST_NOW_S = 20.0
 HELD_S = 30.0
 """The bus may hold a call back for so long, so that a later one is done before it."""
 EPSILON_WH = 1.0
+EPSILON_S = 0.001
 
 
 class Stood(msgspec.Struct):
@@ -89,9 +90,12 @@ def _from(case: Case, asked: Asked) -> Stood:
     }
     ends += [span.from_s for span in case.ledger.spans if span.what in troubles and span.to_s > since_s]
     for transaction in case.transactions:
+        closed = [contact.closed_s for contact in _contacts(case, transaction)] or [transaction.started_s]
         if transaction.start.payload.get("reservationId") == id_:
-            closed = [contact.closed_s for contact in _contacts(case, transaction)]
-            ends += [at_s for at_s in closed or [transaction.started_s] if at_s >= since_s]
+            ends += [at_s for at_s in closed if at_s >= since_s]
+        elif transaction.id_tag == payload["idTag"] and number in (0, transaction.connector_id):
+            # It ends with any start of its holder, who may have had two: this one should have named it, or the other.
+            ends += [at_s + EPSILON_S for at_s in closed if at_s >= since_s]
     return Stood(id_, number, payload["idTag"], asked.answered_s, min(ends))
 
 

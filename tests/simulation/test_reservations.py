@@ -97,6 +97,18 @@ def test_whoever_has_this_connector_reserved_takes_it_though_the_last_free_one_w
     assert cooked.promises() == {judged.ONE_LEFT}
 
 
+def test_a_start_of_the_holder_ends_both_of_his_reservations() -> None:
+    """OCPP 1.6 §5.13: on the reserved connector, or any where it is 0; StartTransaction names one (seed 90172)."""
+    cooked = Cooked()
+    reserve(cooked, "TAG1", 1, for_s=5000.0)
+    reserve(cooked, "TAG1", 0, for_s=5000.0, reservation_id=8)
+    cooked.book.copies[0].payload["reservationId"] = 7
+    assert cooked.promises() == set()
+    for asked in cooked.book.asked:
+        asked.payload["idTag"] = "OTHER"
+    assert judged.ONE_LEFT in cooked.promises()
+
+
 @pytest.mark.parametrize(
     ("id_tag", "connector_id", "promise"), [("OTHER", 1, judged.KEPT), ("OTHER", 0, judged.ONE_LEFT), ("TAG1", 0, judged.TOLD)]
 )
