@@ -99,19 +99,19 @@ def _acts(case: Case, transaction: Transaction, contacts: list[Contact]) -> list
     """What people and the Central System did that ends a transaction, each until when it was noticed at the latest."""
     tags = {transaction.id_tag, str(transaction.stop.payload.get("idTag", transaction.id_tag)) if transaction.stop else ""}
     ids = {copy.transaction_id for copy in transaction.starts}
-    acts = [("a card", p.at_s) for p in case.ledger.presented if any(same_id_tag(p.id_tag, tag) for tag in tags)]
+    cards = [p.at_s for p in case.ledger.presented if any(same_id_tag(p.id_tag, tag) for tag in tags)]
+    acts = [Span("a card", at_s, at_s) for at_s in cards]
     acts += [
-        (asked.action, at_s)
+        Span(asked.action, asked.at_s, done_until_s(case, asked))
         for asked in case.book.asked
         if asked.action in ENDING and asked.payload.get("transactionId") in {None, *ids}
-        for at_s in (asked.at_s, done_until_s(case, asked))
     ]
     if transaction.id_tag.startswith(BAD_CARD):
-        acts += [("a refusal", copy.at_s) for copy in transaction.starts if copy.fate == GOOD]
+        acts += [Span("a refusal", copy.at_s, copy.at_s) for copy in transaction.starts if copy.fate == GOOD]
     # Whatever was done before its start has begun it, if anything.
     begun_s = transaction.started_s if is_dated(case, transaction) else contacts[0].closed_s - CLOSES_S
-    acts = [(what, at_s) for what, at_s in acts if at_s > begun_s + BEGUN_S]
-    return [Span(what, at_s, noticed_s(case, transaction.connector_id, at_s)) for what, at_s in acts]
+    acts = [Span(act.what, max(act.from_s, begun_s), act.to_s) for act in acts if act.to_s > begun_s + BEGUN_S]
+    return [Span(act.what, act.from_s, noticed_s(case, transaction.connector_id, act.to_s)) for act in acts]
 
 
 def _cuts(case: Case, transaction: Transaction, plugs: list[PlugIn]) -> list[Span]:

@@ -211,6 +211,16 @@ def test_a_reset_that_nobody_answered_may_have_waited_for_the_call_before_it(ans
     assert (money.TRUE_STOPS not in promises(cooked)) is right
 
 
+@pytest.mark.parametrize(("slow_until_s", "right"), [(112.0, True), (97.0, False)])
+def test_a_reset_that_nobody_answered_may_have_waited_for_a_slow_disk(slow_until_s: float, right: bool) -> None:
+    """Asked before the start, it ends that at any time until its owner's 5 s are over (seed 100250)."""
+    cooked = Cooked()
+    said(110.0)(cooked)
+    trouble("disk bad", 90.0, slow_until_s)(cooked)
+    cooked.book.asked.append(Asked(99.5, "Reset", {"type": "Hard"}))
+    assert (money.TRUE_STOPS not in promises(cooked)) is right
+
+
 def test_what_the_guard_took_away_is_given_back_to_the_same_transaction() -> None:
     """Design §2: `connectors` was away for longer than the guard waits, and its car wanted no more when it was back."""
     cooked = Cooked()

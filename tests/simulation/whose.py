@@ -26,6 +26,8 @@ BACK_S = 6.0
 """Within so long after trouble a station has heard its devices again, and what it missed."""
 CALL_S = 5.0
 """How long the link waits for the owner of a CALL; nothing may begin because of it later (design §3)."""
+COMMITS_S = 24.0
+"""As long as the slowest disk takes for a few commits."""
 ASKED_S_MAX = 12.0
 """MessageTimeout of a day, and the margin that `connectors` gives the link: only then the offline rules decide about a card."""
 FOR_EVER = float("inf")
@@ -178,9 +180,13 @@ def done_until_s(case: Case, asked: Asked) -> float:
 
 
 def owner_asked_s(case: Case, asked: Asked) -> float:
-    """When the link has asked its owner at the latest: it works on one CALL at a time, and others may have come before it."""
+    """When the link has asked its owner at the latest: it works on one CALL at a time, and others may have come before it.
+
+    It writes to the disk as well, and on a slow one everybody waits for everybody's commits.
+    """
     before = (call.answered_s for call in case.book.asked if call.at_s <= asked.at_s and call is not asked)
-    return max([asked.at_s, *before])
+    slow = (min(span.to_s, asked.at_s + COMMITS_S) for span in case.ledger.during("disk bad", asked.at_s, asked.at_s))
+    return max([asked.at_s, *before, *slow])
 
 
 def asked_for(case: Case, transaction: Transaction, contact: Contact) -> bool:
