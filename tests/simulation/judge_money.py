@@ -11,6 +11,7 @@ from tests.simulation.whose import (
     LOOK_S,
     NEAR_S,
     ROUNDING_WH,
+    committed_s,
     contacts_of,
     lost_at_most,
     orphaned,
@@ -89,12 +90,25 @@ def _unbilled(case: Case, connector_id: int, between_wh: tuple[float, float], be
     # What was over when the contactor closed can't have been cut short.
     cut_short = [c for c in contacts if before and (before.stop is None or before.stop.at_s > c.closed_s)]
     told_s = FOR_EVER if before is None else stop_told_s(case, before)
+    if before is not None and _closed_blindly(case, before):
+        return
     lost_wh = max((lost_at_most(case, connector_id, c.opened_s, told_s) for c in cut_short), default=0.0)
     if to_wh - from_wh > lost_wh + ROUNDING_WH:
         text = f"{to_wh - from_wh:.0f} Wh flowed on connector {connector_id} from {from_wh:.0f} Wh on, and nobody is billed"
         if lost_wh:
             text += f" (a station that was blind then may miss {lost_wh:.0f} Wh)"
         yield Finding(BILLED, text, at_s)
+
+
+def _closed_blindly(case: Case, transaction: Transaction) -> bool:
+    """Whether it was closed for a lost store while the meter could not be read: only readings that were told are known then."""
+    closed_s = None if transaction.stop is None else committed_s(case, transaction.stop)
+    begun_s = committed_s(case, transaction.start)
+    if closed_s is None or begun_s is None:
+        return False
+    lost = any(d.who == "store connectors.db" and begun_s <= d.at_s <= closed_s for d in case.ledger.deaths)
+    causes = ("meter down", f"meter {transaction.connector_id} silent")
+    return lost and any(case.ledger.during(cause, closed_s, closed_s) for cause in causes)
 
 
 def _overtaken(case: Case, before: Contact, after: Contact) -> bool:

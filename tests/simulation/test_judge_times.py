@@ -408,3 +408,38 @@ def test_a_stop_of_a_boot_that_knows_the_time_is_no_estimate() -> None:
         stop.payload["timestamp"] = utc_text(UTC_0_S + 740.0)
         stop.at_s, cooked.ledger.committed[1].at_s = 741.0, written_s
         assert (money.TRUE_TIMES not in promises(cooked)) is right
+
+
+UNDATED, LOST, CUT = "written without a time", "the queue's store is lost", "the power fails"
+
+
+@pytest.mark.parametrize("without", ["", UNDATED, LOST, CUT])
+def test_what_was_written_without_a_time_is_told_by_estimate_once_the_boot_and_the_queues_store_are_gone(without: str) -> None:
+    """Only the queue knew the time of that boot (seed 103030)."""
+    cooked = Cooked()
+    shifted(110.0)(cooked)
+    for copy in cooked.book.copies[:2]:
+        copy.at_s += 500.0
+    if without != UNDATED:
+        for entry in cooked.ledger.committed[:2]:
+            entry.dated = False
+    if without != CUT:
+        trouble("power off", 505.0, 515.0)(cooked)
+    if without != LOST:
+        cooked.ledger.deaths.append(Death(560.0, "store transactions.db"))
+    assert (money.TRUE_TIMES not in promises(cooked)) is (not without)
+    shifted(300.0)(cooked)
+    assert money.TRUE_TIMES in promises(cooked), "that boot was over by then"
+
+
+@pytest.mark.parametrize("without", ["", "meter down", "store connectors.db"])
+def test_a_lost_store_that_is_closed_without_a_meter_knows_what_was_told(without: str) -> None:
+    """Design §3: the last register known where the meter is silent (seed 103242)."""
+    cooked = Cooked()
+    cooked.book.copies[1].payload["meterStop"] = 1000
+    cooked.ledger.committed[1].at_s = cooked.book.copies[1].at_s = 650.0
+    if without != "meter down":
+        trouble("meter down", 640.0, 660.0)(cooked)
+    if without != "store connectors.db":
+        cooked.ledger.deaths.append(Death(380.0, "store connectors.db"))
+    assert (money.BILLED not in promises(cooked)) is (not without)

@@ -254,6 +254,19 @@ def unsynchronised(case: Case, transaction: Transaction) -> Span | None:
         about = unknown if contacts_of(case, transaction) else told
         if from_s <= about.to_s and to_s >= about.from_s:
             return Span(unknown.what, min(from_s, told.from_s), max(to_s, told.to_s))
+    return _forgotten(case, transaction)
+
+
+def _forgotten(case: Case, transaction: Transaction) -> Span | None:
+    """The same where it went to the disk without a time, and the store that knew the time of its boot was lost after that."""
+    names = [copy.entry for copy in (transaction.start, transaction.stop) if copy is not None]
+    undated = [c.at_s for c in case.ledger.committed if c.entry in names and not c.dated]
+    lost = [d.at_s for d in case.ledger.deaths if d.who == "store transactions.db" and d.at_s < transaction.start.at_s]
+    offs = sorted((s for s in case.ledger.spans if s.what == "power off"), key=lambda off: off.from_s)
+    for off in offs:
+        if undated and undated[0] < off.from_s and any(at_s > off.from_s for at_s in lost):
+            begun_s = max((before.to_s for before in offs if before.to_s < undated[0]), default=0.0)
+            return Span("clock unknown", begun_s, off.to_s)
     return None
 
 
