@@ -10,7 +10,7 @@ A restart of `connectors` is no cause: the same plug-in goes on in the same tran
 from tests.simulation.central_system import BAD_CARD
 from tests.simulation.judge import Case, Finding, Findings
 from tests.simulation.ledger import TOLD_TO_END, Committed, Death, PlugIn
-from tests.simulation.whose import done_until_s
+from tests.simulation.whose import BREATH_S, done_until_s
 
 CAUSED = "a transaction ends for a cause; a restart of a service is none"
 POWER_LOSS = "OCPP 1.6 §7.36: what a power cut has ended says PowerLoss, and nothing else does"
@@ -22,7 +22,6 @@ GRACE_S = 14.0
 """Nobody exchanges plugs sooner; `orphan_grace_s` is 15."""
 READ_S = 12.0
 """A stop waits for contactor and meter, 5 s each at most (design §4.1)."""
-BREATH_S = 3.0
 CARD_S = 2.0
 """A card that comes later over the bus is dropped (design §3)."""
 ENDING_S = 5.0

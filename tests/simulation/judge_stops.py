@@ -13,6 +13,7 @@ from tests.simulation.judge import Case, Finding, Findings, Transaction
 from tests.simulation.judge_money import TRUE_STOPS
 from tests.simulation.ledger import Contact, PlugIn, Span
 from tests.simulation.whose import (
+    BREATH_S,
     CHECKPOINT_S,
     FOR_EVER,
     LOOK_S,
@@ -120,7 +121,10 @@ def _cuts(case: Case, transaction: Transaction, plugs: list[PlugIn]) -> list[Spa
     While only the controller is silent the meter is read on, so that the last reading may be of any time until it is heard.
     """
     number = transaction.connector_id
-    spans = [s for s in case.ledger.spans if s.what == f"controller {number} silent" and s.to_s - s.from_s >= UNHEARD_S]
+    silent = f"controller {number} silent"
+    # Silent when `connectors` ended, or when it came back: nobody saw the plug all the while.
+    blind = case.ledger.without_breath(("connectors down", silent), BREATH_S)
+    spans = [s for s in blind if s.to_s - s.from_s >= UNHEARD_S and case.ledger.during(silent, s.from_s, s.to_s)]
     changes_s = [plug.out_s for plug in plugs]
     changes_s += [s.from_s for s in case.ledger.spans if s.what == f"controller {number} restarts"]
     spans += [span for span in (unseen_about(case, number, at_s) for at_s in changes_s) if span is not None]

@@ -270,6 +270,17 @@ def test_while_only_the_controller_is_silent_the_meter_is_read_on() -> None:
     assert promises(cooked) == set()
 
 
+def test_a_controller_that_was_silent_when_the_process_ended_was_unheard_for_both_times() -> None:
+    """A stop says then when the plug was last seen (seed 105502)."""
+    for silent_s, right in ((330.0, True), (310.0, False)):
+        cooked = Cooked()
+        all_of(opened("car"), said(331.0, 2000))(cooked)
+        trouble("connectors down", 335.0, 365.0)(cooked)
+        assert money.TRUE_STOPS in promises(cooked)
+        trouble("controller 1 silent", silent_s, silent_s + 12.0)(cooked)
+        assert (money.TRUE_STOPS not in promises(cooked)) is right
+
+
 def test_a_plug_that_nobody_saw_come_may_have_gone_on_in_the_transaction_before() -> None:
     """Design §2: counters can't tell them apart, and the first plug's end is none (seed 91006)."""
     cooked = Cooked()
