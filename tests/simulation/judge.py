@@ -163,9 +163,10 @@ def _find_owner(copy: Copy, by_id: dict[int, Transaction], by_content: dict[str,
         lost = [t for t in by_content.values() if t.given_up and t.start.at_s <= copy.at_s]
         if copy.action == "StopTransaction":
             lost = [t for t in lost if t.start_wh <= copy.payload["meterStop"] and not _stopped_otherwise(t, copy)]
-            # Of those that began at the same register the last one that had begun by then.
-            stopped_s = said_s(copy.payload["timestamp"])
-            owner = max(lost, key=lambda t: (t.start_wh, t.started_s <= stopped_s, t.started_s), default=None)
+            # Of those that began at the same register its own, or the last one that had begun by then, if nobody knows.
+            stopped_s, name = said_s(copy.payload["timestamp"]), copy.entry.rpartition(" ")[0]
+            known = {t for t in lost if name and t.start.entry.rpartition(" ")[0] == name}
+            owner = max(lost, key=lambda t: (t.start_wh, t in known, t.started_s <= stopped_s, t.started_s), default=None)
         else:
             lost = [t for t in lost if t.connector_id == copy.payload["connectorId"]]
             owner = lost[-1] if lost else None

@@ -93,11 +93,20 @@ def _unbilled(case: Case, connector_id: int, between_wh: tuple[float, float], be
     if before is not None and _closed_blindly(case, before):
         return
     lost_wh = max((lost_at_most(case, connector_id, c.opened_s, told_s) for c in cut_short), default=0.0)
+    lost_wh = max([lost_wh, *(_of_nobody(case, c) for c in contacts)])
     if to_wh - from_wh > lost_wh + ROUNDING_WH:
         text = f"{to_wh - from_wh:.0f} Wh flowed on connector {connector_id} from {from_wh:.0f} Wh on, and nobody is billed"
         if lost_wh:
             text += f" (a station that was blind then may miss {lost_wh:.0f} Wh)"
         yield Finding(BILLED, text, at_s)
+
+
+def _of_nobody(case: Case, contact: Contact) -> float:
+    """Energy of a car that came while `connectors` was away, and its order stood: until it is back, and has looked."""
+    down = orphaned(case, contact)
+    if down is None or plug_in_of(case, contact).in_s < down.from_s or contact.opened_s > down.to_s + NEAR_S:
+        return 0.0
+    return contact.opened_wh - contact.closed_wh
 
 
 def _closed_blindly(case: Case, transaction: Transaction) -> bool:

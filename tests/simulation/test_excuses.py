@@ -15,7 +15,7 @@ from tests.simulation.book import GOOD, LOST_ANSWER, LOST_ERROR, Asked, Copy
 from tests.simulation.central_system import CALM, CentralSystem, Line
 from tests.simulation.clock import UTC_0_S, Agenda, Clock
 from tests.simulation.cooked import Change, Cooked, found_despite
-from tests.simulation.judge import DeadLetter, Residue, Rules
+from tests.simulation.judge import DeadLetter, Residue, Rules, case
 from tests.simulation.ledger import Contact, Death, PlugIn, Presented, Register, Span, plug_seen_out
 from tests.simulation.plan import day
 from tests.simulation.story import Story
@@ -486,6 +486,12 @@ def test_stops_under_minus_1_find_their_starts_though_both_began_at_one_register
     cooked.rules = Rules(attempts=1)
     cooked.residue = Residue(dead_letters=letters)
     assert cooked.promises() == set()
+    second = next(copy for copy in starts if copy is not first)
+    stop.payload["timestamp"], stop.entry = second.payload["timestamp"], f"{first.entry.rpartition(' ')[0]} 1"
+    stop.at_s = second.at_s + 10.0
+    cooked.book.copies.sort(key=lambda copy: copy.at_s)
+    found = case(cooked.ledger, cooked.book, cooked.residue, cooked.rules)
+    assert [t.start for t in found.transactions if t.stop is stop] == [first], "its own, where that is known (seed 106735)"
     cooked.book.copies.remove(stop)
     assert delivery.ONE_STOP in cooked.promises()
 

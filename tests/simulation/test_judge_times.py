@@ -454,3 +454,17 @@ def test_a_lost_store_that_is_closed_without_a_meter_knows_what_was_told(without
     if without != "store connectors.db":
         cooked.ledger.deaths.append(Death(380.0, "store connectors.db"))
     assert (money.BILLED not in promises(cooked)) is (not without)
+
+
+@pytest.mark.parametrize(("in_s", "opened_s", "right"), [(395.0, 408.0, True), (395.0, 412.0, False), (80.0, 408.0, False)])
+def test_what_a_car_takes_that_came_while_nobody_was_there_is_nobodys(in_s: float, opened_s: float, right: bool) -> None:
+    """Until `connectors` is back, and has looked (design §2; seed 107058)."""
+    cooked = Cooked()
+    first = cooked.ledger.contacts[0]
+    first.opened_s, first.opened_wh = 392.0, 1990.0
+    cooked.book.copies[1].payload["meterStop"] = 1990
+    cooked.ledger.contacts[1:1] = [Contact(1, 399.0, 1990.0, 9, opened_s, 2000.0)]
+    cooked.ledger.plug_ins.append(PlugIn(1, 9, in_s, 700.0))
+    assert money.BILLED in promises(cooked)
+    trouble("connectors down", 393.0, 405.5)(cooked)
+    assert (money.BILLED not in promises(cooked)) is right
