@@ -131,11 +131,22 @@ def test_what_the_retry_rule_allows_is_right(act: Change) -> None:
     assert not cooked.promises() & wrong
 
 
+def die_and_lose_the_store(at_s: float) -> Change:
+    """The message waits in the link, and the queue that is back knows nothing of it (seed 107959)."""
+
+    def change(cooked: Cooked) -> None:
+        die("transaction_queue", at_s)(cooked)
+        cooked.ledger.deaths.append(Death(at_s, "store transactions.db"))
+
+    return change
+
+
 EXCUSES: list[tuple[Change, str, Change]] = [
     (again("good", 450.0), delivery.ONCE, die("transaction_queue", 403.02)),
     (again("good", 450.0), delivery.ONCE, die("transaction_queue", 402.97)),
     (again("good", 450.0), delivery.ONCE, die("ocpp_link", 403.02)),
     (again("good", 450.0), delivery.ONCE, die("power", 403.02)),
+    (again("good", 450.0), delivery.ONCE, die_and_lose_the_store(396.0)),
     (again("error", 520.0), delivery.RETRY_RULE, break_the_connection),
     *((again("error", 520.0), delivery.RETRY_RULE, trouble(what, 450.0, 460.0)) for what in delivery.IN_BETWEEN),
     *((again_after_its_late_answer, delivery.LATE_COUNTS, trouble(what, 427.5, 429.0)) for what in delivery.IN_BETWEEN),
@@ -151,6 +162,8 @@ def test_a_trouble_excuses_what_nobody_could_do_better(spoil: Change, promise: s
 
 SHIFTS: list[tuple[Change, str, Change]] = [
     (again("good", 450.0), delivery.ONCE, die("transaction_queue", 390.0)),
+    (again("good", 450.0), delivery.ONCE, die("transaction_queue", 396.0)),
+    (again("good", 450.0), delivery.ONCE, die_and_lose_the_store(390.0)),
     (again("good", 450.0), delivery.ONCE, die("transaction_queue", 402.9)),
     (again("good", 450.0), delivery.ONCE, die("transaction_queue", 451.0)),
     (again("good", 450.0), delivery.ONCE, die("connectors", 403.02)),
