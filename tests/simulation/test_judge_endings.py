@@ -123,6 +123,9 @@ def both(first: Change, second: Change) -> Change:
     return act
 
 
+SILENT_BEFORE_A_RESET = both(ask_slowly("ClearCache", 365.5, 0.0), ask_slowly("Reset", 366.0, 0.0))
+"""Neither of the two is answered."""
+
 EXCUSES: list[tuple[Change, str, Change]] = [
     (end_for_nothing, endings.CAUSED, card(STOPPED_S - 5.0)),
     (end_for_nothing, endings.CAUSED, ask("RemoteStopTransaction", STOPPED_S - 5.0)),
@@ -136,6 +139,7 @@ EXCUSES: list[tuple[Change, str, Change]] = [
     (end_for_nothing, endings.CAUSED, both(ask_slowly("ClearCache", 365.5, 367.5), ask_slowly("Reset", 366.0, 0.0))),
     (end_at_once_for_nothing, endings.CAUSED, ask_slowly("Reset", 99.5, 0.0)),
     (end_for_nothing, endings.CAUSED, both(ask_slowly("Reset", 350.0, 0.0), trouble("disk bad", 345.0, 368.0))),
+    (end_for_nothing, endings.CAUSED, both(SILENT_BEFORE_A_RESET, death("ocpp_link", 367.5))),
     (end_for_nothing, endings.CAUSED, pull_the_plug(400.0)),
     (end_for_nothing, endings.CAUSED, death("power", 395.0)),
     (end_for_nothing, endings.CAUSED, death("store connectors.db", 380.0)),
@@ -179,7 +183,9 @@ SHIFTS: list[tuple[Change, str, Change]] = [
     (end_for_nothing, endings.CAUSED, ask_slowly("Reset", 366.0, 0.0)),
     (end_for_nothing, endings.CAUSED, both(ask_slowly("ClearCache", 365.5, 366.2), ask_slowly("Reset", 366.0, 0.0))),
     (end_for_nothing, endings.CAUSED, both(ask_slowly("Reset", 366.0, 0.0), ask_slowly("ClearCache", 366.1, 368.0))),
-    (end_for_nothing, endings.CAUSED, both(ask_slowly("ClearCache", 365.5, 0.0), ask_slowly("Reset", 366.0, 0.0))),
+    (end_for_nothing, endings.CAUSED, SILENT_BEFORE_A_RESET),
+    (end_for_nothing, endings.CAUSED, both(SILENT_BEFORE_A_RESET, death("ocpp_link", 365.8))),
+    (end_for_nothing, endings.CAUSED, both(SILENT_BEFORE_A_RESET, death("ocpp_link", 372.0))),
     (end_at_once_for_nothing, endings.CAUSED, ask_slowly("Reset", 94.0, 0.0)),
     (end_for_nothing, endings.CAUSED, both(ask_slowly("Reset", 350.0, 0.0), trouble("disk bad", 340.0, 349.0))),
     (end_for_nothing, endings.CAUSED, both(ask_slowly("Reset", 336.0, 0.0), trouble("disk bad", 330.0, 368.0))),

@@ -182,9 +182,14 @@ def done_until_s(case: Case, asked: Asked) -> float:
 def owner_asked_s(case: Case, asked: Asked) -> float:
     """When the link has asked its owner at the latest: it works on one CALL at a time, and others may have come before it.
 
-    It writes to the disk as well, and on a slow one everybody waits for everybody's commits.
+    It writes to the disk as well, and on a slow one everybody waits for everybody's commits. An answer that died with the link
+    was over with that.
     """
-    before = (call.answered_s for call in case.book.asked if call.at_s <= asked.at_s and call is not asked)
+    earlier = [call for call in case.book.asked if call.at_s <= asked.at_s and call is not asked]
+    before = [call.answered_s for call in earlier]
+    silent_s = [call.at_s for call in earlier if not call.answered_s]
+    deaths = (death.at_s for death in case.ledger.deaths if death.who == "ocpp_link" and death.at_s >= asked.at_s)
+    before += [at_s for at_s in deaths if any(at_s <= since_s + CALL_S + LOOK_S for since_s in silent_s)]
     slow = (min(span.to_s, asked.at_s + COMMITS_S) for span in case.ledger.during("disk bad", asked.at_s, asked.at_s))
     return max([asked.at_s, *before, *slow])
 
