@@ -9,6 +9,15 @@ from tests.connectors.bench import FAMILY, Bench
 from tests.connectors.plant import GROUND_FAULT
 
 
+def finish(bench: Bench) -> None:
+    """A has charged on connector 1; the plug is still in."""
+    bench.plug_in(1)
+    bench.card("A")
+    bench.advance(5)
+    bench.card("A")
+    bench.advance(5)
+
+
 def test_each_card_starts_the_car_that_has_just_been_plugged_in() -> None:
     bench = Bench(2)
     bench.plug_in(2)
@@ -53,11 +62,7 @@ def test_a_third_card_replaces_the_one_that_waits_longest() -> None:
 def test_a_card_does_not_start_the_vehicle_that_somebody_else_has_finished() -> None:
     """The reason for errata v4.0 3.20: a vehicle left in Finishing is not charged by the next card that is presented."""
     bench = Bench(2)
-    bench.plug_in(1)
-    bench.card("A")
-    bench.advance(5)
-    bench.card("A")
-    bench.advance(5)
+    finish(bench)
     bench.card("B")
     bench.advance(5)
     assert [bench.status(1), bench.status(2)] == ["Finishing", "Preparing"]
@@ -116,11 +121,7 @@ def test_a_card_that_waits_for_its_plug_does_not_take_the_vehicle_that_finishes_
 def test_the_vehicle_that_has_finished_is_charged_by_whoever_means_it() -> None:
     """OCPP 1.6 §5.11, field report 26: a remote start that names the connector, or a card that has no other choice."""
     bench = Bench(2)
-    bench.plug_in(1)
-    bench.card("A")
-    bench.advance(5)
-    bench.card("A")
-    bench.advance(5)
+    finish(bench)
     assert bench.remote_start("B", 1).status == "Accepted"
     bench.advance(5)
     assert bench.status(1) == "Charging"
@@ -137,11 +138,7 @@ def test_the_vehicle_that_has_finished_is_charged_by_whoever_means_it() -> None:
 def test_the_card_that_finished_a_session_restarts_it() -> None:
     """OCPP 1.6 §4.9 F2: presents idTag again, thereby creating a new transaction."""
     bench = Bench(2)
-    bench.plug_in(1)
-    bench.card("A")
-    bench.advance(5)
-    bench.card("A")
-    bench.advance(5)
+    finish(bench)
     bench.restart()
     bench.advance(2)
     bench.card("a")
