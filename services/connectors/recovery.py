@@ -120,8 +120,9 @@ def _take_up_transaction(work: Work, transaction: Transaction, loaded: Loaded) -
     power_failed = transaction.started_at.boot_id != work.now.boot_id
     reason = _power_reason(transaction, loaded.ended_boot_id) if power_failed else Reason.OTHER
     fields = {"connector_id": transaction.connector_id, "local_tx_id": transaction.local_tx_id}
-    if power_failed and transaction.cut_off_at is None:
-        transaction = msgspec.structs.replace(transaction, cut_off_at=transaction.last_read_at)
+    if power_failed:
+        cut_off_at = transaction.cut_off_at or transaction.last_read_at
+        transaction = msgspec.structs.replace(unseen.after_power_cut(transaction), cut_off_at=cut_off_at)
     if connector is None or connector.transaction is not None:
         work.note("open transaction of a connector that is not there is closed at its last reading", warning=True, **fields)
         transactions.close_at_last_reading(work, transaction, kept, reason)
@@ -140,7 +141,7 @@ def _take_up_transaction(work: Work, transaction: Transaction, loaded: Loaded) -
     elif transaction.stop is not None:
         work.note("stop of the transaction goes on after a restart", **fields)
         # Until the controller is heard all since the last reading on the disk may be another plug-in's.
-        doubted = msgspec.structs.replace(transaction, sure=transaction.sure or transaction.last)
+        doubted = msgspec.structs.replace(transaction, sure=transaction.own)
         work.put(connector, phase=Stopping(doubted, since_s=work.now.boottime_s))
     else:
         work.put(connector, phase=Resuming(transaction))

@@ -63,6 +63,20 @@ class Reading(Facts, frozen=True):
     at: Moment
 
 
+class Sure(Reading, frozen=True):
+    """The register when a plug was last seen, and when that was.
+
+    `doubted`: that was so long ago, on the board's clock of the same boot, that the plug may have been exchanged.
+    """
+
+    doubted: bool = False
+
+    @property
+    def reading(self) -> Reading:
+        """Without the doubt."""
+        return Reading(self.energy_wh, self.at)
+
+
 class Segment(Facts, frozen=True):
     """What one meter contributes: its serial and register when it took over, and the transaction's register then, Wh.
 
@@ -111,9 +125,14 @@ class Transaction(Facts, frozen=True):
     """The queue gave its StartTransaction up, so that no transactionId is to come (errata v4.0 3.18)."""
     correlation_id: str = ""
     """Of the card or plug that it began with, for the logs only."""
-    sure: Reading | None = None
+    sure: Sure | None = None
     """The register when its plug was last seen, and when that was: what flowed since may be another's. None: it is seen."""
     cut_off_at: Moment | None = None
+
+    @property
+    def own(self) -> Sure:
+        """What is its own for sure: up to its last reading, unless its plug was not seen any more by then."""
+        return self.sure or Sure(self.last.energy_wh, self.last.at)
 
     @property
     def last_read_at(self) -> Moment:

@@ -226,7 +226,7 @@ def stop(work: Work, connector: Connector, reason: Reason, *, id_tag: str | None
         connector = work.withdraw_at_once(connector)
     mark = mark_of(connector.seen) if connector.plugged else transaction.mark
     intent = StopIntent(reason, work.now.moment(), id_tag, _keeps_plug(connector, reason, work.state.settings))
-    sure = transaction.last if connector.seen is None and transaction.sure is None else transaction.sure
+    sure = transaction.own if connector.seen is None else transaction.sure
     transaction = msgspec.structs.replace(transaction, stop=intent, mark=mark, sure=sure)
     work.change(e.SaveTransaction(transaction))
     work.put(connector, phase=Stopping(transaction, since_s=work.now.boottime_s, info=info))
@@ -284,7 +284,7 @@ def close_at_last_reading(work: Work, transaction: Transaction, kept: tuple[Kept
 
     `reason` and that reading's time hold unless it had been told to stop before.
     """
-    intent, last = transaction.stop or StopIntent(reason), transaction.sure or transaction.last
+    intent, last = transaction.stop or StopIntent(reason), transaction.own.reading
     transaction = msgspec.structs.replace(transaction, stop=intent, last=last)
     data = transaction_data.transaction_data(work.state.settings, transaction, kept, None)
     _close(work, transaction, data, None)

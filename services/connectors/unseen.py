@@ -5,6 +5,10 @@ before the controller says whose plug is in now. If it is the same plug-in, all 
 one, or is gone, the transaction ends with that register. With StopTransactionOnEVSideDisconnect false it outlives its plug,
 and all that is charged is its own.
 
+A controller falls silent with the power, a moment before the board does. A power cut opens the contactor, and nobody is given
+energy before the transaction is closed: so it ends with the register of afterwards as any other, unless the plug may have been
+exchanged before. That it may is on disk when the time of an exchange has passed.
+
 Choice: a stop that somebody asks for while nobody sees the plug, and that is over before anybody does, takes the register of
 now. Who asks is most often there, and the controller may be silent for as long as a whole session.
 
@@ -16,7 +20,8 @@ import msgspec
 
 from bus.vocabulary import Reason
 from services.connectors import transactions
-from services.connectors.state import Connector, Reading, Resuming, Running, Stopping, Transaction
+from services.connectors.observations import UNSEEN_S_MAX
+from services.connectors.state import Connector, Resuming, Running, Stopping, Sure, Transaction
 from services.connectors.status import EV_SIDE_DISCONNECTED
 from services.connectors.work import Work
 
@@ -33,12 +38,35 @@ def watch(work: Work, connector: Connector) -> Connector:
     if since_s is not None and sure is None and work.state.settings.stop_transaction_on_ev_side_disconnect:
         # A process that has not heard the controller yet knows only what the one before has seen.
         heard = not isinstance(connector.phase, Resuming)
-        sure = Reading(transaction.last.energy_wh, work.now.moment(since_s)) if heard else transaction.last
+        sure = Sure(transaction.last.energy_wh, work.now.moment(since_s)) if heard else transaction.own
     elif since_s is None and isinstance(connector.phase, Running):
         sure = None
     if sure == transaction.sure:
         return connector
     return transactions.save(work, connector, msgspec.structs.replace(transaction, sure=sure))
+
+
+def doubted_s(connector: Connector) -> float | None:
+    """Boottime at which the plug may have been exchanged, unless it is seen before; None: it is seen, or that is on disk."""
+    transaction, since_s = connector.transaction, connector.unseen_since_s
+    if since_s is None or transaction is None or transaction.sure is None or transaction.sure.doubted:
+        return None
+    return since_s + UNSEEN_S_MAX
+
+
+def pass_time(work: Work, connector: Connector) -> Connector:
+    """Keep that the plug may have been exchanged, once it may."""
+    transaction, at_s = connector.transaction, doubted_s(connector)
+    if transaction is None or transaction.sure is None or at_s is None or work.now.boottime_s < at_s:
+        return connector
+    doubted = msgspec.structs.replace(transaction.sure, doubted=True)
+    return transactions.save(work, connector, msgspec.structs.replace(transaction, sure=doubted))
+
+
+def after_power_cut(transaction: Transaction) -> Transaction:
+    """The next reading is its own, unless the plug may have been exchanged before the cut."""
+    doubted = transaction.sure is not None and transaction.sure.doubted
+    return transaction if doubted else msgspec.structs.replace(transaction, sure=None)
 
 
 def end(work: Work, connector: Connector) -> Connector:
@@ -61,5 +89,5 @@ def ended(transaction: Transaction) -> Transaction:
     if transaction.sure is None or transaction.stop is None:
         return transaction
     return msgspec.structs.replace(
-        transaction, last=transaction.sure, sure=None, stop=msgspec.structs.replace(transaction.stop, final=True)
+        transaction, last=transaction.sure.reading, sure=None, stop=msgspec.structs.replace(transaction.stop, final=True)
     )

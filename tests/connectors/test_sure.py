@@ -84,6 +84,59 @@ def test_a_power_cut_bills_what_is_sure_with_its_time() -> None:
     assert own(bench, left_at_wh)
 
 
+@pytest.mark.parametrize("restarts", [True, False])
+def test_a_controller_that_goes_with_the_power_before_the_board_takes_nothing_from_the_bill(restarts: bool) -> None:
+    """A power cut ends with the first reading after it (design §2): nobody can have exchanged the plug in that moment."""
+    bench = charges(counts=True)
+    bench.advance(20)
+    bench.plants[1].answers = False
+    bench.advance(UNSEEN_S_MAX - 8)
+    if restarts:
+        bench.restart(away_s=1.0)
+        bench.advance(2)
+    register_wh = int(bench.plants[1].register_wh)
+    bench.power_cut()
+    answer_again(bench)
+    stop = bench.stop_message()
+    assert (stop.reason, stop.meter_stop_wh) == (Reason.POWER_LOSS, register_wh)
+
+
+def test_a_stop_that_goes_on_after_a_restart_is_not_doubted_before_the_controller_has_had_its_word() -> None:
+    """The power goes before it has: the reading on the disk is old, and all since then is the transaction's own."""
+    bench = charges(counts=True)
+    bench.advance(100)
+    bench.plants[1].meter_answers = False
+    bench.card()
+    bench.restart(away_s=UNSEEN_S_MAX + 5)
+    bench.power_cut()
+    bench.plants[1].meter_answers = True
+    bench.advance(20)
+    assert bench.stop_message().meter_stop_wh == int(bench.plants[1].register_wh)
+
+
+def test_a_restart_does_not_forget_that_the_plug_may_have_been_exchanged_before_the_power_went() -> None:
+    bench, left_at_wh = left_unseen()
+    bench.restart(away_s=1.0)
+    bench.power_cut()
+    answer_again(bench)
+    assert own(bench, left_at_wh)
+
+
+def test_the_time_of_an_exchange_runs_on_over_a_restart() -> None:
+    """Nobody exchanges plugs within UNSEEN_S_MAX of the silence, of which the service was there for a part only."""
+    bench = charges(counts=True)
+    bench.advance(20)
+    left_at_wh = int(bench.plants[1].register_wh)
+    silence(bench)
+    bench.advance(UNSEEN_S_MAX - 5)
+    bench.restart(away_s=1.0)
+    exchange(bench)
+    bench.advance(8)
+    bench.power_cut()
+    answer_again(bench)
+    assert own(bench, left_at_wh)
+
+
 def card(bench: Bench) -> None:
     """Whoever has presented it first."""
     bench.card()
