@@ -69,6 +69,7 @@ PURE = frozenset(
         "services/connectors/locks.py",
         "services/connectors/lost.py",
         "services/connectors/observations.py",
+        "services/connectors/open_transaction.py",
         "services/connectors/orphans.py",
         "services/connectors/output.py",
         "services/connectors/overcurrent.py",

@@ -42,18 +42,7 @@ from services.connectors import (
 )
 from services.connectors import events as e
 from services.connectors.recovery import Loaded
-from services.connectors.state import (
-    Connector,
-    Finished,
-    Idle,
-    Now,
-    Resuming,
-    Running,
-    Settings,
-    Starting,
-    State,
-    Stopping,
-)
+from services.connectors.state import Connector, Finished, Idle, Now, Resuming, Running, Settings, Starting, State, Stopping
 from services.connectors.status import EV_SIDE_DISCONNECTED, may_begin
 from services.connectors.transactions import CONTACTOR_S
 from services.connectors.work import Work

@@ -10,7 +10,8 @@ from bus.messages import Delivered, DeliveryEntry, IdTagInfo
 from bus.vocabulary import AuthorizationStatus, Reason
 from services.connectors import authorization, transactions
 from services.connectors import events as e
-from services.connectors.state import Connector, Settings, Transaction
+from services.connectors.open_transaction import Transaction
+from services.connectors.state import Connector, Settings
 from services.connectors.work import Work
 
 

@@ -34,17 +34,9 @@ from bus.profile_messages import (
     SendLocalList,
     TakeMeterValues,
 )
+from services.connectors.open_transaction import KeptReading, Transaction
 from services.connectors.plug_in import SavePlugFaults
-from services.connectors.state import (
-    Availability,
-    Finished,
-    KeptReading,
-    LocalList,
-    Reservation,
-    Settings,
-    Transaction,
-    Waiting,
-)
+from services.connectors.state import Availability, Finished, LocalList, Reservation, Settings, Waiting
 from services.hardware.contract import EvseDesired, EvseObservation
 
 

@@ -18,8 +18,8 @@ from bus.queue_messages import LostTransactionAnswer
 from bus.vocabulary import Reason
 from services.connectors import events as e
 from services.connectors import transactions
+from services.connectors.open_transaction import Reading, Segment, Transaction
 from services.connectors.plug_in import SessionMark
-from services.connectors.state import Reading, Segment, Transaction
 from services.connectors.work import Work
 
 

@@ -16,20 +16,18 @@ from bus.messages import IdTagInfo, Moment
 from bus.vocabulary import CHARGE_POINT, Reason
 from services.connectors import events as e
 from services.connectors import reservations, transactions, unseen
+from services.connectors.open_transaction import KeptReading, StopIntent, Transaction
 from services.connectors.plug_in import PlugFaults, SavePlugFaults
 from services.connectors.state import (
     Availability,
     Connector,
     Finished,
     Idle,
-    KeptReading,
     LocalList,
     Reservation,
     Resuming,
     Starting,
-    StopIntent,
     Stopping,
-    Transaction,
     Waiting,
 )
 from services.connectors.work import Work

@@ -24,8 +24,9 @@ from bus.messages import ConnectorMeterValues, MeterValue, MeterValues
 from bus.vocabulary import ReadingContext
 from services.connectors import events as e
 from services.connectors import transaction_data
+from services.connectors.open_transaction import Transaction
 from services.connectors.readings import Instant, Measurands, sampled_values
-from services.connectors.state import Connector, Marks, Settings, Transaction
+from services.connectors.state import Connector, Marks, Settings
 from services.connectors.transaction_data import export_wh
 from services.connectors.work import Work
 

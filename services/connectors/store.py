@@ -22,9 +22,10 @@ from bus.messages import DeliveryEntry, IdTagInfo, MeterValues, StopTransaction,
 from bus.salvage import schema_of
 from services.connectors import events as e
 from services.connectors import list_table
+from services.connectors.open_transaction import KeptReading, Transaction
 from services.connectors.plug_in import PlugFaults, SavePlugFaults
 from services.connectors.recovery import Loaded
-from services.connectors.state import Availability, Finished, KeptReading, Reservation, Transaction, Waiting
+from services.connectors.state import Availability, Finished, Reservation, Waiting
 
 T = TypeVar("T")
 

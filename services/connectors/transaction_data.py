@@ -22,8 +22,9 @@ from bus.messages import MeterSample, MeterValue, Moment
 from bus.vocabulary import ReadingContext
 from services.configuration.keys import MEASURANDS
 from services.connectors import events as e
+from services.connectors.open_transaction import KeptReading, Transaction
 from services.connectors.readings import Instant, Measurands, meant, sampled_values
-from services.connectors.state import Connector, KeptReading, Settings, Transaction
+from services.connectors.state import Connector, Settings
 from services.connectors.work import Work
 
 ENDS = 2

@@ -20,23 +20,9 @@ from bus.messages import (
 from bus.vocabulary import Reason
 from services.connectors import events as e
 from services.connectors import reservations, sampling, transaction_data
+from services.connectors.open_transaction import KeptReading, Reading, Segment, StopIntent, Transaction
 from services.connectors.plug_in import SessionMark
-from services.connectors.state import (
-    Connector,
-    Finished,
-    Idle,
-    KeptReading,
-    Now,
-    Reading,
-    Resuming,
-    Running,
-    Segment,
-    Settings,
-    Starting,
-    StopIntent,
-    Stopping,
-    Transaction,
-)
+from services.connectors.state import Connector, Finished, Idle, Now, Resuming, Running, Settings, Starting, Stopping
 from services.connectors.work import SETTLING_S, Work
 from services.hardware.contract import EvseObservation
 

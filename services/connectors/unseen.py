@@ -21,7 +21,8 @@ import msgspec
 from bus.vocabulary import Reason
 from services.connectors import transactions
 from services.connectors.observations import UNSEEN_S_MAX
-from services.connectors.state import Connector, Resuming, Running, Stopping, Sure, Transaction
+from services.connectors.open_transaction import Sure, Transaction
+from services.connectors.state import Connector, Resuming, Running, Stopping
 from services.connectors.status import EV_SIDE_DISCONNECTED
 from services.connectors.work import Work
 

@@ -19,7 +19,7 @@ from services.transaction_queue import facts, handover
 from services.transaction_queue.kept import KeptMessage, KeptTransaction, Rest
 
 if TYPE_CHECKING:
-    from services.connectors.state import Transaction
+    from services.connectors.open_transaction import Transaction
 
 _ENTRY, _TRANSACTION = "journal entry", "open transaction"
 """What stands for the action of what can't be read."""
@@ -89,7 +89,7 @@ def one(queue: sqlite3.Connection, beside: Beside, local_tx_id: str) -> KeptTran
 def _opened(connectors: sqlite3.Connection, unreadable: dict[str, list[KeptMessage]]) -> "dict[str, Transaction]":
     """Transactions that are open there; those that can't be read go among the others of that kind."""
     # Only here: it costs more to import than commands that only look may take, where nothing is open.
-    from services.connectors.state import Transaction
+    from services.connectors.open_transaction import Transaction
 
     found = {}
     for name, body in _table(connectors, "transactions", "local_tx_id", "body"):

@@ -22,6 +22,7 @@ from bus.profile_messages import AuthorizationData, GetLocalListVersion, SendLoc
 from bus.vocabulary import AuthorizationStatus, AvailabilityType, Reason, ResetType, UpdateType
 from services.connectors import core
 from services.connectors import events as e
+from services.connectors.open_transaction import Reading, Segment, StopIntent, Transaction
 from services.connectors.plug_in import SessionMark
 from services.connectors.state import (
     Asked,
@@ -30,17 +31,13 @@ from services.connectors.state import (
     Idle,
     Moment,
     Now,
-    Reading,
     Resuming,
     Running,
-    Segment,
     SessionPhase,
     Settings,
     Starting,
     State,
-    StopIntent,
     Stopping,
-    Transaction,
     Waiting,
 )
 from services.hardware.contract import EvseObservation

@@ -13,8 +13,9 @@ from bus.messages import Deliver, MeterValue, MeterValues, Moment, SampledValue,
 from bus.vocabulary import Measurand, Phase, ReadingContext, Reason
 from services.configuration.keys import MEASURANDS
 from services.connectors import events as e
+from services.connectors.open_transaction import KeptReading
 from services.connectors.readings import Measurands
-from services.connectors.state import KeptReading, Settings
+from services.connectors.state import Settings
 from services.connectors.store import Store
 from services.connectors.transaction_data import BYTES_MAX, thinned
 from services.demo import schemas

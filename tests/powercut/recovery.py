@@ -17,8 +17,8 @@ from bus.messages import CloseLostTransaction, Message, MeterValues, StartTransa
 from bus.salvage import open_store
 from bus.vocabulary import Reason
 from services.connectors import store as connectors_store
+from services.connectors.open_transaction import Transaction
 from services.connectors.recovery import Loaded
-from services.connectors.state import Transaction
 from tests.connectors.world import World
 from tests.powercut.proof import Record, gone_on
 from tests.powercut.recorder import Commit, Sync

@@ -13,8 +13,8 @@ from bus.database import open_database, transaction
 from bus.journal import Outbox
 from bus.messages import TransactionEntry
 from services.connectors.events import AppendEntry, Change, SaveTransaction
+from services.connectors.open_transaction import Reading, Segment, Transaction
 from services.connectors.plug_in import SessionMark
-from services.connectors.state import Reading, Segment, Transaction
 from services.connectors.store import Store as ConnectorsStore
 from services.transaction_queue.store import Store
 from tests.harness import Station, config, wait_until
