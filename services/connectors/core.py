@@ -159,7 +159,7 @@ def next_deadline_s(state: State) -> float | None:
         deadlines.append(state.marks.due_s)
     for connector in state.connectors:
         deadlines.extend([connector.settling_until_s] if connector.settling_until_s else [])
-        due_s = (unattended.due_s(state, connector), plug_in.forgotten_s(connector.faults), unseen.doubted_s(connector))
+        due_s = (unattended.due_s(state, connector), plug_in.forgotten_s(connector.faults))
         deadlines.extend(at_s for at_s in due_s if at_s is not None)
         deadlines.extend([] if connector.unlocking is None else [connector.unlocking.deadline_s])
         match connector.phase:
@@ -189,7 +189,6 @@ def _pass_time(work: Work) -> None:
         if 0 < connector.settling_until_s <= now_s:
             connector = work.put(connector, settling_until_s=0.0)
         connector = work.remember(connector, plug_in.with_time(connector.faults, now_s))
-        connector = unseen.pass_time(work, connector)
         unattended.time_out(work, connector)
     if work.state.resetting is not None and work.state.reset_until_s <= now_s:
         work.set(resetting=None)
@@ -287,6 +286,8 @@ def _on_settings(work: Work, settings: Settings) -> None:
     sampling.pass_marks(work)
     if settings.meter_value_sample_interval_s != before.meter_value_sample_interval_s:
         transactions.follow_interval(work)
+    for connector in work.state.connectors:
+        unseen.watch(work, connector)
 
 
 def _on_emergency_stop(work: Work, pressed: bool) -> None:

@@ -20,14 +20,15 @@ class Reading(msgspec.Struct, frozen=True):
 class Sure(Reading, frozen=True):
     """The register when a plug was last seen, and when that was.
 
-    `doubted`: that was so long ago, on the board's clock of the same boot, that the plug may have been exchanged.
+    `up_to_wh`: a later register that is no higher is of the same plug, if the board lost its power then: no more can have
+    flowed in the time in which nobody exchanges plugs.
     """
 
-    doubted: bool = False
+    up_to_wh: int = 0
 
     @property
     def reading(self) -> Reading:
-        """Without the doubt."""
+        """Without what may have come after it."""
         return Reading(self.energy_wh, self.at)
 
 
@@ -54,6 +55,12 @@ class StopIntent(msgspec.Struct, frozen=True):
     """The plug in its socket is not let go with the end of the transaction."""
     final: bool = False
     """The reading that is there is the one to close with: since it was taken the plug was gone, or another's."""
+    up_to_wh: int = 0
+    """What is final may still rise to this register."""
+
+    def allows(self, register_wh: int) -> bool:
+        """Whether a reading may be what it closes with."""
+        return not self.final or register_wh <= self.up_to_wh
 
 
 class Transaction(msgspec.Struct, frozen=True):

@@ -118,9 +118,8 @@ def _take_up_transaction(work: Work, transaction: Transaction, loaded: Loaded) -
     power_failed = transaction.started_at.boot_id != work.now.boot_id
     reason = _power_reason(transaction, loaded.ended_boot_id) if power_failed else Reason.OTHER
     fields = {"connector_id": transaction.connector_id, "local_tx_id": transaction.local_tx_id}
-    if power_failed:
-        cut_off_at = transaction.cut_off_at or transaction.last_read_at
-        transaction = msgspec.structs.replace(unseen.after_power_cut(transaction), cut_off_at=cut_off_at)
+    if power_failed and transaction.cut_off_at is None:
+        transaction = msgspec.structs.replace(transaction, cut_off_at=transaction.last_read_at)
     if connector is None or connector.transaction is not None:
         work.note("open transaction of a connector that is not there is closed at its last reading", warning=True, **fields)
         transactions.close_at_last_reading(work, transaction, kept, reason)
@@ -131,7 +130,8 @@ def _take_up_transaction(work: Work, transaction: Transaction, loaded: Loaded) -
         connector = work.put(connector, unseen_since_s=transaction.sure.at.boottime_ms / 1000)
     if power_failed:
         work.note("transaction was running when the board went down, it is closed", detail=str(reason), warning=True, **fields)
-        stopped = unseen.ended(msgspec.structs.replace(transaction, stop=transaction.stop or StopIntent(reason)))
+        stopped = msgspec.structs.replace(transaction, stop=transaction.stop or StopIntent(reason))
+        stopped = unseen.ended(stopped, power_failed=True)
         work.change(e.SaveTransaction(stopped))
         # The power cut has opened the contactor long ago: the reading may be taken at once, and before it closes again.
         connector = work.withdraw_at_once(connector)

@@ -99,9 +99,9 @@ def follow(work: Work, connector: Connector, sample: MeterSample) -> Connector:
     """
     assert isinstance(connector.phase, Running | Stopping)
     before = connector.phase.transaction
-    if before.stop is not None and before.stop.final:
-        return connector
     transaction, replaced = follow_register(before, sample, work.now)
+    if before.stop is not None and not before.stop.allows(transaction.last.energy_wh):
+        return connector
     if not replaced:
         return work.put(connector, phase=msgspec.structs.replace(connector.phase, transaction=transaction))
     work.note(

@@ -5,9 +5,9 @@ before the controller says whose plug is in now. If it is the same plug-in, all 
 one, or is gone, the transaction ends with that register. With StopTransactionOnEVSideDisconnect false it outlives its plug,
 and all that is charged is its own.
 
-A controller falls silent with the power, a moment before the board does. A power cut opens the contactor, and nobody is given
-energy before the transaction is closed: so it ends with the register of afterwards as any other, unless the plug may have been
-exchanged before. That it may is on disk when the time of an exchange has passed.
+A controller falls silent with the power, a moment before the board does: what has flowed in between is on the bill, if it is
+no more than the vehicle took in the time that an exchange of plugs takes. If it is more, another one may have taken it. A power
+cut has opened the contactor, so that after it nothing more comes to a transaction, wherever the plug is.
 
 Choice: a stop that somebody asks for while nobody sees the plug, and that is over before anybody does, takes the register of
 now. Who asks is most often there, and the controller may be silent for as long as a whole session.
@@ -16,8 +16,11 @@ Owns: `Transaction.sure`, and `StopIntent.final`, which says that it was needed.
 (`observations.py`, `recovery.py`).
 """
 
+import math
+
 import msgspec
 
+from bus.messages import Moment
 from bus.vocabulary import Reason
 from services.connectors import transactions
 from services.connectors.observations import UNSEEN_S_MAX
@@ -33,41 +36,27 @@ def watch(work: Work, connector: Connector) -> Connector:
     Resuming and Stopping first have to find out whose plug it is.
     """
     transaction = connector.transaction
-    if transaction is None or (transaction.stop is not None and transaction.stop.final):
+    if transaction is None or transaction.started_at.boot_id != work.now.boot_id:
+        return connector
+    if transaction.stop is not None and transaction.stop.final:
         return connector
     since_s, sure = connector.unseen_since_s, transaction.sure
-    if since_s is not None and sure is None and work.state.settings.stop_transaction_on_ev_side_disconnect:
+    outlives = not work.state.settings.stop_transaction_on_ev_side_disconnect
+    if outlives or (since_s is None and isinstance(connector.phase, Running)):
+        sure = None
+    elif since_s is not None and sure is None:
         # A process that has not heard the controller yet knows only what the one before has seen.
         heard = not isinstance(connector.phase, Resuming)
-        sure = Sure(transaction.last.energy_wh, work.now.moment(since_s)) if heard else transaction.own
-    elif since_s is None and isinstance(connector.phase, Running):
-        sure = None
+        sure = _last_seen(connector, transaction, work.now.moment(since_s)) if heard else transaction.own
     if sure == transaction.sure:
         return connector
     return transactions.save(work, connector, msgspec.structs.replace(transaction, sure=sure))
 
 
-def doubted_s(connector: Connector) -> float | None:
-    """Boottime at which the plug may have been exchanged, unless it is seen before; None: it is seen, or that is on disk."""
-    transaction, since_s = connector.transaction, connector.unseen_since_s
-    if since_s is None or transaction is None or transaction.sure is None or transaction.sure.doubted:
-        return None
-    return since_s + UNSEEN_S_MAX
-
-
-def pass_time(work: Work, connector: Connector) -> Connector:
-    """Keep that the plug may have been exchanged, once it may."""
-    transaction, at_s = connector.transaction, doubted_s(connector)
-    if transaction is None or transaction.sure is None or at_s is None or work.now.boottime_s < at_s:
-        return connector
-    doubted = msgspec.structs.replace(transaction.sure, doubted=True)
-    return transactions.save(work, connector, msgspec.structs.replace(transaction, sure=doubted))
-
-
-def after_power_cut(transaction: Transaction) -> Transaction:
-    """The next reading is its own, unless the plug may have been exchanged before the cut."""
-    doubted = transaction.sure is not None and transaction.sure.doubted
-    return transaction if doubted else msgspec.structs.replace(transaction, sure=None)
+def _last_seen(connector: Connector, transaction: Transaction, at: Moment) -> Sure:
+    power_w = 0.0 if connector.sample is None else max(0.0, connector.sample.power_w or 0.0)
+    energy_wh = transaction.last.energy_wh
+    return Sure(energy_wh, at, energy_wh + math.ceil(power_w * UNSEEN_S_MAX / 3600))
 
 
 def end(work: Work, connector: Connector) -> Connector:
@@ -85,10 +74,10 @@ def end(work: Work, connector: Connector) -> Connector:
     return work.put(stopping, phase=msgspec.structs.replace(stopping.phase, unplugged=True))
 
 
-def ended(transaction: Transaction) -> Transaction:
+def ended(transaction: Transaction, *, power_failed: bool = False) -> Transaction:
     """It closes with what is sure, if that is not all."""
-    if transaction.sure is None or transaction.stop is None:
+    sure, stop = transaction.sure, transaction.stop
+    if sure is None or stop is None:
         return transaction
-    return msgspec.structs.replace(
-        transaction, last=transaction.sure.reading, sure=None, stop=msgspec.structs.replace(transaction.stop, final=True)
-    )
+    stop = msgspec.structs.replace(stop, final=True, up_to_wh=sure.up_to_wh if power_failed else 0)
+    return msgspec.structs.replace(transaction, last=sure.reading, sure=None, stop=stop)

@@ -84,13 +84,22 @@ def test_a_power_cut_bills_what_is_sure_with_its_time() -> None:
     assert own(bench, left_at_wh)
 
 
+def falls_silent(bench: Bench, seconds: float, *, power_w: float = 3680.0) -> None:
+    """The controller, while the meter shows what the vehicle takes."""
+    plant = bench.plants[1]
+    plant.measured = {"power_w": power_w}
+    bench.advance(2)
+    silence(bench)
+    bench.advance(seconds)
+    plant.measured = {"power_w": 0.0}
+
+
 @pytest.mark.parametrize("restarts", [True, False])
 def test_a_controller_that_goes_with_the_power_before_the_board_takes_nothing_from_the_bill(restarts: bool) -> None:
     """A power cut ends with the first reading after it (design §2): nobody can have exchanged the plug in that moment."""
     bench = charges(counts=True)
     bench.advance(20)
-    bench.plants[1].answers = False
-    bench.advance(UNSEEN_S_MAX - 8)
+    falls_silent(bench, UNSEEN_S_MAX - 8)
     if restarts:
         bench.restart(away_s=1.0)
         bench.advance(2)
@@ -101,40 +110,84 @@ def test_a_controller_that_goes_with_the_power_before_the_board_takes_nothing_fr
     assert (stop.reason, stop.meter_stop_wh) == (Reason.POWER_LOSS, register_wh)
 
 
-def test_a_stop_that_goes_on_after_a_restart_is_not_doubted_before_the_controller_has_had_its_word() -> None:
-    """The power goes before it has: the reading on the disk is old, and all since then is the transaction's own."""
-    bench = charges(counts=True)
-    bench.advance(100)
-    bench.plants[1].meter_answers = False
-    bench.card()
-    bench.restart(away_s=UNSEEN_S_MAX + 5)
-    bench.power_cut()
-    bench.plants[1].meter_answers = True
-    bench.advance(20)
-    assert bench.stop_message().meter_stop_wh == int(bench.plants[1].register_wh)
-
-
-def test_a_restart_does_not_forget_that_the_plug_may_have_been_exchanged_before_the_power_went() -> None:
-    bench, left_at_wh = left_unseen()
-    bench.restart(away_s=1.0)
-    bench.power_cut()
-    answer_again(bench)
-    assert own(bench, left_at_wh)
-
-
-def test_the_time_of_an_exchange_runs_on_over_a_restart() -> None:
-    """Nobody exchanges plugs within UNSEEN_S_MAX of the silence, of which the service was there for a part only."""
+@pytest.mark.parametrize("ends", [True, False])
+def test_more_than_can_have_flowed_in_that_moment_is_not_billed(ends: bool) -> None:
+    """Nobody was there to see how long it was: the process died, or was stopped, right after the controller fell silent."""
     bench = charges(counts=True)
     bench.advance(20)
+    falls_silent(bench, 2)
     left_at_wh = int(bench.plants[1].register_wh)
-    silence(bench)
-    bench.advance(UNSEEN_S_MAX - 5)
-    bench.restart(away_s=1.0)
     exchange(bench)
-    bench.advance(8)
+    if ends:
+        bench.end()
+    for _ in range(3600):
+        bench.plants[1].pass_time(1.0)
     bench.power_cut()
     answer_again(bench)
+    assert left_at_wh - 4 <= bench.stop_message().meter_stop_wh <= left_at_wh
+    assert bench.plants[1].register_wh > left_at_wh + 3600
+
+
+def test_without_a_power_cut_another_plug_takes_nothing_on_the_bill_however_little() -> None:
+    """Once it is seen that it is another one, there is no doubt whose energy it was."""
+    bench = charges(counts=True)
+    bench.advance(20)
+    falls_silent(bench, 0.2, power_w=11_000.0)
+    left_at_wh = int(bench.plants[1].register_wh)
+    exchange(bench)
+    bench.advance(UNSEEN_S_MAX + 5)
+    answer_again(bench)
     assert own(bench, left_at_wh)
+    assert left_at_wh + 15 < bench.plants[1].register_wh < left_at_wh + 45
+
+
+def test_what_a_restart_found_silent_is_not_known_to_be_its_own_after_a_power_cut() -> None:
+    """The service was away for ten minutes, and the power went before the controller had its word."""
+    bench = charges(counts=True)
+    bench.advance(70)
+    bench.plants[1].answers = False
+    left_at_wh = int(bench.plants[1].register_wh)
+    exchange(bench)
+    bench.restart(away_s=600.0)
+    bench.advance(5)
+    bench.power_cut()
+    answer_again(bench)
+    assert left_at_wh - 20 <= bench.stop_message().meter_stop_wh <= left_at_wh
+
+
+def test_after_a_power_cut_all_that_the_meter_shows_is_its_own_however_often_the_service_restarts() -> None:
+    """Controller and meter come up more slowly than the board; the reading on the disk is older than the cut."""
+    bench = charges(counts=True)
+    bench.advance(150)
+    plant = bench.plants[1]
+    plant.meter_answers = plant.answers = False
+    register_wh = int(plant.register_wh)
+    bench.power_cut()
+    bench.advance(17)
+    bench.restart()
+    plant.meter_answers = plant.answers = True
+    bench.advance(10)
+    assert bench.stop_message().meter_stop_wh == register_wh
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_stop_transaction_on_ev_side_disconnect_counts_as_it_is_at_the_end(stops: bool) -> None:
+    """OCPP 1.6 §9.1.23: a transaction that outlives its plug has all that is charged, one that does not only its plug's."""
+    bench = charges(counts=True)
+    bench.advance(20)
+    bench.settings(stop_transaction_on_ev_side_disconnect=not stops)
+    silence(bench)
+    bench.advance(2)
+    left_at_wh = int(bench.plants[1].register_wh)
+    exchange(bench)
+    bench.settings(stop_transaction_on_ev_side_disconnect=stops)
+    bench.advance(600)
+    bench.power_cut()
+    answer_again(bench)
+    if stops:
+        assert own(bench, left_at_wh)
+    else:
+        assert bench.stop_message().meter_stop_wh == int(bench.plants[1].register_wh)
 
 
 def card(bench: Bench) -> None:
