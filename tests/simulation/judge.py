@@ -152,17 +152,17 @@ def case(ledger: Ledger, book: Book, residue: Residue, rules: Rules) -> Case:
         if copy.transaction_id is not None:
             by_id[copy.transaction_id] = known
     known_of = (copy for copy in others if copy.fate in TAKEN or copy.raw in given_up)
-    orphans = [copy for copy in known_of if not _find_owner(copy, by_id, by_content)]
+    orphans = [copy for copy in known_of if not _find_owner(ledger, copy, by_id, by_content)]
     return Case(ledger, book, residue, rules, tuple(by_content.values()), tuple(orphans))
 
 
-def _find_owner(copy: Copy, by_id: dict[int, Transaction], by_content: dict[str, Transaction]) -> bool:
+def _find_owner(ledger: Ledger, copy: Copy, by_id: dict[int, Transaction], by_content: dict[str, Transaction]) -> bool:
     """Put a copy to its transaction; False if it has none. Under -1 the register tells which it is."""
     owner = by_id.get(copy.payload["transactionId"])
     if owner is None and copy.payload["transactionId"] == -1:
         lost = [t for t in by_content.values() if t.given_up and t.start.at_s <= copy.at_s]
         if copy.action == "StopTransaction":
-            lost = [t for t in lost if t.start_wh <= copy.payload["meterStop"] and not _stopped_otherwise(t, copy)]
+            lost = [t for t in lost if t.start_wh <= copy.payload["meterStop"] and not _stopped_otherwise(ledger, t, copy)]
             # Of those that began at the same register its own, or the last one that had begun by then, if nobody knows.
             stopped_s, name = said_s(copy.payload["timestamp"]), copy.entry.rpartition(" ")[0]
             known = {t for t in lost if name and t.start.entry.rpartition(" ")[0] == name}
@@ -176,8 +176,13 @@ def _find_owner(copy: Copy, by_id: dict[int, Transaction], by_content: dict[str,
     return True
 
 
-def _stopped_otherwise(transaction: Transaction, copy: Copy) -> bool:
-    return bool(transaction.stops) and transaction.stops[0].raw != copy.raw
+def _stopped_otherwise(ledger: Ledger, transaction: Transaction, copy: Copy) -> bool:
+    """An older copy of the queue's store tells all again, and may be refused the start that was given an id before."""
+    if not transaction.stops or transaction.stops[0].raw == copy.raw:
+        return False
+    before = transaction.stops[0]
+    lost = (d for d in ledger.deaths if d.who == "store transactions.db" and before.at_s <= d.at_s <= copy.at_s)
+    return before.entry != copy.entry or not any(lost)
 
 
 def retold(ledger: Ledger, rules: Rules, before: Copy, after: Copy) -> bool:

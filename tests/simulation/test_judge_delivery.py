@@ -8,6 +8,7 @@ from tests.simulation import judge_money as money
 from tests.simulation.central_system import HOP_S
 from tests.simulation.clock import UTC_0_S
 from tests.simulation.cooked import Change, Cooked, excused, found_despite
+from tests.simulation.judge import DeadLetter, Residue, Rules
 from tests.simulation.ledger import Death, Span
 
 
@@ -238,3 +239,22 @@ def test_a_session_without_a_time_is_dated_anew_after_the_loss_of_the_queues_sto
 def test_what_had_a_time_or_gets_quite_another_one_is_no_repeat(spoil: Change, elsewhere: Change) -> None:
     """Design §4.10: a repeat is the same message, byte for byte."""
     found_despite(Cooked(), spoil, money.BILLED, elsewhere)
+
+
+@pytest.mark.parametrize(("lost_s", "told"), [(450.0, True), (950.0, False), (None, False)])
+def test_an_older_copy_may_tell_a_stop_again_under_minus_1_when_its_start_is_refused(lost_s: float | None, told: bool) -> None:
+    """OCPP 1.6 errata v4.0 3.18: the copy knows no transactionId, though the start was given one before (seed 122163)."""
+    cooked = Cooked()
+    cooked.rules = Rules(attempts=1)
+    start, stop = cooked.book.copies[:2]
+    cooked.again(start, 500.0, "refused")
+    refused = cooked.book.copies[-1]
+    refused.fate, refused.transaction_id = "error", None
+    cooked.again(stop, 501.0, "under -1")
+    again = cooked.book.copies[-1]
+    again.payload, again.raw = {**stop.payload, "transactionId": -1}, f"{stop.raw} under -1"
+    cooked.book.copies.sort(key=lambda copy: copy.at_s)
+    cooked.residue = Residue(dead_letters=(DeadLetter(("refused",), 1, "StartTransaction"),))
+    if lost_s is not None:
+        cooked.ledger.deaths.append(Death(lost_s, "store transactions.db"))
+    assert (delivery.OWN_ID not in cooked.promises()) == told
