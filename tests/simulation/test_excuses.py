@@ -20,7 +20,7 @@ from tests.simulation.ledger import Contact, Death, PlugIn, Presented, Register,
 from tests.simulation.plan import day
 from tests.simulation.story import Story
 from tests.simulation.test_judge import close_without_a_transaction, go_on_with_another_car, tell_a_wrong_duration
-from tests.simulation.whose import ASKED_S_MAX, FOR_EVER, NEAR_S
+from tests.simulation.whose import ASKED_S_MAX, FOR_EVER, NEAR_S, owner_of
 from tests.simulation.world import World
 
 
@@ -465,6 +465,24 @@ def test_where_clocks_lie_a_contact_belongs_to_who_asked_for_it_then(asked: bool
         cooked.copy("StartTransaction", told_s, connectorId=1, idTag=f"TAG{number}", meterStart=1000, timestamp=at_s)
         cooked.copy("StopTransaction", told_s + 0.5, transactionId=number, meterStop=1000, timestamp=at_s + 301)
     assert cooked.promises() == (set() if asked else {money.AUTHORIZED})
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_a_contact_belongs_to_nobody_who_says_to_have_started_after_it(honest: bool) -> None:
+    """The queue may write a start down later than its contactor closes; its own time tells when it was (seed 121686)."""
+    cooked = Cooked()
+    cooked.rules = Rules(honest_clock=honest)
+    ledger, book = cooked.ledger, cooked.book
+    del book.copies[2:], ledger.committed[2:], ledger.contacts[1:]
+    ledger.registers[1] = Register(1000.0)
+    contact = ledger.contacts[0]
+    contact.closed_wh, contact.opened_s, contact.opened_wh = 1000.0, 103.0, 1001.0
+    book.copies[1].payload |= {"meterStop": 1001, "timestamp": utc_text(UTC_0_S + 103.0)}
+    cooked.copy("StartTransaction", 105.0, connectorId=1, idTag="TAG2", meterStart=1001, timestamp=104.0)
+    found = case(ledger, book, cooked.residue, cooked.rules)
+    owner = owner_of(found, contact)
+    assert owner is not None
+    assert owner.id_tag == ("TAG1" if honest else "TAG2")
 
 
 def test_stops_under_minus_1_find_their_starts_though_both_began_at_one_register() -> None:
