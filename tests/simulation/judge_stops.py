@@ -39,6 +39,8 @@ DISK_S = 12.0
 """The slowest disk takes six seconds for each of the commits before a start is written."""
 CLOSES_S = 1.5
 """So long after its start a contactor closes at the soonest: the car asks first."""
+READING_S = 30.0
+"""After a power cut the first reading is waited for as long."""
 ENDING = ("RemoteStopTransaction", "Reset")
 
 
@@ -132,8 +134,16 @@ def _cuts(case: Case, transaction: Transaction, plugs: list[PlugIn]) -> list[Spa
     for cut in case.ledger.spans:
         if cut.what == "power off":
             ends.append(Span(cut.what, _written_s(case, number, cut.from_s), cut.from_s))
-            ends.append(Span(cut.what, cut.to_s, noticed_s(case, number, cut.to_s)))
+            ends.append(Span(cut.what, cut.to_s, _read_again_s(case, number, cut.to_s)))
     return ends
+
+
+def _read_again_s(case: Case, connector_id: int, at_s: float) -> float:
+    """Until when the power's return gives a reading: a meter that does not answer yet is waited for."""
+    until_s = noticed_s(case, connector_id, at_s)
+    causes = ("meter down", f"meter {connector_id} silent")
+    silent = [s.to_s for cause in causes for s in case.ledger.during(cause, at_s, until_s)]
+    return max([until_s, *(min(to_s, until_s + READING_S) for to_s in silent)])
 
 
 def _written_s(case: Case, connector_id: int, at_s: float) -> float:
@@ -161,7 +171,7 @@ def _must_end(case: Case, transaction: Transaction, contacts: list[Contact], plu
     begun_s = contacts[0].closed_s if contacts else transaction.started_s
     for span in case.ledger.spans:
         if span.what == "power off" and span.from_s > begun_s:
-            ends.append(Span("the power", span.from_s, noticed_s(case, number, span.to_s)))
+            ends.append(Span("the power", span.from_s, _read_again_s(case, number, span.to_s)))
     return min(ends, key=lambda end: end.from_s, default=None)
 
 

@@ -161,6 +161,11 @@ STOPS: dict[str, tuple[Change, Change, Change]] = {
         trouble("controller 1 silent", 400.0, 408.0),
         trouble("controller 1 silent", 380.0, 395.0),
     ),
+    "long after the power was back, as the meter was silent": (
+        all_of(fail_the_power, said(425.0)),
+        trouble("meter 1 silent", 404.0, 424.5),
+        trouble("meter 1 silent", 380.0, 395.0),
+    ),
     "long after energy was withdrawn, as found": (
         all_of(opened("station", 600.0), said(424.0)),
         lost(395.0),
@@ -188,6 +193,7 @@ def test_a_stop_says_the_time_of_what_ended_it(spoil: Change, excuse: Change, el
         (said(402.0), set()),
         (said(408.5), set()),
         (said(470.0), {money.TRUE_STOPS}),
+        (all_of(said(450.0), trouble("meter 1 silent", 404.0, 449.5)), {money.TRUE_STOPS}),
         (said(103.0), {money.TRUE_TIMES, money.TRUE_STOPS}),
         (said(320.0), {money.TRUE_TIMES, money.TRUE_STOPS}),
         (said(320.0, 1727), {money.BILLED, money.TRUE_STOPS}),
