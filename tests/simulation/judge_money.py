@@ -124,8 +124,8 @@ def _overtaken(case: Case, before: Contact, after: Contact) -> bool:
     """Whether another car had charged for as long as the disk knew of the one before, when `connectors` came back.
 
     Where the guard has not seen the plug out, the controller's counters are all that tells plug-ins apart (design §2), and
-    those on the disk are as old as half of the session, or a few seconds; where the disk took no commit when `connectors`
-    ended, as old as that disk's trouble.
+    those on the disk are as old as half of the session, or a few seconds; where the disk took no commit in that time, or a slow
+    one, as old as that disk's trouble.
     """
     came_s = plug_in_of(case, after).in_s
     span = unseen_about(case, before.connector_id, came_s)
@@ -133,8 +133,9 @@ def _overtaken(case: Case, before: Contact, after: Contact) -> bool:
         return False
     restarts = case.ledger.during(f"controller {before.connector_id} restarts", before.closed_s, span.to_s)
     begun_s = max([before.closed_s, *(restart.from_s for restart in restarts)])
-    disk = case.ledger.during("disk bad", span.from_s - LOOK_S, span.from_s)
-    counted_s = min([before.opened_s, span.from_s, *(trouble.from_s for trouble in disk)]) - begun_s
+    until_s = min(before.opened_s, span.from_s)
+    disk = case.ledger.during("disk bad", min((begun_s + until_s) / 2, span.from_s - LOOK_S), span.from_s)
+    counted_s = min([until_s, *(trouble.from_s for trouble in disk)]) - begun_s
     same = [c for c in case.ledger.contacts if (c.connector_id, c.plug_in) == (after.connector_id, after.plug_in)]
     charged_s = sum(max(0.0, min(c.opened_s, span.to_s) - c.closed_s) for c in same)
     return charged_s >= counted_s / 2 - CHECKPOINT_S_MIN

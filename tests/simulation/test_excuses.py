@@ -203,6 +203,17 @@ def be_away_with_old_counters_while_it_is_swapped(cooked: Cooked) -> None:
     cooked.ledger.spans.append(Span("connectors down", 195.0, 215.0))
 
 
+def be_away_after_a_slow_commit_while_it_is_swapped(cooked: Cooked) -> None:
+    """The disk was slow while the session was young, and well again when no checkpoint was due yet (seed 124178)."""
+    cooked.ledger.spans.append(Span("disk bad", 110.0, 160.0))
+    cooked.ledger.spans.append(Span("connectors down", 195.0, 215.0))
+
+
+def be_away_long_after_a_slow_commit_while_it_is_swapped(cooked: Cooked) -> None:
+    cooked.ledger.spans.append(Span("disk bad", 104.0, 125.0))
+    cooked.ledger.spans.append(Span("connectors down", 195.0, 215.0))
+
+
 def charge_the_other_car_on_the_old_order(cooked: Cooked) -> None:
     """The first car was full a while before; the other one got energy until `connectors` was back, which nobody can pay."""
     first = cooked.ledger.contacts[0]
@@ -355,6 +366,7 @@ EXCUSES: list[tuple[Change, str, Change]] = [
     (swap_the_car, money.ONE_PLUG_IN, be_deaf_while_it_is_swapped),
     (swap_the_car, money.ONE_PLUG_IN, be_deaf_and_then_away_while_it_is_swapped),
     (swap_the_car, money.ONE_PLUG_IN, be_away_with_old_counters_while_it_is_swapped),
+    (swap_the_car, money.ONE_PLUG_IN, be_away_after_a_slow_commit_while_it_is_swapped),
     (charge_the_other_car_on_the_old_order, money.BILLED, be_away_when_the_other_car_came),
     (close_once_more_for_the_other_car, money.START_FIRST, be_away_until_it_offers_again),
     (begin_before_the_plug, money.TRUE_TIMES, be_deaf_while_it_is_replugged),
@@ -400,6 +412,7 @@ SHIFTS: list[tuple[Change, str, Change]] = [
     (stop_after_the_next_start, delivery.IN_ORDER, lambda cooked: lose_store(cooked, "connectors.db", 1200.0)),
     (swap_the_car, money.ONE_PLUG_IN, lambda cooked: cooked.ledger.spans.append(Span("connectors down", 195.0, 215.0))),
     (swap_the_car, money.ONE_PLUG_IN, be_away_while_the_guard_sees_it_swapped),
+    (swap_the_car, money.ONE_PLUG_IN, be_away_long_after_a_slow_commit_while_it_is_swapped),
     (
         begin_before_the_plug,
         money.TRUE_TIMES,
