@@ -370,6 +370,18 @@ def test_only_a_boot_that_never_knew_the_time_may_estimate_it(boots: Change, by_
     assert (money.TRUE_TIMES not in promises(cooked)) is possible
 
 
+@pytest.mark.parametrize(("lost_s", "possible"), [(None, False), (650.0, False), (900.0, True), (1100.0, False)])
+def test_a_store_that_is_lost_forgets_which_boot_learned_the_time_first(lost_s: float | None, possible: bool) -> None:
+    """What lies in the boot before is dated by a later one that knows the time (seed 124351)."""
+    cooked = Cooked()
+    all_of(NEVER_KNEW, trouble("power off", 850.0, 855.0), shifted(450.0))(cooked)
+    for copy in cooked.book.copies[:2]:
+        copy.at_s += 600.0
+    if lost_s is not None:
+        cooked.ledger.deaths.append(Death(lost_s, "store transactions.db"))
+    assert (money.TRUE_TIMES not in promises(cooked)) is possible
+
+
 def test_of_two_plugs_near_a_start_it_is_the_one_that_was_in() -> None:
     """The next car may be plugged in within seconds."""
     for stopped_s, late in ((620.0, False), (639.5, True)):

@@ -261,8 +261,17 @@ def unsynchronised(case: Case, transaction: Transaction) -> Span | None:
         # Where only its own words say when it was, they may be such an estimate.
         about = unknown if contacts_of(case, transaction) else told
         if from_s <= about.to_s and to_s >= about.from_s:
-            return Span(unknown.what, min(from_s, told.from_s), max(to_s, told.to_s))
+            return Span(unknown.what, min(from_s, told.from_s), max(to_s, _learned_again_s(case, transaction, told.to_s)))
     return _forgotten(case, transaction)
+
+
+def _learned_again_s(case: Case, transaction: Transaction, to_s: float) -> float:
+    """When the boot begins that tells the time, where the store that knew of the first one was lost before the message went."""
+    told_s = max(copy.at_s for copy in (transaction.start, transaction.stop) if copy is not None)
+    lost = [d.at_s for d in case.ledger.deaths if d.who == "store transactions.db" and to_s < d.at_s < told_s]
+    offs = [s.to_s for s in case.ledger.spans if s.what == "power off" and any(s.to_s < at_s for at_s in lost)]
+    later_s = max([to_s, *offs])
+    return max([later_s, *(_known_after_s(case, s) for s in case.ledger.during("clock unknown", later_s, later_s + 1.0))])
 
 
 def _forgotten(case: Case, transaction: Transaction) -> Span | None:
