@@ -16,6 +16,7 @@ from tests.simulation.whose import (
     found_s,
     lost_at_most,
     noticed_s,
+    orphaned,
     plug_in_of,
     stop_told_s,
     unseen_about,
@@ -44,7 +45,10 @@ def times_are_true(case: Case) -> Findings:
             yield from _begins_at_a_plug(case, transaction)
             continue
         early_s = watched_since_s(case, plug_in_of(case, contacts[0])) - NEAR_S
-        if not early_s <= transaction.started_s <= contacts[0].closed_s + NEAR_S:
+        down = orphaned(case, contacts[0])
+        # What closed while nobody was there may be given to who comes with a card right after.
+        until_s = contacts[0].closed_s if down is None else max(contacts[0].closed_s, down.to_s)
+        if not early_s <= transaction.started_s <= until_s + NEAR_S:
             late_s = transaction.started_s - contacts[0].closed_s
             text = f"the {transaction.name} says that it started {late_s:.0f} s after the contactor closed"
             yield Finding(TRUE_TIMES, text, contacts[0].closed_s)

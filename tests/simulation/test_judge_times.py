@@ -370,6 +370,16 @@ def test_only_a_boot_that_never_knew_the_time_may_estimate_it(boots: Change, by_
     assert (money.TRUE_TIMES not in promises(cooked)) is possible
 
 
+@pytest.mark.parametrize(("to_s", "right"), [(109.0, True), (106.0, False), (None, False)])
+def test_what_closed_while_nobody_was_there_may_be_given_to_who_comes_next(to_s: float | None, right: bool) -> None:
+    """Its controller has kept the order, and had not opened again when the card came (design §2; seed 125336)."""
+    cooked = Cooked()
+    cooked.book.copies[0].payload.update(meterStart=1033, timestamp=utc_text(UTC_0_S + 112.0))
+    if to_s is not None:
+        trouble("connectors down", 90.0, to_s)(cooked)
+    assert (money.TRUE_TIMES not in promises(cooked)) is right
+
+
 @pytest.mark.parametrize(("lost_s", "possible"), [(None, False), (650.0, False), (900.0, True), (1100.0, False)])
 def test_a_store_that_is_lost_forgets_which_boot_learned_the_time_first(lost_s: float | None, possible: bool) -> None:
     """What lies in the boot before is dated by a later one that knows the time (seed 124351)."""
