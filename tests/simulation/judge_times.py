@@ -151,9 +151,10 @@ def _found_late(case: Case, transaction: Transaction, contacts: list[Contact]) -
 
 
 def _car_waits(case: Case, contacts: list[Contact]) -> float:
-    """How long the plug was in before and after the contactor was closed: a transaction may last as long."""
+    """How long a plug was in, for all that anybody saw, around the contacts: a transaction may last as long."""
     plug = plug_in_of(case, contacts[0])
-    return contacts[0].closed_s - plug.in_s + max(0.0, min(plug.out_s, case.ledger.end_s) - contacts[-1].opened_s)
+    after_s = max(0.0, min(plug.out_s, case.ledger.end_s) - contacts[-1].opened_s)
+    return contacts[0].closed_s - watched_since_s(case, plug) + after_s
 
 
 RULES = (times_are_true, durations_are_true)

@@ -297,6 +297,23 @@ def last_after_it_was_pulled(cooked: Cooked) -> None:
     cooked.book.copies[1].payload["timestamp"] = utc_text(UTC_0_S + 440.0)
 
 
+def charge_another_car_late(cooked: Cooked) -> None:
+    """The one that it began with got nothing, and was gone when its contactor closed."""
+    cooked.ledger.plug_ins[0].in_s = 201.5
+    cooked.ledger.plug_ins.insert(0, PlugIn(1, 9, 98.0, 200.0))
+    cooked.ledger.contacts[0].closed_s = 203.0
+    register = cooked.ledger.registers[1] = Register(1000.0)
+    for at_s, wh in ((203.0, 1000.0), (402.0, 2000.0), (1002.0, 2000.0), (1302.0, 3000.0)):
+        register.add(at_s, wh)
+
+
+def die_until_it_had_come(cooked: Cooked) -> None:
+    """The disk refused, so that nobody lived for longer than to begin (seed 126730)."""
+    for at_s in range(104, 200, 5):
+        cooked.ledger.spans.append(Span("connectors down", float(at_s), at_s + 4.5))
+    cooked.ledger.spans.append(Span("connectors down", 199.0, 202.5))
+
+
 def be_away_when_it_was_pulled(cooked: Cooked) -> None:
     cooked.ledger.spans.append(Span("connectors down", 255.0, 440.0))
 
@@ -373,6 +390,7 @@ EXCUSES: list[tuple[Change, str, Change]] = [
     (last_long_by_a_wrong_clock, money.TRUE_DURATION, lose_its_anchor),
     (last_long_by_a_wrong_clock, money.TRUE_DURATION, fail_the_power_while_nobody_is_there),
     (last_after_it_was_pulled, money.TRUE_DURATION, be_away_when_it_was_pulled),
+    (charge_another_car_late, money.TRUE_DURATION, die_until_it_had_come),
     (last_after_it_was_pulled, money.TRUE_DURATION, be_deaf_and_then_away_when_it_was_pulled),
     (last_until_it_was_found, money.TRUE_DURATION, lose_it_while_the_queue_is_away),
     (last_until_it_was_found, money.TRUE_DURATION, lose_others_before),
@@ -427,6 +445,7 @@ SHIFTS: list[tuple[Change, str, Change]] = [
     (last_long_by_a_wrong_clock, money.TRUE_DURATION, lambda cooked: lose_store(cooked, "transactions.db", 300.0)),
     (last_long_by_a_wrong_clock, money.TRUE_DURATION, fail_the_power_later),
     (last_after_it_was_pulled, money.TRUE_DURATION, be_deaf_and_away_with_a_breath_between),
+    (charge_another_car_late, money.TRUE_DURATION, lambda cooked: cooked.ledger.spans.append(Span("connectors down", 98, 198))),
     (last_until_it_was_found, money.TRUE_DURATION, lambda cooked: lose_store(cooked, "connectors.db", 240.0)),
     (last_until_it_was_found, money.TRUE_DURATION, lose_others_afterwards),
 ]
