@@ -25,6 +25,7 @@ from tests.simulation.whose import (
     found_s,
     is_dated,
     noticed_s,
+    orphaned,
     plug_in_of,
     plugged_in,
     same_id_tag,
@@ -88,7 +89,11 @@ def _stopped(case: Case, transaction: Transaction, contacts: list[Contact]) -> S
 
 def _plugs(case: Case, transaction: Transaction, contacts: list[Contact]) -> list[PlugIn]:
     """In their order; more than one where nobody could see that one came after the other."""
-    found = [plug_in_of(case, contact) for contact in contacts] or [plugged_in(case, transaction)]
+    found = [plug_in_of(case, contact) for contact in contacts]
+    if not contacts or (orphaned(case, contacts[0]) is not None and is_dated(case, transaction)):
+        # Its own had none, if the contactor closed for another one that nobody saw come.
+        began = plugged_in(case, transaction)
+        found = found if began in found else [began, *found]
     plugs = [plug for plug in found if plug is not None]
     for after in case.ledger.plug_ins:
         if plugs and after.connector_id == transaction.connector_id and after.in_s > plugs[-1].in_s:

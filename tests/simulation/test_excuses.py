@@ -314,6 +314,25 @@ def die_until_it_had_come(cooked: Cooked) -> None:
     cooked.ledger.spans.append(Span("connectors down", 199.0, 202.5))
 
 
+def end_with_a_reading_before_another_car_came(cooked: Cooked) -> None:
+    """Its own was full from the start; the contactor closed only for the one that nobody presented a card for."""
+    first = cooked.ledger.contacts[0]
+    first.closed_s, first.closed_wh, first.plug_in = 384.0, 1000.0, 9
+    first.opened_s, first.opened_wh, first.opened_by = 395.0, 1002.0, "station"
+    cooked.ledger.plug_ins[0].out_s = 380.0
+    cooked.ledger.plug_ins.append(PlugIn(1, 9, 382.0, 500.0))
+    register = cooked.ledger.registers[1] = Register(1000.0)
+    for at_s, wh in ((384.0, 1000.0), (395.0, 1002.0), (1002.0, 1002.0), (1302.0, 3000.0)):
+        register.add(at_s, wh)
+    cooked.book.copies[1].payload.update(meterStop=1000, timestamp=utc_text(UTC_0_S + 350.0), reason="EVDisconnected")
+    cooked.book.copies[2].payload["meterStart"] = 1002
+    cooked.ledger.contacts[1].closed_wh = 1002.0
+
+
+def be_away_when_another_car_came(cooked: Cooked) -> None:
+    cooked.ledger.spans.append(Span("connectors down", 378.0, 410.0))
+
+
 def be_away_when_it_was_pulled(cooked: Cooked) -> None:
     cooked.ledger.spans.append(Span("connectors down", 255.0, 440.0))
 
@@ -391,6 +410,7 @@ EXCUSES: list[tuple[Change, str, Change]] = [
     (last_long_by_a_wrong_clock, money.TRUE_DURATION, fail_the_power_while_nobody_is_there),
     (last_after_it_was_pulled, money.TRUE_DURATION, be_away_when_it_was_pulled),
     (charge_another_car_late, money.TRUE_DURATION, die_until_it_had_come),
+    (end_with_a_reading_before_another_car_came, money.TRUE_STOPS, be_away_when_another_car_came),
     (last_after_it_was_pulled, money.TRUE_DURATION, be_deaf_and_then_away_when_it_was_pulled),
     (last_until_it_was_found, money.TRUE_DURATION, lose_it_while_the_queue_is_away),
     (last_until_it_was_found, money.TRUE_DURATION, lose_others_before),
@@ -445,6 +465,11 @@ SHIFTS: list[tuple[Change, str, Change]] = [
     (last_long_by_a_wrong_clock, money.TRUE_DURATION, lambda cooked: lose_store(cooked, "transactions.db", 300.0)),
     (last_long_by_a_wrong_clock, money.TRUE_DURATION, fail_the_power_later),
     (last_after_it_was_pulled, money.TRUE_DURATION, be_deaf_and_away_with_a_breath_between),
+    (
+        end_with_a_reading_before_another_car_came,
+        money.TRUE_STOPS,
+        lambda cooked: cooked.ledger.spans.append(Span("connectors down", 381.0, 410.0)),
+    ),
     (charge_another_car_late, money.TRUE_DURATION, lambda cooked: cooked.ledger.spans.append(Span("connectors down", 98, 198))),
     (last_until_it_was_found, money.TRUE_DURATION, lambda cooked: lose_store(cooked, "connectors.db", 240.0)),
     (last_until_it_was_found, money.TRUE_DURATION, lose_others_afterwards),
