@@ -102,11 +102,15 @@ def _unbilled(case: Case, connector_id: int, between_wh: tuple[float, float], be
 
 
 def _of_nobody(case: Case, contact: Contact) -> float:
-    """Energy of a car that came while `connectors` was away, and its order stood: until it is back, and has looked."""
+    """Energy of a car that came while `connectors` was away, and its order stood: until it is back, and has looked.
+
+    It need not open the contactor where somebody may charge there by then.
+    """
     down = orphaned(case, contact)
-    if down is None or plug_in_of(case, contact).in_s < down.from_s or contact.opened_s > down.to_s + NEAR_S:
+    if down is None or plug_in_of(case, contact).in_s < down.from_s:
         return 0.0
-    return contact.opened_wh - contact.closed_wh
+    until_wh = case.ledger.registers[contact.connector_id].at(down.to_s + NEAR_S)
+    return max(0.0, min(contact.opened_wh, until_wh) - contact.closed_wh)
 
 
 def _closed_blindly(case: Case, transaction: Transaction) -> bool:

@@ -484,10 +484,18 @@ def test_a_lost_store_that_is_closed_without_a_meter_knows_what_was_told(without
     assert (money.BILLED not in promises(cooked)) is (not without)
 
 
-@pytest.mark.parametrize(("in_s", "opened_s", "right"), [(395.0, 408.0, True), (395.0, 412.0, False), (80.0, 408.0, False)])
-def test_what_a_car_takes_that_came_while_nobody_was_there_is_nobodys(in_s: float, opened_s: float, right: bool) -> None:
-    """Until `connectors` is back, and has looked (design §2; seed 107058)."""
+@pytest.mark.parametrize(
+    ("in_s", "flowed_s", "opened_s", "right"),
+    [(395.0, 408.0, 408.0, True), (395.0, 425.0, 425.0, False), (395.0, 406.0, 690.0, True), (80.0, 408.0, 408.0, False)],
+)
+def test_what_a_car_takes_that_came_while_nobody_was_there_is_nobodys(
+    in_s: float, flowed_s: float, opened_s: float, right: bool
+) -> None:
+    """Until `connectors` is back, and has looked; from there who has a card may go on (design §2; seeds 107058, 128255)."""
     cooked = Cooked()
+    register = cooked.ledger.registers[1] = Register(1000.0)
+    for at_s, wh in ((102.0, 1000.0), (399.0, 1990.0), (flowed_s, 2000.0), (1002.0, 2000.0), (1302.0, 3000.0)):
+        register.add(at_s, wh)
     first = cooked.ledger.contacts[0]
     first.opened_s, first.opened_wh = 392.0, 1990.0
     cooked.book.copies[1].payload["meterStop"] = 1990
