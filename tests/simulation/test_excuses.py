@@ -197,21 +197,22 @@ def be_deaf_and_then_away_while_it_is_swapped(cooked: Cooked) -> None:
     cooked.ledger.spans.append(Span("connectors down", 195.0, 215.0))
 
 
-def be_away_with_old_counters_while_it_is_swapped(cooked: Cooked) -> None:
-    """No commit was possible since the session was young; the other car charged before `connectors` was back (seed 30900)."""
-    cooked.ledger.spans.append(Span("disk bad", 110.0, 195.0))
-    cooked.ledger.spans.append(Span("connectors down", 195.0, 215.0))
+def be_away_while_it_is_swapped_after_a_bad_disk(from_s: float, to_s: float) -> Change:
+    """No commit, or a slow one, was possible in this time of the session before; the other car charged before it was back."""
+
+    def be_away(cooked: Cooked) -> None:
+        cooked.ledger.spans.append(Span("disk bad", from_s, to_s))
+        cooked.ledger.spans.append(Span("connectors down", 195.0, 215.0))
+
+    return be_away
 
 
-def be_away_after_a_slow_commit_while_it_is_swapped(cooked: Cooked) -> None:
-    """The disk was slow while the session was young, and well again when no checkpoint was due yet (seed 124178)."""
-    cooked.ledger.spans.append(Span("disk bad", 110.0, 160.0))
-    cooked.ledger.spans.append(Span("connectors down", 195.0, 215.0))
-
-
-def be_away_long_after_a_slow_commit_while_it_is_swapped(cooked: Cooked) -> None:
-    cooked.ledger.spans.append(Span("disk bad", 104.0, 125.0))
-    cooked.ledger.spans.append(Span("connectors down", 195.0, 215.0))
+OLD_COUNTERS = be_away_while_it_is_swapped_after_a_bad_disk(110.0, 195.0)
+"""Since the session was young (seed 30900)."""
+SLOW_COUNTERS = be_away_while_it_is_swapped_after_a_bad_disk(110.0, 160.0)
+"""It was well again when no checkpoint was due yet (seed 124178)."""
+GOOD_COUNTERS = be_away_while_it_is_swapped_after_a_bad_disk(104.0, 125.0)
+"""A checkpoint has come since."""
 
 
 def charge_the_other_car_on_the_old_order(cooked: Cooked) -> None:
@@ -401,8 +402,8 @@ EXCUSES: list[tuple[Change, str, Change]] = [
     (swap_the_car, money.ONE_PLUG_IN, be_away_while_it_is_swapped),
     (swap_the_car, money.ONE_PLUG_IN, be_deaf_while_it_is_swapped),
     (swap_the_car, money.ONE_PLUG_IN, be_deaf_and_then_away_while_it_is_swapped),
-    (swap_the_car, money.ONE_PLUG_IN, be_away_with_old_counters_while_it_is_swapped),
-    (swap_the_car, money.ONE_PLUG_IN, be_away_after_a_slow_commit_while_it_is_swapped),
+    (swap_the_car, money.ONE_PLUG_IN, OLD_COUNTERS),
+    (swap_the_car, money.ONE_PLUG_IN, SLOW_COUNTERS),
     (charge_the_other_car_on_the_old_order, money.BILLED, be_away_when_the_other_car_came),
     (close_once_more_for_the_other_car, money.START_FIRST, be_away_until_it_offers_again),
     (begin_before_the_plug, money.TRUE_TIMES, be_deaf_while_it_is_replugged),
@@ -430,7 +431,7 @@ def test_an_injected_fault_excuses_what_nobody_could_do_better(spoil: Change, pr
 
 def be_away_while_the_guard_sees_it_swapped(cooked: Cooked) -> None:
     """It came back to counters that told it nothing, and to the guard's note (seed 46550)."""
-    be_away_with_old_counters_while_it_is_swapped(cooked)
+    OLD_COUNTERS(cooked)
     cooked.ledger.plug_ins[0].out_s = 203.0
     cooked.ledger.spans.append(Span(plug_seen_out(1), 203.5, 203.5))
 
@@ -450,7 +451,7 @@ SHIFTS: list[tuple[Change, str, Change]] = [
     (stop_after_the_next_start, delivery.IN_ORDER, lambda cooked: lose_store(cooked, "connectors.db", 1200.0)),
     (swap_the_car, money.ONE_PLUG_IN, lambda cooked: cooked.ledger.spans.append(Span("connectors down", 195.0, 215.0))),
     (swap_the_car, money.ONE_PLUG_IN, be_away_while_the_guard_sees_it_swapped),
-    (swap_the_car, money.ONE_PLUG_IN, be_away_long_after_a_slow_commit_while_it_is_swapped),
+    (swap_the_car, money.ONE_PLUG_IN, GOOD_COUNTERS),
     (
         begin_before_the_plug,
         money.TRUE_TIMES,
