@@ -181,8 +181,7 @@ def _stopped_otherwise(ledger: Ledger, transaction: Transaction, copy: Copy) -> 
     if not transaction.stops or transaction.stops[0].raw == copy.raw:
         return False
     before = transaction.stops[0]
-    lost = (d for d in ledger.deaths if d.who == "store transactions.db" and before.at_s <= d.at_s <= copy.at_s)
-    return before.entry != copy.entry or not any(lost)
+    return before.entry != copy.entry or not ledger.losses("transactions.db", before.at_s, copy.at_s)
 
 
 def retold(ledger: Ledger, rules: Rules, before: Copy, after: Copy) -> bool:
@@ -196,8 +195,7 @@ def retold(ledger: Ledger, rules: Rules, before: Copy, after: Copy) -> bool:
         return False
     if rules.honest_clock and not _dated_twice(ledger, before.entry, one, other):
         return False
-    lost = (d for d in ledger.deaths if d.who == "store transactions.db" and before.at_s <= d.at_s <= after.at_s)
-    return any(before.entry in death.kept for death in lost)
+    return any(before.entry in death.kept for death in ledger.losses("transactions.db", before.at_s, after.at_s))
 
 
 def _content(copy: Copy) -> str:

@@ -242,7 +242,7 @@ def _death_over(case: Case, copy: Copy, until_s: float = float("inf")) -> bool:
 
     Who died long before it had nothing of it, and who lets others pass nothing to settle.
     """
-    gone_s = [death.at_s for death in case.ledger.deaths if death.who == "store transactions.db"]
+    gone_s = [death.at_s for death in case.ledger.losses("transactions.db")]
     for death in case.ledger.deaths:
         if death.who in SETTLERS and copy.unique_id in death.pending and death.at_s <= until_s:
             # A queue that finds its store asks again for the same message; without it the message has another id.
@@ -255,13 +255,13 @@ def _death_over(case: Case, copy: Copy, until_s: float = float("inf")) -> bool:
 def _lost_between(case: Case, before: Transaction, after: Transaction) -> bool:
     """Whether `connectors.db` was lost after one start and before the next: the queue finds the first one a while later."""
     register = case.ledger.registers[before.connector_id]
-    lost_wh = (register.at(d.at_s) for d in case.ledger.deaths if d.who == "store connectors.db")
+    lost_wh = (register.at(death.at_s) for death in case.ledger.losses("connectors.db"))
     return any(before.start_wh <= wh + ROUNDING_WH and wh <= after.start_wh + ROUNDING_WH for wh in lost_wh)
 
 
 def _store_lost(case: Case, before: Copy, after: Copy) -> bool:
     """Whether the queue's store was lost between two copies."""
-    return any(d.who == "store transactions.db" and before.at_s <= d.at_s <= after.at_s for d in case.ledger.deaths)
+    return bool(case.ledger.losses("transactions.db", before.at_s, after.at_s))
 
 
 def _same_start_differently(case: Case) -> Findings:

@@ -119,9 +119,9 @@ def _closed_blindly(case: Case, transaction: Transaction) -> bool:
     begun_s = committed_s(case, transaction.start)
     if closed_s is None or begun_s is None:
         return False
-    lost = any(d.who == "store connectors.db" and begun_s <= d.at_s <= closed_s for d in case.ledger.deaths)
     causes = ("meter down", f"meter {transaction.connector_id} silent")
-    return lost and any(case.ledger.during(cause, closed_s, closed_s) for cause in causes)
+    lost = case.ledger.losses("connectors.db", begun_s, closed_s)
+    return bool(lost) and any(case.ledger.during(cause, closed_s, closed_s) for cause in causes)
 
 
 def _overtaken(case: Case, before: Contact, after: Contact) -> bool:

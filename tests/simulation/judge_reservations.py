@@ -82,7 +82,7 @@ def _from(case: Case, asked: Asked) -> Stood:
     again = [a for a in case.book.asked if a.action in ("ReserveNow", "CancelReservation") and a is not asked]
     ends = [said_s(payload["expiryDate"])]
     ends += [a.at_s for a in again if a.payload["reservationId"] == id_ and a.at_s > since_s - HELD_S]
-    ends += [death.at_s for death in case.ledger.deaths if death.who == "store connectors.db" and death.at_s >= since_s]
+    ends += [death.at_s for death in case.ledger.losses("connectors.db", since_s)]
     troubles = {
         f"{what} {each} {how}"
         for each in ((number,) if number else case.ledger.registers)

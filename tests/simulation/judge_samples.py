@@ -88,8 +88,7 @@ def _come_as_committed(case: Case, copies: list[Copy], entries: list[Committed])
 
 def _store_gone(case: Case, copy: Copy) -> bool:
     """Whether the queue's store was lost while this copy was on its way: nobody can tell which message it is."""
-    lost = (d.at_s for d in case.ledger.deaths if d.who == "store transactions.db")
-    return any(at_s <= copy.at_s <= at_s + BUS_S for at_s in lost)
+    return bool(case.ledger.losses("transactions.db", copy.at_s - BUS_S, copy.at_s))
 
 
 def _settled_late(case: Case, copy: Copy) -> bool:

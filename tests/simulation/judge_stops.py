@@ -184,12 +184,8 @@ def _lost(case: Case, transaction: Transaction, contacts: list[Contact]) -> list
     """Where `connectors.db` was lost with it, it ends when the queue has found it, with whatever is known of it then."""
     assert transaction.stop is not None
     from_s = watched_since_s(case, plug_in_of(case, contacts[0])) if contacts else transaction.started_s
-    lost = (d.at_s for d in case.ledger.deaths if d.who == "store connectors.db")
-    return [
-        Span("the loss of connectors.db", from_s, found_s(case, at_s))
-        for at_s in lost
-        if from_s <= at_s <= transaction.stop.at_s
-    ]
+    lost = case.ledger.losses("connectors.db", from_s, transaction.stop.at_s)
+    return [Span("the loss of connectors.db", from_s, found_s(case, death.at_s)) for death in lost]
 
 
 RULES = (stops_are_near_what_ended_them,)

@@ -146,7 +146,7 @@ def _found_late(case: Case, transaction: Transaction, contacts: list[Contact]) -
     register, last_s = case.ledger.registers[transaction.connector_id], contacts[-1].opened_s
     from_s, to_s = watched_since_s(case, plug_in_of(case, contacts[0])), transaction.stop.at_s
     low, high = transaction.start_wh - ROUNDING_WH, transaction.stop_wh + ROUNDING_WH
-    lost = [d.at_s for d in case.ledger.deaths if d.who == "store connectors.db" and from_s <= d.at_s <= to_s]
+    lost = [death.at_s for death in case.ledger.losses("connectors.db", from_s, to_s)]
     return max((found_s(case, at_s) - last_s for at_s in lost if low <= register.at(at_s) <= high), default=0.0)
 
 

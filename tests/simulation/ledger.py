@@ -170,6 +170,10 @@ class Ledger:
                 joined.append(span)
         return joined
 
+    def losses(self, store: str, from_s: float = 0.0, to_s: float = float("inf")) -> list[Death]:
+        """When this store was lost, or replaced by an older copy, within a time."""
+        return [d for d in self.deaths if d.who == f"store {store}" and from_s <= d.at_s <= to_s]
+
     def during(self, what: str, from_s: float, to_s: float) -> list[Span]:
         """The spans of this kind that touch a time."""
         return [s for s in self.spans if s.what == what and s.from_s <= to_s and s.to_s >= from_s]

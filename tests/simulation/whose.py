@@ -268,7 +268,7 @@ def unsynchronised(case: Case, transaction: Transaction) -> Span | None:
 def _learned_again_s(case: Case, transaction: Transaction, to_s: float) -> float:
     """When the boot begins that tells the time, where the store that knew of the first one was lost before the message went."""
     told_s = max(copy.at_s for copy in (transaction.start, transaction.stop) if copy is not None)
-    lost = [d.at_s for d in case.ledger.deaths if d.who == "store transactions.db" and to_s < d.at_s < told_s]
+    lost = [death.at_s for death in case.ledger.losses("transactions.db", to_s, told_s)]
     offs = [s.to_s for s in case.ledger.spans if s.what == "power off" and any(s.to_s < at_s for at_s in lost)]
     later_s = max([to_s, *offs])
     return max([later_s, *(_known_after_s(case, s) for s in case.ledger.during("clock unknown", later_s, later_s + 1.0))])
@@ -278,7 +278,7 @@ def _forgotten(case: Case, transaction: Transaction) -> Span | None:
     """The same where it went to the disk without a time, and the store that knew the time of its boot was lost after that."""
     names = [copy.entry for copy in (transaction.start, transaction.stop) if copy is not None]
     undated = [c.at_s for c in case.ledger.committed if c.entry in names and not c.dated]
-    lost = [d.at_s for d in case.ledger.deaths if d.who == "store transactions.db" and d.at_s < transaction.start.at_s]
+    lost = [death.at_s for death in case.ledger.losses("transactions.db", to_s=transaction.start.at_s)]
     offs = sorted((s for s in case.ledger.spans if s.what == "power off"), key=lambda off: off.from_s)
     for off in offs:
         if undated and undated[0] < off.from_s and any(at_s > off.from_s for at_s in lost):
@@ -367,5 +367,4 @@ def anchor_lost(case: Case, transaction: Transaction) -> bool:
     assert transaction.stop is not None
     if unsynchronised(case, transaction) is None:
         return False
-    lost = (d.at_s for d in case.ledger.deaths if d.who == "store transactions.db")
-    return any(transaction.start.at_s <= at_s <= transaction.stop.at_s for at_s in lost)
+    return bool(case.ledger.losses("transactions.db", transaction.start.at_s, transaction.stop.at_s))
